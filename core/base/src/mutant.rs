@@ -1,0 +1,90 @@
+//! Planted bugs: each one must be caught by the simulator, or the simulator is worth nothing.
+//!
+//! The code that misbehaves asks `self.mutants.has(Mutant::X)`. Without the `mutants` feature the set
+//! has no bits and the question is the constant `false`, so the branch is not in a shipped build.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// One planted bug.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Mutant { $($(#[$doc])* $name,)* }
+
+        impl Mutant {
+            /// All of them, in the order of their definition.
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$name),*];
+
+            /// The name that the command line takes.
+            pub fn name(self) -> &'static str {
+                match self { $(Mutant::$name => $text,)* }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// The log reports a write as durable before it is synced.
+    AcknowledgeBeforeSync = "acknowledge-before-sync",
+    /// A granted vote is sent before it is durable.
+    VoteNotSynced = "vote-not-synced",
+    /// Recovery takes damage in the middle of the log for its end, although the watermark says more.
+    TruncateAtCorruption = "truncate-at-corruption",
+    /// A linearizable read is answered without asking a majority.
+    StaleReadIndex = "stale-read-index",
+    /// A read is answered as soon as its index is known, before it is applied.
+    ReadBeforeApply = "read-before-apply",
+    /// A follower acknowledges entries that it has not appended durably.
+    FollowerAcksEarly = "follower-acks-early",
+    /// Applied position and effects are restored from different moments.
+    AppliedApartFromEffects = "applied-apart-from-effects",
+    /// A command that was proposed twice (forwarded again) is applied twice.
+    DoubleApplyOnRetry = "double-apply-on-retry",
+    /// A refused transaction takes a revision all the same, on one member only.
+    RevisionBurntByFailure = "revision-burnt-by-failure",
+    /// Compaction drops the delete event at the compacted revision.
+    TombstoneLost = "tombstone-lost",
+    /// A watch that falls behind continues at the present.
+    WatchGapWhenSlow = "watch-gap-when-slow",
+    /// A new leader counts lease deadlines from the grant and not from its election.
+    LeaseExpiredByNewLeader = "lease-expired-by-new-leader",
+    /// A snapshot carries a later position than its contents.
+    SnapshotRace = "snapshot-race",
+    /// A member whose log lost acknowledged entries votes all the same.
+    AmnesiacVotes = "amnesiac-votes",
+    /// The log's tail is not cut where a new leader overwrote it.
+    KeepConflictingTail = "keep-conflicting-tail",
+}
+
+/// The bugs planted in one member: none, in every shipped build.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Mutants {
+    #[cfg(feature = "mutants")]
+    bits: u64,
+}
+
+impl Mutants {
+    /// No bug planted.
+    pub fn none() -> Mutants {
+        Mutants::default()
+    }
+
+    /// One bug planted.
+    #[cfg(feature = "mutants")]
+    pub fn only(mutant: Mutant) -> Mutants {
+        Mutants {
+            bits: 1 << mutant as u64,
+        }
+    }
+
+    /// Whether `mutant` is planted.
+    #[cfg(feature = "mutants")]
+    pub fn has(self, mutant: Mutant) -> bool {
+        self.bits & (1 << mutant as u64) != 0
+    }
+
+    /// Whether `mutant` is planted: never, in this build.
+    #[cfg(not(feature = "mutants"))]
+    #[inline(always)]
+    pub fn has(self, _: Mutant) -> bool {
+        false
+    }
+}
