@@ -1,1 +1,3 @@
-//! To be told.
+//! Sockets, disks, threads: the shell around the pure member. To be told in full when it is whole.
+
+pub mod grpc;

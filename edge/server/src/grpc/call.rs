@@ -1,0 +1,354 @@
+//! One call: its head, the messages that come in, the messages that go out.
+//!
+//! The three parts are separate fields, so that a handler of a bidirectional stream can wait for a request
+//! and send a reply at the same time.
+
+use super::limits::REPLY_AT_ONCE_BYTES_MAX;
+use super::message::{Assembler, Budget, frame, prefix};
+use super::status::{Code, Status, ok_trailers};
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
+/// One call.
+pub struct Call {
+    /// What is called, and what was said about it.
+    pub head: Head,
+    /// What the client says.
+    pub requests: Requests,
+    /// What we say.
+    pub replies: Replies,
+}
+
+/// What is called.
+pub struct Head {
+    parts: http::request::Parts,
+    /// The time that the client gives us, from its `grpc-timeout`.
+    pub timeout: Option<Duration>,
+}
+
+impl Head {
+    /// `/package.Service/Method`.
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// The call's metadata.
+    pub fn metadata(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+}
+
+impl Call {
+    pub(super) fn new(
+        request: http::Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        message_bytes_max: usize,
+        budget: Budget,
+    ) -> (Call, Shared) {
+        let (parts, body) = request.into_parts();
+        let shared = Shared(Rc::new(RefCell::new(Half::Waiting(respond))));
+        let call = Call {
+            head: Head {
+                parts,
+                timeout: None,
+            },
+            requests: Requests {
+                body,
+                assembler: Assembler::new(message_bytes_max, budget),
+            },
+            replies: Replies(shared.clone()),
+        };
+        (call, shared)
+    }
+
+    /// Checks what gRPC demands of a request's headers, and reads its timeout.
+    pub(super) fn check_head(&mut self) -> Result<(), Refused> {
+        let headers = &self.head.parts.headers;
+        if self.head.parts.method != http::Method::POST {
+            return Err(Refused::Http(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        if !content_type.is_some_and(|t| t.starts_with(b"application/grpc")) {
+            return Err(Refused::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        if let Some(encoding) = headers.get(GRPC_ENCODING)
+            && encoding != "identity"
+        {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes());
+            let text =
+                format!("grpc: Decompressor is not installed for grpc-encoding \"{encoding}\"");
+            return Err(Refused::Grpc(Status::new(Code::Unimplemented, text)));
+        }
+        if let Some(timeout) = headers.get(GRPC_TIMEOUT) {
+            let Some(timeout) = parse_timeout(timeout.as_bytes()) else {
+                let status = Status::new(Code::Internal, "malformed grpc-timeout");
+                return Err(Refused::Grpc(status));
+            };
+            self.head.timeout = Some(timeout);
+        }
+        Ok(())
+    }
+}
+
+/// Why a call did not reach its handler.
+pub(super) enum Refused {
+    /// It is not gRPC.
+    Http(StatusCode),
+    /// It is, and its head is wrong.
+    Grpc(Status),
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+fn parse_timeout(text: &[u8]) -> Option<Duration> {
+    let (unit, digits) = text.split_last()?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let amount: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(amount * 3600),
+        b'M' => Duration::from_secs(amount * 60),
+        b'S' => Duration::from_secs(amount),
+        b'm' => Duration::from_millis(amount),
+        b'u' => Duration::from_micros(amount),
+        b'n' => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+/// What the client says.
+pub struct Requests {
+    body: RecvStream,
+    assembler: Assembler,
+}
+
+impl Requests {
+    /// The next message, or nothing when the client has said all.
+    ///
+    /// # Errors
+    /// The message is refused, or the client is gone.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`Requests::next`], for handlers that wait for several things.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        loop {
+            if let Some(message) = self.assembler.next()? {
+                return Poll::Ready(Ok(Some(message)));
+            }
+            match ready!(self.body.poll_data(cx)) {
+                Some(Ok(chunk)) => {
+                    // What is kept is bounded by the assembler, so the window opens again at once. An
+                    // error here means that the stream is gone, which the next poll will say.
+                    let _ = self.body.flow_control().release_capacity(chunk.len());
+                    self.assembler.push(chunk);
+                }
+                Some(Err(_)) => return Poll::Ready(Err(Status::gone())),
+                None if self.assembler.is_empty() => return Poll::Ready(Ok(None)),
+                None => {
+                    let status = Status::new(Code::Internal, "unexpected EOF");
+                    return Poll::Ready(Err(status));
+                }
+            }
+        }
+    }
+
+    /// The one message of a unary call.
+    ///
+    /// # Errors
+    /// There is none, it is refused, or the client is gone.
+    pub async fn only(&mut self) -> Result<Bytes, Status> {
+        let missing = || Status::new(Code::Internal, "the request has no message");
+        self.next().await?.ok_or_else(missing)
+    }
+}
+
+/// What we say.
+pub struct Replies(Shared);
+
+impl Replies {
+    /// The reply of a unary call.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub async fn reply(&mut self, message: Bytes) -> Result<(), Status> {
+        if message.len() <= REPLY_AT_ONCE_BYTES_MAX {
+            let framed = frame(&message);
+            return self.0.with(|half| half.send_now(framed));
+        }
+        self.send(message).await
+    }
+
+    /// One message of a stream. Waits until the client's window has room for it.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub async fn send(&mut self, message: Bytes) -> Result<(), Status> {
+        if message.len() <= 4096 {
+            return self.write(frame(&message)).await;
+        }
+        // Too large to copy for the sake of five bytes.
+        self.write(Bytes::copy_from_slice(&prefix(message.len())))
+            .await?;
+        self.write(message).await
+    }
+
+    /// Sends the headers, so that a client of a stream knows that it stands before the first message.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub fn open(&mut self) -> Result<(), Status> {
+        self.0.with(|half| half.open().map(|_| ()))
+    }
+
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), Status> {
+        self.0.with(|half| {
+            half.open()
+                .map(|stream| stream.reserve_capacity(bytes.len()))
+        })?;
+        while !bytes.is_empty() {
+            let room = poll_fn(|cx| self.0.with(|half| half.poll_room(cx))).await?;
+            let part = bytes.split_to(room.min(bytes.len()));
+            self.0.with(|half| half.send_now(part))?;
+        }
+        Ok(())
+    }
+}
+
+/// The outgoing half, shared by the handler and by the driver that watches for the client's reset.
+#[derive(Clone)]
+pub(super) struct Shared(Rc<RefCell<Half>>);
+
+enum Half {
+    /// No header was sent yet.
+    Waiting(SendResponse<Bytes>),
+    /// Headers were sent.
+    Open(h2::SendStream<Bytes>),
+    /// The end was sent.
+    Closed,
+}
+
+impl Shared {
+    fn with<T>(&self, action: impl FnOnce(&mut Half) -> T) -> T {
+        action(&mut self.0.borrow_mut())
+    }
+
+    /// Ready when the client has reset the stream or is gone.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.with(|half| match half {
+            Half::Waiting(respond) => respond.poll_reset(cx).map(|_| ()),
+            Half::Open(stream) => stream.poll_reset(cx).map(|_| ()),
+            Half::Closed => Poll::Ready(()),
+        })
+    }
+
+    /// Ends the call.
+    pub(super) fn finish(&self, result: Result<(), Status>) {
+        self.with(|half| {
+            if result.is_ok() && matches!(half, Half::Waiting(_)) {
+                // A stream without a message is still a stream; an error here is the client's absence.
+                let _ = half.open();
+            }
+            match std::mem::replace(half, Half::Closed) {
+                Half::Waiting(mut respond) => {
+                    let mut response = Response::new(());
+                    let headers = response.headers_mut();
+                    headers.insert(header::CONTENT_TYPE, GRPC);
+                    if let Err(status) = result {
+                        status.write(headers);
+                    }
+                    let _ = respond.send_response(response, true);
+                }
+                Half::Open(mut stream) => {
+                    let trailers = match result {
+                        Ok(()) => ok_trailers(),
+                        Err(status) => status.trailers(),
+                    };
+                    let _ = stream.send_trailers(trailers);
+                }
+                Half::Closed => {}
+            }
+        });
+    }
+
+    /// Ends a call that is not gRPC.
+    pub(super) fn finish_http(&self, status: StatusCode) {
+        self.with(|half| {
+            if let Half::Waiting(mut respond) = std::mem::replace(half, Half::Closed) {
+                let mut response = Response::new(());
+                *response.status_mut() = status;
+                let _ = respond.send_response(response, true);
+            }
+        });
+    }
+}
+
+impl Half {
+    fn open(&mut self) -> Result<&mut h2::SendStream<Bytes>, Status> {
+        if let Half::Waiting(respond) = self {
+            let mut response = Response::new(());
+            response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
+            let stream = respond
+                .send_response(response, false)
+                .map_err(|_| Status::gone())?;
+            *self = Half::Open(stream);
+        }
+        match self {
+            Half::Open(stream) => Ok(stream),
+            _ => Err(Status::gone()),
+        }
+    }
+
+    fn send_now(&mut self, bytes: Bytes) -> Result<(), Status> {
+        self.open()?
+            .send_data(bytes, false)
+            .map_err(|_| Status::gone())
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Status>> {
+        let stream = self.open()?;
+        loop {
+            let room = stream.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room));
+            }
+            match ready!(stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(Err(Status::gone())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_has_at_most_eight_digits_and_a_unit() {
+        assert_eq!(parse_timeout(b"5S"), Some(Duration::from_secs(5)));
+        assert_eq!(
+            parse_timeout(b"4999821u"),
+            Some(Duration::from_micros(4_999_821))
+        );
+        assert_eq!(
+            parse_timeout(b"99999999H").map(|d| d.as_secs()),
+            Some(359_999_996_400)
+        );
+        for bad in [&b""[..], b"S", b"5", b"5s", b"123456789S", b"-1S", b"1.5S"] {
+            assert_eq!(parse_timeout(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Accepting connections, and one task per connection that drives HTTP/2.
+//!
+//! Each call gets a task of its own, on the same thread. Nothing here knows what a call means: that is the
+//! [`Service`]'s business.
+
+use super::call::{Call, Refused, Shared};
+use super::http1::{self, Page};
+use super::limits::{self, Limits};
+use super::message::Budget;
+use super::output::Output;
+use super::status::{Code, Status};
+use base::Chain;
+use bytes::{Bytes, BytesMut};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, warn};
+
+/// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What answers the calls.
+pub trait Service: 'static {
+    /// Serves one call. The transport ends it with the returned status; a call that is dropped because
+    /// its client is gone or its time is over is dropped at an `.await`.
+    fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
+
+    /// The plain page for an HTTP/1 request.
+    fn page(&self, method: &str, target: &str) -> impl Future<Output = Page>;
+}
+
+/// Serves every connection that `listener` accepts, until this future is dropped. Must run where
+/// `spawn_local` works.
+pub async fn serve<S: Service>(listener: TcpListener, service: Rc<S>, limits: Limits) {
+    let open = Rc::new(Cell::new(0_usize));
+    let budget = Budget::default();
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                // Out of descriptors, or the client went away first. The former does not pass by itself
+                // in an instant, and spinning would not help anybody.
+                warn!(error = %Chain(&error), "cannot accept a client's connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if open.get() >= limits.connections_max {
+            warn!(
+                limit = limits.connections_max,
+                "too many client connections: one refused"
+            );
+            continue;
+        }
+        let (service, budget) = (service.clone(), budget.clone());
+        let slot = Slot::taken(&open);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection(socket, service, limits, budget).await {
+                debug!(error = %Chain(&error), "a client's connection ended");
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// One of the allowed connections.
+struct Slot(Rc<Cell<usize>>);
+
+impl Slot {
+    fn taken(open: &Rc<Cell<usize>>) -> Slot {
+        open.set(open.get() + 1);
+        Slot(open.clone())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Prepares an accepted or made connection: small writes leave at once (44 ms stalls without it), and a
+/// peer that vanished without a word is noticed.
+pub(crate) fn prepare(socket: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    socket.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, limits::UNACKNOWLEDGED_TIMEOUT)?;
+    sockopt::set_tcp_keepintvl(socket, limits::UNACKNOWLEDGED_TIMEOUT / 3)?;
+    let timeout_ms = limits::UNACKNOWLEDGED_TIMEOUT.as_millis() as u32;
+    sockopt::set_tcp_user_timeout(socket, timeout_ms)?;
+    Ok(())
+}
+
+async fn connection<S: Service>(
+    socket: TcpStream,
+    service: Rc<S>,
+    limits: Limits,
+    budget: Budget,
+) -> io::Result<()> {
+    prepare(&socket)?;
+    let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&socket)).await;
+    let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if is_http2 {
+        return http2(Output::new(socket, first.freeze()), service, limits, budget).await;
+    }
+    let answered = http1::answer(socket, first, |method, target| async move {
+        service.page(&method, &target).await
+    });
+    match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, answered).await {
+        Ok(result) => result,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Reads until it is clear whether the client speaks HTTP/2.
+async fn sniff(socket: &TcpStream) -> io::Result<(BytesMut, bool)> {
+    let mut first = BytesMut::with_capacity(1024);
+    loop {
+        socket.readable().await?;
+        match socket.try_read_buf(&mut first) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(e) => return Err(e),
+        }
+        let known = first.len().min(PREFACE.len());
+        if first[..known] != PREFACE[..known] {
+            return Ok((first, false));
+        }
+        if known == PREFACE.len() {
+            return Ok((first, true));
+        }
+    }
+}
+
+async fn http2<S: Service>(
+    output: Output,
+    service: Rc<S>,
+    limits: Limits,
+    budget: Budget,
+) -> io::Result<()> {
+    let mut handshake = pin!(
+        h2::server::Builder::new()
+            .max_concurrent_streams(limits::STREAMS_MAX)
+            .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
+            .max_frame_size(limits::FRAME_BYTES_MAX)
+            .initial_window_size(limits::STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+            .data_frame_budget(limits::SMALL_FRAMES_BUDGET)
+            .max_send_buffer_size(limits::SEND_BUFFER_BYTES_MAX)
+            .max_pending_accept_reset_streams(limits::PENDING_RESET_STREAMS_MAX)
+            .max_local_error_reset_streams(Some(limits::LOCAL_RESETS_MAX))
+            .handshake::<_, Bytes>(output.clone())
+    );
+    let flushed_handshake = poll_fn(|cx| {
+        let polled = handshake.as_mut().poll(cx);
+        if let Poll::Ready(Err(error)) = output.flush(cx) {
+            return Poll::Ready(Err(error));
+        }
+        polled.map(|result| result.map_err(io::Error::other))
+    });
+    let mut connection = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, flushed_handshake)
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    loop {
+        let accepted = poll_fn(|cx| {
+            let polled = connection.poll_accept(cx);
+            if polled.is_pending()
+                && let Poll::Ready(Err(error)) = output.flush(cx)
+            {
+                return Poll::Ready(Some(Err(h2_error(error))));
+            }
+            polled
+        });
+        let (request, respond) = match accepted.await {
+            Some(Ok(accepted)) => accepted,
+            Some(Err(error)) => {
+                // What the error made h2 say (GOAWAY and why) leaves before the socket closes.
+                let _ = poll_fn(|cx| output.flush(cx)).await;
+                return Err(io::Error::other(error));
+            }
+            None => return poll_fn(|cx| output.flush(cx)).await,
+        };
+        let (call, shared) = Call::new(request, respond, limits.message_bytes_max, budget.clone());
+        tokio::task::spawn_local(drive(service.clone(), call, shared));
+    }
+}
+
+fn h2_error(error: io::Error) -> h2::Error {
+    debug!(error = %Chain(&error), "cannot write to a client");
+    h2::Reason::CONNECT_ERROR.into()
+}
+
+/// Runs one call to its end: its handler, or the client's reset, or its deadline, whichever is first.
+async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
+    match call.check_head() {
+        Ok(()) => {}
+        Err(Refused::Http(status)) => return shared.finish_http(status),
+        Err(Refused::Grpc(status)) => return shared.finish(Err(status)),
+    }
+    let mut deadline = call
+        .head
+        .timeout
+        .map(|timeout| Box::pin(tokio::time::sleep(timeout)));
+    let result = {
+        let mut serving = pin!(service.serve(&mut call));
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            if shared.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Status::gone()));
+            }
+            if let Some(deadline) = &mut deadline
+                && deadline.as_mut().poll(cx).is_ready()
+            {
+                let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
+                return Poll::Ready(Err(status));
+            }
+            Poll::Pending
+        })
+        .await
+    };
+    shared.finish(result);
+}

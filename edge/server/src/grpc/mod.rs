@@ -1,0 +1,34 @@
+//! gRPC over bare HTTP/2: the one transport of every RPC that a member serves.
+//!
+//! ```text
+//!   socket ── connection.rs ── HTTP/2? ──► h2 ── one task per call ── call.rs ──► Service::serve
+//!                   │                                  │
+//!                   └─ HTTP/1 ──► http1.rs ──► Service::page   (GET /health, GET /version)
+//!
+//!   message.rs   five bytes of prefix + a message, bounded before memory is taken
+//!   status.rs    the end of a call: a code and a text, percent-encoded
+//!   output.rs    the socket's outgoing side: many frames, one system call
+//!   limits.rs    every bound of this module
+//! ```
+//!
+//! It is not a framework: no code is generated, a call is a path and a stream of byte messages, and the
+//! answer is bytes again (docs/adr/0003-one-grpc-transport.md says why this is not tonic). Everything
+//! runs on the thread of its runtime, so there are no locks of ours and handlers may hold `Rc`s.
+//!
+//! Invariants: a message is checked against its limit before it is buffered; a reply that is streamed
+//! waits for the client's window before it is written; a call whose client is gone is dropped.
+
+mod call;
+mod connection;
+mod http1;
+pub mod limits;
+mod message;
+mod output;
+mod status;
+
+pub use call::{Call, Head, Replies, Requests};
+pub use connection::{Service, serve};
+pub use http1::Page;
+pub use limits::Limits;
+pub use message::{Assembler, Budget, frame};
+pub use status::{Code, Status};

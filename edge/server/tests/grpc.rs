@@ -1,0 +1,336 @@
+//! The transport against a plain HTTP/2 client: what it accepts, what it refuses and in which words.
+//!
+//! No store and no member stands behind it, only a service that echoes, streams, waits or fails.
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request};
+use server::grpc::{self, Call, Code, Limits, Page, Service, Status, frame};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Long enough for any machine; nothing waits for it when all is well.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const CLIENT_WINDOW: u32 = 1 << 20;
+
+#[derive(Default)]
+struct Probe {
+    sent: Cell<usize>,
+    dropped: Cell<usize>,
+}
+
+struct CountsDrop<'a>(&'a Cell<usize>);
+
+impl Drop for CountsDrop<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+impl Service for Probe {
+    async fn serve(&self, call: &mut Call) -> Result<(), Status> {
+        match call.head.path() {
+            "/t/echo" => {
+                let message = call.requests.only().await?;
+                call.replies.reply(message).await
+            }
+            "/t/echoes" => {
+                while let Some(message) = call.requests.next().await? {
+                    call.replies.send(message).await?;
+                }
+                Ok(())
+            }
+            "/t/flood" => loop {
+                call.replies.send(Bytes::from(vec![0; 10_000])).await?;
+                self.sent.set(self.sent.get() + 1);
+            },
+            "/t/never" => {
+                let _counted = CountsDrop(&self.dropped);
+                std::future::pending().await
+            }
+            "/t/fails" => Err(Status::new(Code::NotFound, "no such thing: 100%")),
+            _ => Err(Status::new(Code::Unimplemented, "unknown service t")),
+        }
+    }
+
+    async fn page(&self, method: &str, target: &str) -> Page {
+        match (method, target) {
+            ("GET", "/health") => Page::json(200, "{\"health\":\"true\"}"),
+            _ => Page::not_found(),
+        }
+    }
+}
+
+/// Runs `test` against a fresh service on a port that the kernel chose.
+fn with_server<F: Future<Output = ()>>(test: impl FnOnce(SocketAddr, Rc<Probe>) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let probe = Rc::new(Probe::default());
+        let limits = Limits {
+            message_bytes_max: 3_000_000,
+            ..Limits::default()
+        };
+        tokio::task::spawn_local(grpc::serve(listener, probe.clone(), limits));
+        let ran = tokio::time::timeout(PATIENCE, test(address, probe)).await;
+        ran.expect("in time");
+    });
+}
+
+/// Waits until `condition` holds; the world's only clock here is the scheduler.
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let socket = TcpStream::connect(address).await.unwrap();
+    // The connection's window also decides how many small frames the client is willing to hold.
+    let (client, connection) = h2::client::Builder::new()
+        .initial_connection_window_size(CLIENT_WINDOW)
+        .handshake(socket)
+        .await
+        .unwrap();
+    tokio::task::spawn_local(async move {
+        let _ = connection.await;
+    });
+    client
+}
+
+fn request(path: &str) -> http::request::Builder {
+    Request::post(format!("http://t{path}")).header("content-type", "application/grpc")
+}
+
+struct Answer {
+    http: u16,
+    body: Vec<u8>,
+    trailers: HeaderMap,
+}
+
+impl Answer {
+    fn status(&self) -> (&str, &str) {
+        let text = |name| {
+            let value = self.trailers.get(name);
+            value.map_or("", |value| value.to_str().unwrap())
+        };
+        (text("grpc-status"), text("grpc-message"))
+    }
+}
+
+async fn finish(response: h2::client::ResponseFuture) -> Answer {
+    let (head, mut stream) = response.await.unwrap().into_parts();
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.data().await {
+        let chunk = chunk.unwrap();
+        stream.flow_control().release_capacity(chunk.len()).unwrap();
+        body.extend_from_slice(&chunk);
+    }
+    let trailers = stream.trailers().await.unwrap().unwrap_or(head.headers);
+    Answer {
+        http: head.status.as_u16(),
+        body,
+        trailers,
+    }
+}
+
+async fn call(client: &SendRequest<Bytes>, head: http::request::Builder, body: Bytes) -> Answer {
+    let mut client = client.clone().ready().await.unwrap();
+    let (response, mut stream) = client.send_request(head.body(()).unwrap(), false).unwrap();
+    // A call that is refused early may be reset before all of its body is taken.
+    let _ = stream.send_data(body, true);
+    finish(response).await
+}
+
+#[test]
+fn a_unary_call_gets_its_reply_and_a_status() {
+    with_server(|address, _| async move {
+        let client = connect(address).await;
+        for size in [0, 1, 100, 70_000, 2_900_000] {
+            let message = vec![b'x'; size];
+            let answer = call(&client, request("/t/echo"), frame(&message)).await;
+            assert_eq!(answer.http, 200);
+            assert_eq!(answer.status(), ("0", ""));
+            assert!(answer.body == frame(&message), "{size} bytes come back");
+        }
+    });
+}
+
+#[test]
+fn many_calls_share_a_connection() {
+    with_server(|address, _| async move {
+        let client = connect(address).await;
+        let mut calls = tokio::task::JoinSet::new();
+        for number in 0..500_u32 {
+            let client = client.clone();
+            calls.spawn_local(async move {
+                let message = number.to_le_bytes();
+                let answer = call(&client, request("/t/echo"), frame(&message)).await;
+                assert_eq!(answer.body, frame(&message));
+            });
+        }
+        while let Some(result) = calls.join_next().await {
+            result.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_refusal_is_a_status_without_a_body() {
+    with_server(|address, _| async move {
+        let client = connect(address).await;
+        let answer = call(&client, request("/t/fails"), frame(b"")).await;
+        assert_eq!(answer.status(), ("5", "no such thing: 100%25"));
+        assert!(answer.body.is_empty());
+        let answer = call(&client, request("/t/unheard-of"), frame(b"")).await;
+        assert_eq!(answer.status(), ("12", "unknown service t"));
+    });
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_by_its_length_alone() {
+    with_server(|address, _| async move {
+        let client = connect(address).await;
+        let prefix = Bytes::from_static(&[0, 0, 0x2d, 0xc6, 0xc1]); // 3,000,001
+        let answer = call(&client, request("/t/echo"), prefix).await;
+        let text = "grpc: received message larger than max (3000001 vs. 3000000)";
+        assert_eq!(answer.status(), ("8", text));
+    });
+}
+
+#[test]
+fn what_is_not_plain_grpc_is_refused_clearly() {
+    with_server(|address, _| async move {
+        let client = connect(address).await;
+        let gzip = request("/t/echo").header("grpc-encoding", "gzip");
+        let answer = call(&client, gzip, frame(b"")).await;
+        let text = "grpc: Decompressor is not installed for grpc-encoding \"gzip\"";
+        assert_eq!(answer.status(), ("12", text));
+        let answer = call(
+            &client,
+            request("/t/echo"),
+            Bytes::from_static(&[1, 0, 0, 0, 0]),
+        )
+        .await;
+        assert_eq!(answer.status().0, "13");
+        let answer = call(&client, request("/t/echo"), Bytes::from_static(&[0, 0, 0])).await;
+        assert_eq!(answer.status(), ("13", "unexpected EOF"));
+        let json = Request::post("http://t/t/echo").header("content-type", "application/json");
+        assert_eq!(call(&client, json, frame(b"")).await.http, 415);
+        let get = Request::get("http://t/t/echo");
+        assert_eq!(call(&client, get, Bytes::new()).await.http, 405);
+    });
+}
+
+#[test]
+fn a_deadline_ends_the_call_and_drops_its_handler() {
+    with_server(|address, probe| async move {
+        let client = connect(address).await;
+        let head = request("/t/never").header("grpc-timeout", "20m");
+        let answer = call(&client, head, frame(b"")).await;
+        assert_eq!(answer.status(), ("4", "context deadline exceeded"));
+        assert_eq!(probe.dropped.get(), 1);
+    });
+}
+
+#[test]
+fn a_client_that_cancels_or_leaves_drops_its_handlers() {
+    with_server(|address, probe| async move {
+        let client = connect(address).await;
+        let mut ready = client.clone().ready().await.unwrap();
+        let head = || request("/t/never").body(()).unwrap();
+        let (_response, mut stream) = ready.send_request(head(), false).unwrap();
+        stream.send_data(frame(b""), true).unwrap();
+        call(&client, request("/t/echo"), frame(b"")).await; // the server has seen the first by now
+        stream.send_reset(h2::Reason::CANCEL);
+        until(|| probe.dropped.get() == 1).await;
+
+        let socket = TcpStream::connect(address).await.unwrap();
+        let (mut other, connection) = h2::client::handshake(socket).await.unwrap();
+        let driver = tokio::task::spawn_local(connection);
+        let (response, _stream) = other.send_request(head(), true).unwrap();
+        call(&other, request("/t/echo"), frame(b"")).await;
+        driver.abort();
+        drop(response);
+        until(|| probe.dropped.get() == 2).await;
+    });
+}
+
+#[test]
+fn a_bidirectional_stream_answers_while_it_is_asked() {
+    with_server(|address, _| async move {
+        let mut client = connect(address).await.ready().await.unwrap();
+        let head = request("/t/echoes").body(()).unwrap();
+        let (response, mut stream) = client.send_request(head, false).unwrap();
+        stream.send_data(frame(b"first"), false).unwrap();
+        let mut replies = response.await.unwrap().into_body();
+        assert_eq!(replies.data().await.unwrap().unwrap(), frame(b"first"));
+        stream.send_data(frame(b"second"), true).unwrap();
+        assert_eq!(replies.data().await.unwrap().unwrap(), frame(b"second"));
+        assert!(replies.data().await.is_none());
+        assert_eq!(
+            replies.trailers().await.unwrap().unwrap()["grpc-status"],
+            "0"
+        );
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_stops_its_stream_and_no_other() {
+    with_server(|address, probe| async move {
+        let client = connect(address).await;
+        let mut ready = client.clone().ready().await.unwrap();
+        let head = request("/t/flood").body(()).unwrap();
+        let (response, _stream) = ready.send_request(head, true).unwrap();
+        let unread = response.await.unwrap();
+        // The window of one stream (64 KiB) is what the stream may take, and our buffer.
+        let mut before = usize::MAX;
+        while before != probe.sent.get() {
+            before = probe.sent.get();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let sent = probe.sent.get() * 10_000;
+        let bound = 65_535 + grpc::limits::SEND_BUFFER_BYTES_MAX + 20_000;
+        assert!(sent <= bound, "{sent} bytes were produced for nobody");
+        let other = connect(address).await;
+        let answer = call(&other, request("/t/echo"), frame(b"me")).await;
+        assert_eq!(answer.body, frame(b"me"));
+        drop(unread);
+    });
+}
+
+async fn spoken(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // A refused client may be cut off with a reset once it has its answer.
+    let _ = socket.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn http1_gets_the_pages_and_a_clear_word_otherwise() {
+    with_server(|address, _| async move {
+        let health = spoken(address, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
+        assert!(health.ends_with("{\"health\":\"true\"}"), "{health}");
+        let none = spoken(address, b"GET /nothing HTTP/1.1\r\n\r\n").await;
+        assert!(
+            none.starts_with("HTTP/1.1 404 ") && none.contains("gRPC"),
+            "{none}"
+        );
+        let garbage = spoken(address, b"\x16\x03\x01 hello\r\n\r\n").await;
+        assert!(garbage.starts_with("HTTP/1.1 400 "), "{garbage}");
+        let endless = spoken(address, &[b'a'; 10_000]).await;
+        assert!(endless.starts_with("HTTP/1.1 400 "), "{endless}");
+    });
+}
