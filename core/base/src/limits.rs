@@ -50,7 +50,10 @@ pub const READS_WAITING_MAX: usize = 100_000;
 
 /// Bytes of entries kept in memory behind the applied index, for followers that lag a little. A
 /// follower that lags more gets a snapshot.
-pub const LOG_TAIL_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const LOG_TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Entries kept in memory behind the applied index, as etcd's `--snapshot-catchup-entries`.
+pub const LOG_TAIL_ENTRIES_MAX: u64 = 5000;
 
 /// Entries that are committed and not applied; beyond it new proposals are refused ("too many
 /// requests"), so that a slow apply costs latency and not memory.

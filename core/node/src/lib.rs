@@ -1,1 +1,56 @@
-//! To be told.
+//! One member of a cluster, as pure machines: no socket, no disk, no thread, no clock.
+//!
+//! ```text
+//!                 tick · receive · propose · read · persisted · …        (inputs, synchronous)
+//!                                      │
+//!   ┌──────────────────────────────── Node ────────────────────────────────┐
+//!   │  Replica                                        Machine              │
+//!   │  raft, proposals, reads,     committed ──►      store, dialects,     │
+//!   │  forwarding, membership      ◄── applied        digests              │
+//!   │                                                                      │
+//!   │  LeaseClock (leader only): deadlines, renewals, expiry proposals     │
+//!   └──────────────────────────────────────────────────────────────────────┘
+//!                                      │
+//!          take_effects(): messages · persist · events · root · answers · reads …
+//! ```
+//!
+//! The server and the simulator drive this same [`Node`]. Whoever drives it promises four things, and
+//! they are the whole contract between the pure member and the world:
+//!
+//! 1. A [`Persist`] is written and synced *before* [`Node::persisted`] is called with its number, in
+//!    order; nothing that depends on it leaves the node until then (rule R2).
+//! 2. `events` go to the watch hub, then `published` becomes the root that readers see, then `answers`
+//!    go out: a client that saw its answer finds its write, and a watcher is never behind the root.
+//! 3. Time comes from a monotonic clock that goes on in suspend; [`Node::tick`] is called every 10 ms.
+//! 4. After a restart, [`Boot`] holds exactly what the log and the newest checkpoint say.
+//!
+//! What is deliberately absent: protocols (they are `store::Dialect`s and session halves in `front/`),
+//! bytes on sockets (`wire`), bytes on disk (`storage`).
+//!
+//! | to understand | read |
+//! | --- | --- |
+//! | what goes in and out | [`effects`] |
+//! | how a write becomes an entry | [`proposals`], `replica` |
+//! | why a read is fresh | [`reads`] |
+//! | how entries become state | `machine` |
+//! | who lets leases expire | [`leases`] |
+//! | membership, digests, expiry as commands | [`system`] |
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod effects;
+pub mod leases;
+mod machine;
+mod node;
+pub mod proposals;
+pub mod reads;
+mod replica;
+pub mod system;
+
+pub use config::{Boot, Health, NodeConfig};
+pub use effects::{
+    Answer, Dropped, Effects, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
+    StopReason, Tag, Ticket,
+};
+pub use node::Node;
+pub use system::{MemberChange, SystemRefusal};

@@ -1,0 +1,80 @@
+//! What a member is told at birth: plain values, complete and checked by whoever made them.
+
+use base::{ClusterId, Entry, HardState, LogPosition, MemberId, Mutants};
+use std::time::Duration;
+use store::State;
+
+/// How one member behaves. Built by the edge from what was typed, or by the simulator from a seed.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The cluster, for status and logs.
+    pub cluster: ClusterId,
+    /// This member.
+    pub member: MemberId,
+    /// Decides election slots. All members of a cluster get the same seed, so that their slots differ
+    /// by rank and never by luck.
+    pub seed: u64,
+    /// Rises with every start of this member: it is the upper half of every [`crate::Tag`], so an answer
+    /// to a former life is never taken for one's own. Seconds since 1970 will do.
+    pub incarnation: u32,
+    /// How often a leader says that it lives.
+    pub heartbeat: Duration,
+    /// How long a follower waits before it doubts. At least five heartbeats.
+    pub election: Duration,
+    /// Entries between two checkpoints, etcd's `--snapshot-count`.
+    pub snapshot_count: u64,
+    /// Bytes of entries between two checkpoints, whichever comes first: bounds the replay after a
+    /// restart when entries are big batches.
+    pub snapshot_bytes: u64,
+    /// Learners that may be members at once, etcd's `--max-learners`.
+    pub learners_max: usize,
+    /// Planted bugs: none outside the simulator.
+    pub mutants: Mutants,
+}
+
+impl NodeConfig {
+    /// The length of a tick: all time in consensus is counted in these.
+    pub const TICK: Duration = Duration::from_millis(10);
+
+    /// etcd's default timers for `member` of `cluster`.
+    pub fn new(cluster: ClusterId, member: MemberId) -> NodeConfig {
+        NodeConfig {
+            cluster,
+            member,
+            seed: cluster.0,
+            incarnation: 1,
+            heartbeat: Duration::from_millis(100),
+            election: Duration::from_millis(1000),
+            snapshot_count: 10_000,
+            snapshot_bytes: 256 * 1024 * 1024,
+            learners_max: 1,
+            mutants: Mutants::none(),
+        }
+    }
+}
+
+/// What recovery found out about the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// Everything that was ever acknowledged is here.
+    Intact,
+    /// Something at or below `watermark` is missing or damaged. The member neither votes nor campaigns
+    /// until the others have brought its log past the watermark.
+    Damaged {
+        /// The last place that this member had acknowledged.
+        watermark: LogPosition,
+    },
+}
+
+/// What a member knows when it starts.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// From the log.
+    pub hard_state: HardState,
+    /// Entries after `state.applied()`, from the log, without a gap.
+    pub entries: Vec<Entry>,
+    /// From the newest checkpoint, or the genesis of the cluster.
+    pub state: State,
+    /// What recovery found.
+    pub health: Health,
+}

@@ -1,0 +1,406 @@
+//! How committed entries become state.
+//!
+//! The machine owns the store and applies entries in index order, one command after another, each by
+//! its dialect. It takes bounded steps, so that a member answers heartbeats while a long queue is
+//! worked off. What an entry did becomes readable all at once, when the entry ends: applied position
+//! and effects are one unit (rule R1), and a root is never published in the middle of an entry.
+//!
+//! It is pure: its only inputs are entries and the state that it started from, so all members compute
+//! the same. The proof is carried along: every entry folds into a rolling digest, the leader puts its
+//! own digest into the log from time to time, and whoever finds another one has diverged (rule R12).
+
+use crate::config::NodeConfig;
+use crate::effects::{Answer, Dropped, StopReason, Tag};
+use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
+use base::{Entry, EntryKind, Index, LeaseId, MemberId, Membership, Revision, invariant};
+use bytes::Bytes;
+use clock::HybridTime;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use store::command::{Batch, Command, DialectId};
+use store::members::Member;
+use store::{Dialect, Event, Outcome, RootId, Stamp, State, Store};
+
+/// The newest meaning of commands that this build knows. Entries carry the version that decides them.
+pub const APPLY_VERSION: u16 = 1;
+
+/// Entries whose digests are remembered, to compare with the leader's.
+const DIGESTS_KEPT: usize = 4096;
+
+/// Physical compaction after each step: versions looked at.
+const SWEEP_STEPS: usize = 256;
+
+/// A change to the set of leases, for the leader's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LeaseChange {
+    /// Granted with this time to live, in seconds.
+    Granted(LeaseId, i64, HybridTime),
+    /// Gone.
+    Revoked(LeaseId),
+}
+
+/// What kind of entry a command stands in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Within {
+    Normal,
+    Change,
+}
+
+/// What a step did.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) events: Vec<(RootId, Event)>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) leases: Vec<LeaseChange>,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) stop: Option<StopReason>,
+}
+
+/// The applying half of a member.
+pub(crate) struct Machine {
+    store: Store,
+    dialects: BTreeMap<DialectId, Box<dyn Dialect + Send>>,
+    queue: VecDeque<Entry>,
+    digests: VecDeque<(Index, u64)>,
+    outstanding: BTreeSet<Tag>,
+    member: MemberId,
+    incarnation: u32,
+}
+
+impl Machine {
+    pub(crate) fn new(
+        config: &NodeConfig,
+        state: State,
+        dialects: Vec<Box<dyn Dialect + Send>>,
+    ) -> Machine {
+        Machine {
+            store: Store::from_state(state, config.mutants),
+            dialects: dialects
+                .into_iter()
+                .map(|dialect| (dialect.id(), dialect))
+                .collect(),
+            queue: VecDeque::new(),
+            digests: VecDeque::new(),
+            outstanding: BTreeSet::new(),
+            member: config.member,
+            incarnation: config.incarnation,
+        }
+    }
+
+    /// The state as of the last applied entry.
+    pub(crate) fn state(&self) -> &State {
+        self.store.state()
+    }
+
+    /// An immutable root of it.
+    pub(crate) fn publish(&mut self) -> State {
+        self.store.publish()
+    }
+
+    /// Queues committed entries.
+    pub(crate) fn push(&mut self, entries: Vec<Entry>) {
+        self.queue.extend(entries);
+    }
+
+    /// Entries that wait.
+    pub(crate) fn lag(&self) -> u64 {
+        self.queue.len() as u64
+    }
+
+    /// Clients of this member that wait for an outcome.
+    pub(crate) fn n_outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// This member has a client that waits for `tag`.
+    pub(crate) fn expect(&mut self, tag: Tag) {
+        self.outstanding.insert(tag);
+    }
+
+    /// The next entry, if it changes the membership: the caller must first ask the engine what the
+    /// membership is then, and pass it to [`Machine::apply_change`].
+    pub(crate) fn next_change(&self) -> Option<&Entry> {
+        self.queue
+            .front()
+            .filter(|entry| entry.kind == EntryKind::Change)
+    }
+
+    /// Applies entries until one changes the membership, `commands_max` are done or the queue is empty.
+    /// At least one entry is applied if any waits, however long it is.
+    pub(crate) fn step(&mut self, commands_max: usize, out: &mut Applied) {
+        let mut done = 0;
+        while done < commands_max && out.stop.is_none() && self.next_change().is_none() {
+            let Some(entry) = self.queue.pop_front() else {
+                break;
+            };
+            done += 1;
+            if !entry.data.is_empty() {
+                done += self.apply_batch(&entry, Within::Normal, out);
+            }
+            self.end(&entry, out);
+        }
+        self.store.sweep(SWEEP_STEPS);
+    }
+
+    /// Applies the entry of [`Machine::next_change`].
+    pub(crate) fn apply_change(&mut self, membership: Membership, out: &mut Applied) {
+        let Some(entry) = self.queue.pop_front() else {
+            return;
+        };
+        self.store.set_membership(membership);
+        if !entry.context.is_empty() {
+            self.apply_batch(&entry, Within::Change, out);
+        }
+        self.end(&entry, out);
+    }
+
+    fn end(&mut self, entry: &Entry, out: &mut Applied) {
+        let next = self.store.state().applied().index.next();
+        invariant!(
+            entry.position.index == next,
+            "{} where {next} was due",
+            entry.position
+        );
+        self.store.set_applied(entry.position);
+        if self.digests.len() == DIGESTS_KEPT {
+            self.digests.pop_front();
+        }
+        self.digests
+            .push_back((entry.position.index, self.store.state().digest()));
+        out.entries += 1;
+        out.bytes += entry.size() as u64;
+    }
+
+    /// Applies a batch; returns the number of its commands.
+    fn apply_batch(&mut self, entry: &Entry, within: Within, out: &mut Applied) -> usize {
+        let bytes = match within {
+            Within::Normal => &entry.data,
+            Within::Change => &entry.context,
+        };
+        // The bytes were made by a leader's own encoder and carry checksums on the wire and on disk.
+        let batch = match Batch::decode(bytes) {
+            Ok(batch) => batch,
+            Err(error) => panic!("invariant broken: entry {}: {error}", entry.position),
+        };
+        if batch.apply_version > APPLY_VERSION {
+            out.stop = Some(StopReason::TooOld {
+                needs: batch.apply_version,
+            });
+            return 0;
+        }
+        let n = batch.commands.len();
+        for command in &batch.commands {
+            let stamp = Stamp {
+                time: batch.time,
+                apply_version: batch.apply_version,
+                origin: command.origin,
+            };
+            let outcome = self.apply_command(command, &stamp, within, out);
+            self.answer(command, outcome, out);
+        }
+        n
+    }
+
+    fn answer(&mut self, command: &Command, outcome: Outcome, out: &mut Applied) {
+        let tag = Tag(command.tag);
+        if command.origin == self.member && self.outstanding.remove(&tag) {
+            let revision = self.store.state().revision();
+            out.answers.push(Answer {
+                tag,
+                revision,
+                outcome: Ok(outcome),
+            });
+        }
+    }
+
+    fn apply_command(
+        &mut self,
+        command: &Command,
+        stamp: &Stamp,
+        within: Within,
+        out: &mut Applied,
+    ) -> Outcome {
+        if command.dialect == SYSTEM {
+            return match SystemCommand::decode(&command.request) {
+                // A change of the configuration means something only where the engine has made it.
+                Some(SystemCommand::Member(change))
+                    if change.is_configuration() != (within == Within::Change) =>
+                {
+                    refused(SystemRefusal::Malformed)
+                }
+                Some(request) => self.apply_system(request, stamp, out),
+                None => refused(SystemRefusal::Malformed),
+            };
+        }
+        let Some(dialect) = self.dialects.get(&command.dialect) else {
+            return refused(SystemRefusal::UnknownDialect);
+        };
+        let mut txn = self.store.begin(dialect.root(), stamp);
+        let outcome = dialect.apply(&mut txn, &command.request, stamp);
+        note(txn.finish(), out);
+        outcome
+    }
+
+    fn apply_system(
+        &mut self,
+        command: SystemCommand,
+        stamp: &Stamp,
+        out: &mut Applied,
+    ) -> Outcome {
+        match command {
+            SystemCommand::Member(change) => self.apply_member(change, stamp, out),
+            SystemCommand::Expire(leases) => {
+                for (lease, granted) in leases {
+                    // A lease of the same number granted since then is another lease.
+                    if self
+                        .store
+                        .state()
+                        .lease(lease)
+                        .is_some_and(|l| l.granted == granted)
+                    {
+                        let mut txn = self.store.begin(RootId(0), stamp);
+                        txn.lease_revoke(lease);
+                        note(txn.finish(), out);
+                    }
+                }
+                Outcome::done(Bytes::new())
+            }
+            SystemCommand::Digest { index, digest } => {
+                let ours = self
+                    .digests
+                    .iter()
+                    .find(|(at, _)| *at == index)
+                    .map(|(_, d)| *d);
+                if let Some(ours) = ours.filter(|ours| *ours != digest) {
+                    out.stop = Some(StopReason::Diverged {
+                        index,
+                        theirs: digest,
+                        ours,
+                    });
+                }
+                Outcome::done(Bytes::new())
+            }
+            SystemCommand::Refuse(refusal) => refused(refusal),
+        }
+    }
+
+    fn apply_member(&mut self, change: MemberChange, stamp: &Stamp, out: &mut Applied) -> Outcome {
+        let known = self.store.state().member(change.member());
+        let mut txn = self.store.begin(RootId(0), stamp);
+        let done = match (change, known) {
+            (
+                MemberChange::Add {
+                    member,
+                    peer_urls,
+                    is_learner,
+                },
+                None,
+            ) => {
+                txn.member_put(Member {
+                    id: member,
+                    name: String::new(),
+                    peer_urls,
+                    client_urls: Vec::new(),
+                    is_learner,
+                });
+                Ok(())
+            }
+            (MemberChange::Add { .. }, Some(_)) => Err(SystemRefusal::MemberExists),
+            (_, None) => Err(SystemRefusal::MemberNotFound),
+            (MemberChange::Promote { .. }, Some(member)) => {
+                txn.member_put(Member {
+                    is_learner: false,
+                    ..member
+                });
+                Ok(())
+            }
+            (MemberChange::Remove { member }, Some(_)) => {
+                txn.member_remove(member);
+                Ok(())
+            }
+            (MemberChange::Update { peer_urls, .. }, Some(member)) => {
+                txn.member_put(Member {
+                    peer_urls,
+                    ..member
+                });
+                Ok(())
+            }
+            (
+                MemberChange::Publish {
+                    name, client_urls, ..
+                },
+                Some(member),
+            ) => {
+                txn.member_put(Member {
+                    name,
+                    client_urls,
+                    ..member
+                });
+                Ok(())
+            }
+        };
+        note(txn.finish(), out);
+        match done {
+            Ok(()) => Outcome::done(Bytes::new()),
+            Err(refusal) => refused(refusal),
+        }
+    }
+
+    /// Replaces everything by a received state. Answers for commands that the snapshot has passed are
+    /// not known here and never will be.
+    pub(crate) fn install(&mut self, state: State, config: &NodeConfig, out: &mut Applied) {
+        self.store = Store::from_state(state, config.mutants);
+        self.queue.clear();
+        self.digests.clear();
+        let revision = self.store.state().revision();
+        for tag in std::mem::take(&mut self.outstanding) {
+            out.answers.push(Answer {
+                tag,
+                revision,
+                outcome: Err(Dropped::PassedBySnapshot),
+            });
+        }
+    }
+
+    /// Forgets a waiting client.
+    pub(crate) fn forget(&mut self, tag: Tag) {
+        self.outstanding.remove(&tag);
+    }
+
+    /// The revision, for answers that are made up here.
+    pub(crate) fn revision(&self) -> Revision {
+        self.store.state().revision()
+    }
+
+    /// Checks the invariants.
+    pub(crate) fn check(&self) {
+        self.store.state().check();
+        for tag in &self.outstanding {
+            let incarnation = (tag.0 >> 32) as u32;
+            invariant!(
+                incarnation == self.incarnation,
+                "tag {tag:?} is of a former life"
+            );
+        }
+    }
+}
+
+/// A refusal as a replicated outcome.
+fn refused(refusal: SystemRefusal) -> Outcome {
+    Outcome {
+        status: refusal as u16,
+        body: Bytes::new(),
+    }
+}
+
+/// Notes what a transaction did.
+fn note(effects: store::Effects, out: &mut Applied) {
+    out.events.extend(effects.events);
+    for lease in effects.leases_granted {
+        out.leases
+            .push(LeaseChange::Granted(lease.id, lease.ttl_s, lease.granted));
+    }
+    for lease in effects.leases_revoked {
+        out.leases.push(LeaseChange::Revoked(lease));
+    }
+}

@@ -1,0 +1,259 @@
+//! Why a read is fresh: rounds of ReadIndex (Raft thesis §6.4), batched.
+//!
+//! ```text
+//!   waiting ──start──► asked (one round) ──index known──► indexed ──applied ≥ index──► ready
+//!      ▲                    │
+//!      └──── round lost ────┘      (leader changed, message lost: asked again under a NEW number)
+//! ```
+//!
+//! A read may only join a round that *starts after* the read arrived: the round's index is the leader's
+//! commit index at its start, and a write acknowledged between that start and the read's arrival could
+//! lie behind it. So while a round is under way, reads wait for the next one; that is also what batches
+//! them. A lost round is asked again under a fresh number, never the same one: an old answer to a
+//! repeated number is how etcd once served stale reads (issue 20418).
+//!
+//! Lease renewals ride on the same rounds: a renewal counts only once a majority has confirmed that the
+//! one who counts is still the leader.
+
+use base::limits::READS_WAITING_MAX;
+use base::{Index, Instant, LeaseId, MemberId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::effects::Ticket;
+
+/// Who waits for a round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiter {
+    /// A read of one of this member's clients.
+    Local(Ticket),
+    /// A round of another member, which this leader's round answers.
+    Remote {
+        /// Who asks.
+        from: MemberId,
+        /// Its number for the attempt.
+        attempt: u64,
+    },
+    /// A lease renewal, local or from another member.
+    Renewal {
+        /// Who asks: `None` for a client of this member.
+        from: Option<MemberId>,
+        /// The asker's number.
+        ticket: Ticket,
+        /// Which lease.
+        lease: LeaseId,
+    },
+    /// A question about a lease's remaining time.
+    Remaining {
+        /// Who asks: `None` for a client of this member.
+        from: Option<MemberId>,
+        /// The asker's number.
+        ticket: Ticket,
+        /// Which lease.
+        lease: LeaseId,
+    },
+}
+
+/// A round under way.
+#[derive(Debug)]
+struct Round {
+    attempt: u64,
+    since: Instant,
+    waiters: Vec<Waiter>,
+}
+
+/// The reads of one member.
+#[derive(Debug, Default)]
+pub struct Reads {
+    waiting: Vec<Waiter>,
+    round: Option<Round>,
+    indexed: BTreeMap<Index, Vec<Waiter>>,
+    n_indexed: usize,
+    last_attempt: u64,
+}
+
+impl Reads {
+    /// Whether one more fits.
+    pub fn has_room(&self) -> bool {
+        let in_round = self.round.as_ref().map_or(0, |round| round.waiters.len());
+        self.waiting.len() + in_round + self.n_indexed < READS_WAITING_MAX
+    }
+
+    /// Queues a read for the next round.
+    pub fn push(&mut self, waiter: Waiter) {
+        self.waiting.push(waiter);
+    }
+
+    /// Whether a round should start now.
+    pub fn wants_round(&self) -> bool {
+        self.round.is_none() && !self.waiting.is_empty()
+    }
+
+    /// Starts a round with everything that waits and returns its fresh number. Numbers carry the
+    /// incarnation above, so that an answer to a former life is not taken for one to this.
+    pub fn start(&mut self, incarnation: u32, now: Instant) -> u64 {
+        self.last_attempt += 1;
+        let attempt = (u64::from(incarnation) << 32) | self.last_attempt;
+        let waiters = std::mem::take(&mut self.waiting);
+        self.round = Some(Round {
+            attempt,
+            since: now,
+            waiters,
+        });
+        attempt
+    }
+
+    /// The round `attempt` got its index; nothing happens when it is not the one under way: that is an
+    /// old answer. Returns the other members that asked for it: they wait for their own apply, so
+    /// they are answered at once.
+    pub fn indexed(&mut self, attempt: u64, index: Index) -> Vec<(MemberId, u64)> {
+        let Some(round) = self.round.take_if(|round| round.attempt == attempt) else {
+            return Vec::new();
+        };
+        let mut remote = Vec::new();
+        let here = self.indexed.entry(index).or_default();
+        for waiter in round.waiters {
+            match waiter {
+                Waiter::Remote { from, attempt } => remote.push((from, attempt)),
+                local => {
+                    here.push(local);
+                    self.n_indexed += 1;
+                }
+            }
+        }
+        remote
+    }
+
+    /// The round under way is lost; its reads wait again, before those that came later. Waiters of
+    /// other members are dropped: they ask again themselves, perhaps somebody else.
+    pub fn lost(&mut self) {
+        if let Some(round) = self.round.take() {
+            let mut again: Vec<Waiter> = round.waiters;
+            again.append(&mut self.waiting);
+            self.waiting = again;
+        }
+    }
+
+    /// Whether the round under way has had no answer for `patience`.
+    pub fn is_overdue(&self, now: Instant, patience: Duration) -> bool {
+        self.round
+            .as_ref()
+            .is_some_and(|round| now.since(round.since) >= patience)
+    }
+
+    /// Forgets what other members asked of this one: it does not lead any more.
+    pub fn forget_remote(&mut self) {
+        let is_local = |waiter: &Waiter| match waiter {
+            Waiter::Local(_) => true,
+            Waiter::Remote { .. } => false,
+            Waiter::Renewal { from, .. } | Waiter::Remaining { from, .. } => from.is_none(),
+        };
+        self.waiting.retain(is_local);
+        if let Some(round) = &mut self.round {
+            round.waiters.retain(is_local);
+        }
+        for waiters in self.indexed.values_mut() {
+            waiters.retain(is_local);
+        }
+        self.n_indexed = self.indexed.values().map(Vec::len).sum();
+    }
+
+    /// Takes those whose index is applied, in order of their index.
+    pub fn take_ready(&mut self, applied: Index) -> Vec<Waiter> {
+        if self
+            .indexed
+            .first_key_value()
+            .is_none_or(|(index, _)| *index > applied)
+        {
+            return Vec::new();
+        }
+        let later = self.indexed.split_off(&applied.next());
+        let ready: Vec<Waiter> = std::mem::replace(&mut self.indexed, later)
+            .into_values()
+            .flatten()
+            .collect();
+        self.n_indexed -= ready.len();
+        ready
+    }
+
+    /// Takes everything, when the member stops.
+    pub fn take_all(&mut self) -> Vec<Waiter> {
+        self.lost();
+        let mut all = std::mem::take(&mut self.waiting);
+        all.extend(std::mem::take(&mut self.indexed).into_values().flatten());
+        self.n_indexed = 0;
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(n: u64) -> Waiter {
+        Waiter::Local(Ticket(n))
+    }
+
+    #[test]
+    fn a_read_that_comes_during_a_round_waits_for_the_next() {
+        let mut reads = Reads::default();
+        reads.push(local(1));
+        let first = reads.start(1, Instant(0));
+        reads.push(local(2));
+        assert!(!reads.wants_round(), "a round is under way");
+        reads.indexed(first, Index(5));
+        assert_eq!(reads.take_ready(Index(4)), []);
+        assert_eq!(reads.take_ready(Index(5)), [local(1)]);
+        assert!(reads.wants_round());
+        let second = reads.start(1, Instant(0));
+        assert_ne!(first, second);
+        reads.indexed(second, Index(5));
+        assert_eq!(reads.take_ready(Index(9)), [local(2)]);
+    }
+
+    #[test]
+    fn an_answer_to_a_lost_round_is_not_taken() {
+        let mut reads = Reads::default();
+        reads.push(local(1));
+        let lost = reads.start(1, Instant(0));
+        reads.lost();
+        let again = reads.start(1, Instant(0));
+        reads.indexed(lost, Index(1));
+        assert_eq!(
+            reads.take_ready(Index(9)),
+            [],
+            "the index of a lost round may be old"
+        );
+        reads.indexed(again, Index(2));
+        assert_eq!(reads.take_ready(Index(9)), [local(1)]);
+    }
+
+    #[test]
+    fn another_member_is_answered_as_soon_as_the_index_is_known() {
+        let mut reads = Reads::default();
+        reads.push(Waiter::Remote {
+            from: MemberId(2),
+            attempt: 77,
+        });
+        reads.push(local(1));
+        let attempt = reads.start(1, Instant(0));
+        assert_eq!(reads.indexed(attempt, Index(5)), [(MemberId(2), 77)]);
+        assert_eq!(reads.take_ready(Index(5)), [local(1)]);
+    }
+
+    #[test]
+    fn room_is_counted_through_all_stages() {
+        let mut reads = Reads::default();
+        for n in 0..READS_WAITING_MAX as u64 {
+            assert!(reads.has_room());
+            reads.push(local(n));
+        }
+        assert!(!reads.has_room());
+        let attempt = reads.start(1, Instant(0));
+        assert!(!reads.has_room());
+        reads.indexed(attempt, Index(1));
+        assert!(!reads.has_room());
+        reads.take_ready(Index(1));
+        assert!(reads.has_room());
+    }
+}
