@@ -1,0 +1,232 @@
+//! Is there any order of the operations on one key that explains every answer?
+//!
+//! The search is Wing and Gong's with Lowe's memory of (what is done, state) pairs, on a list in which
+//! taking an operation out and putting it back costs nothing, as Porcupine does it; the partition by
+//! key is in `project.rs`. It believes values and times only, never a revision, so that it is a second
+//! opinion on `witness.rs`. An operation whose outcome is unknown may be placed anywhere after its
+//! call, or nowhere. The search is bounded; [`Verdict::Unknown`] counts as failure.
+
+use crate::history::Time;
+use std::collections::BTreeSet;
+
+/// A value of the key as a small number; nothing stands for "absent". Numbers are given by the caller.
+pub type State = Option<u32>;
+
+/// What must be true for an operation to be placed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing.
+    Any,
+    /// The key has exactly this state.
+    Is(State),
+    /// The key has any other state than this.
+    IsNot(State),
+    /// The key is there.
+    Present,
+}
+
+/// What an operation does when it is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Keep,
+    /// The key has this state afterwards.
+    Set(State),
+}
+
+/// One operation as far as one key is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// The number of the operation, for reports.
+    pub number: u64,
+    /// When it was asked.
+    pub call: Time,
+    /// When it was answered; nothing means that the outcome is unknown.
+    pub returned: Option<Time>,
+    /// What its answer says about the state before it.
+    pub guard: Guard,
+    /// What it did.
+    pub effect: Effect,
+}
+
+/// The judgement on one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Here is an order (numbers of operations) that explains everything.
+    Yes(Vec<u64>),
+    /// There is none; the longest order found explains this much.
+    No(Vec<u64>),
+    /// The search was given up.
+    Unknown,
+}
+
+/// Searches for an order, in at most `steps_max` steps. The key is absent at first.
+pub fn check(actions: &[Action], steps_max: u64) -> Verdict {
+    Search::new(actions).run(steps_max)
+}
+
+const HEAD: usize = 0;
+
+/// An element of the time line: the call of an action, or its return.
+#[derive(Clone, Copy)]
+struct Element {
+    action: usize,
+    /// For a call: the place of its return, or 0 when there is none.
+    returns_at: usize,
+    is_call: bool,
+    previous: usize,
+    next: usize,
+}
+
+struct Search<'a> {
+    actions: &'a [Action],
+    line: Vec<Element>,
+    n_open: usize,
+    done: Vec<u64>,
+    state: State,
+    path: Vec<(usize, State)>,
+    seen: BTreeSet<(Vec<u64>, State)>,
+    longest: Vec<u64>,
+}
+
+impl<'a> Search<'a> {
+    fn new(actions: &'a [Action]) -> Search<'a> {
+        // A call sorts before a return at the same moment: then they overlap, which forbids less.
+        let mut moments = Vec::with_capacity(actions.len() * 2);
+        for (at, action) in actions.iter().enumerate() {
+            moments.push((action.call, 0, at));
+            if let Some(returned) = action.returned {
+                moments.push((returned, 1, at));
+            }
+        }
+        moments.sort_unstable();
+        let blank = Element {
+            action: 0,
+            returns_at: 0,
+            is_call: false,
+            previous: 0,
+            next: 0,
+        };
+        let mut line = vec![blank; moments.len() + 1];
+        let mut call_of = vec![0; actions.len()];
+        for (place, (_, kind, at)) in moments.into_iter().enumerate() {
+            let place = place + 1;
+            line[place] = Element {
+                action: at,
+                returns_at: 0,
+                is_call: kind == 0,
+                previous: place - 1,
+                next: 0,
+            };
+            line[place - 1].next = place;
+            if kind == 0 {
+                call_of[at] = place;
+            } else {
+                line[call_of[at]].returns_at = place;
+            }
+        }
+        Search {
+            actions,
+            line,
+            n_open: actions
+                .iter()
+                .filter(|action| action.returned.is_some())
+                .count(),
+            done: vec![0; actions.len().div_ceil(64)],
+            state: None,
+            path: Vec::new(),
+            seen: BTreeSet::new(),
+            longest: Vec::new(),
+        }
+    }
+
+    fn run(mut self, steps_max: u64) -> Verdict {
+        let mut at = self.line[HEAD].next;
+        for _ in 0..steps_max {
+            if self.n_open == 0 {
+                return Verdict::Yes(self.numbers());
+            }
+            // The end of the line is as good as a return: nothing more can be placed here.
+            if at != HEAD && self.line[at].is_call {
+                match self.try_place(at) {
+                    true => at = self.line[HEAD].next,
+                    false => at = self.line[at].next,
+                }
+                continue;
+            }
+            if self.path.len() > self.longest.len() {
+                self.longest = self.numbers();
+            }
+            let Some((place, before)) = self.path.pop() else {
+                return Verdict::No(self.longest);
+            };
+            self.put_back(place, before);
+            at = self.line[place].next;
+        }
+        Verdict::Unknown
+    }
+
+    fn try_place(&mut self, place: usize) -> bool {
+        let index = self.line[place].action;
+        let action = &self.actions[index];
+        let holds = match action.guard {
+            Guard::Any => true,
+            Guard::Is(state) => self.state == state,
+            Guard::IsNot(state) => self.state != state,
+            Guard::Present => self.state.is_some(),
+        };
+        // An unknown operation without effect need never be placed.
+        if !holds || (action.returned.is_none() && action.effect == Effect::Keep) {
+            return false;
+        }
+        let after = match action.effect {
+            Effect::Keep => self.state,
+            Effect::Set(state) => state,
+        };
+        self.done[index / 64] |= 1 << (index % 64);
+        if !self.seen.insert((self.done.clone(), after)) {
+            self.done[index / 64] &= !(1 << (index % 64));
+            return false;
+        }
+        self.path.push((place, self.state));
+        self.state = after;
+        self.unlink(place);
+        if self.line[place].returns_at != 0 {
+            self.unlink(self.line[place].returns_at);
+            self.n_open -= 1;
+        }
+        true
+    }
+
+    fn put_back(&mut self, place: usize, before: State) {
+        let index = self.line[place].action;
+        self.done[index / 64] &= !(1 << (index % 64));
+        self.state = before;
+        if self.line[place].returns_at != 0 {
+            self.relink(self.line[place].returns_at);
+            self.n_open += 1;
+        }
+        self.relink(place);
+    }
+
+    fn unlink(&mut self, place: usize) {
+        let Element { previous, next, .. } = self.line[place];
+        self.line[previous].next = next;
+        if next != 0 {
+            self.line[next].previous = previous;
+        }
+    }
+
+    fn relink(&mut self, place: usize) {
+        let Element { previous, next, .. } = self.line[place];
+        self.line[previous].next = place;
+        if next != 0 {
+            self.line[next].previous = place;
+        }
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        let number = |(place, _): &(usize, State)| self.actions[self.line[*place].action].number;
+        self.path.iter().map(number).collect()
+    }
+}

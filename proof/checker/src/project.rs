@@ -1,0 +1,334 @@
+//! Each key's own small history, cut out of the whole one.
+//!
+//! A history is linearizable only if its projection on every key is (locality, Herlihy and Wing). So a
+//! transaction over several keys becomes one action on each, and what an answer says of *other* keys is
+//! dropped: that forbids less, never more, so there are no false alarms; `witness.rs` judges
+//! transactions whole. Serializable reads and reads of the past are not part of it.
+
+use crate::chronicle::Chronicle;
+use crate::history::{
+    Answer, Compare, Key, Level, Operation, Outcome, Relation, Request, Row, Target, Time, Value,
+};
+use crate::linear::{self, Action, Effect, Guard, State, Verdict};
+use crate::minimise;
+use crate::verdict::Violation;
+use crate::witness::{Attribution, Cause};
+use base::Revision;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Judges each key of `history`. Deletes that no client asked for (ends of leases) come from
+/// `attribution`; they may take effect at any time or never. `steps_max` bounds the search per key.
+pub fn check(
+    history: &[Operation],
+    chronicle: &Chronicle,
+    attribution: &Attribution,
+    steps_max: u64,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (key, actions) in project(history, chronicle, attribution) {
+        let name = crate::history::text(&key);
+        match linear::check(&actions, steps_max) {
+            Verdict::Yes(_) => {}
+            Verdict::Unknown => violations.push(Violation::new(
+                "the_search_ends",
+                format!(
+                    "key {name}: no verdict on {} actions in {steps_max} steps",
+                    actions.len()
+                ),
+            )),
+            Verdict::No(_) => {
+                let small = minimise::minimise(&actions, steps_max);
+                violations.push(Violation::new(
+                    "each_key_is_linearizable",
+                    format!("key {name}:\n{}", minimise::picture(&small, history)),
+                ));
+            }
+        }
+    }
+    violations
+}
+
+/// The actions on each key.
+pub fn project(
+    history: &[Operation],
+    chronicle: &Chronicle,
+    attribution: &Attribution,
+) -> BTreeMap<Key, Vec<Action>> {
+    let mut projector = Projector::new(history);
+    for op in history {
+        projector.operation(op);
+    }
+    for (revision, cause) in &attribution.causes {
+        if let (Cause::LeaseEnded(_), Some(page)) = (cause, chronicle.page(*revision)) {
+            for event in &page.events {
+                let before = chronicle.at(&event.row.key, revision.previous());
+                let state = before.map(|row| projector.intern(&row.value));
+                projector.push(
+                    &event.row.key,
+                    Action {
+                        number: u64::MAX,
+                        call: Time(0),
+                        returned: None,
+                        guard: Guard::Is(state),
+                        effect: Effect::Set(None),
+                    },
+                );
+            }
+        }
+    }
+    projector.actions
+}
+
+struct Projector {
+    keys: BTreeSet<Key>,
+    values: BTreeMap<Value, u32>,
+    written_at: BTreeMap<(Key, Revision), Value>,
+    actions: BTreeMap<Key, Vec<Action>>,
+}
+
+impl Projector {
+    fn new(history: &[Operation]) -> Projector {
+        let mut projector = Projector {
+            keys: BTreeSet::new(),
+            values: BTreeMap::new(),
+            written_at: BTreeMap::new(),
+            actions: BTreeMap::new(),
+        };
+        for op in history {
+            projector.learn_keys(&op.request);
+            if let Outcome::Answered { revision, answer } = &op.outcome {
+                projector.learn_versions(&op.request, answer, *revision);
+            }
+        }
+        projector
+    }
+
+    fn learn_keys(&mut self, request: &Request) {
+        match request {
+            Request::Put { key, .. } => {
+                self.keys.insert(key.clone());
+            }
+            Request::Range { span, .. } | Request::Delete { span } => {
+                if span.end == crate::history::End::Single {
+                    self.keys.insert(span.first.clone());
+                }
+            }
+            Request::Txn {
+                then, otherwise, ..
+            } => {
+                then.iter()
+                    .chain(otherwise)
+                    .for_each(|request| self.learn_keys(request));
+            }
+            _ => {}
+        }
+    }
+
+    /// Which value a revision wrote, as far as answers tell: compares by revision mean that value.
+    fn learn_versions(&mut self, request: &Request, answer: &Answer, revision: Revision) {
+        match (request, answer) {
+            (_, Answer::Rows(rows)) => rows.iter().for_each(|row| self.learn_row(row)),
+            (Request::Put { key, value, .. }, Answer::Put { previous }) => {
+                self.written_at
+                    .insert((key.clone(), revision), value.clone());
+                if let Some(Some(row)) = previous {
+                    self.learn_row(row);
+                }
+            }
+            (
+                Request::Txn {
+                    then, otherwise, ..
+                },
+                Answer::Txn { succeeded, answers },
+            ) => {
+                let branch = if *succeeded { then } else { otherwise };
+                for (request, answer) in branch.iter().zip(answers) {
+                    self.learn_versions(request, answer, revision);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_row(&mut self, row: &Row) {
+        self.written_at
+            .insert((row.key.clone(), row.modified), row.value.clone());
+    }
+
+    fn intern(&mut self, value: &[u8]) -> u32 {
+        let next = self.values.len() as u32;
+        *self.values.entry(value.to_vec()).or_insert(next)
+    }
+
+    fn push(&mut self, key: &[u8], action: Action) {
+        self.actions.entry(key.to_vec()).or_default().push(action);
+    }
+
+    fn operation(&mut self, op: &Operation) {
+        let answer = match &op.outcome {
+            Outcome::Answered { answer, .. } => Some(answer),
+            Outcome::Unknown => None,
+            Outcome::Refused { .. } => return,
+        };
+        for key in self.keys.clone() {
+            let Some((guard, effect)) = self.on_key(&key, &op.request, answer) else {
+                continue;
+            };
+            let action = Action {
+                number: op.number,
+                call: op.call,
+                returned: answer.map(|_| op.returned),
+                guard,
+                effect,
+            };
+            self.push(&key, action);
+        }
+    }
+
+    /// What `request` with `answer` means to `key` alone, or nothing.
+    fn on_key(
+        &mut self,
+        key: &Key,
+        request: &Request,
+        answer: Option<&Answer>,
+    ) -> Option<(Guard, Effect)> {
+        match (request, answer) {
+            (
+                Request::Range {
+                    span,
+                    at: None,
+                    level: Level::Linearizable,
+                },
+                Some(answer),
+            ) => {
+                let Answer::Rows(rows) = answer else {
+                    return None;
+                };
+                let row = rows.iter().find(|row| row.key == *key);
+                span.contains(key).then(|| {
+                    (
+                        Guard::Is(row.map(|row| self.intern(&row.value))),
+                        Effect::Keep,
+                    )
+                })
+            }
+            (
+                Request::Put {
+                    key: put, value, ..
+                },
+                answer,
+            ) if put == key => {
+                let guard = match answer {
+                    Some(Answer::Put {
+                        previous: Some(row),
+                    }) => Guard::Is(row.as_ref().map(|row| self.intern(&row.value))),
+                    _ => Guard::Any,
+                };
+                Some((guard, Effect::Set(Some(self.intern(value)))))
+            }
+            (Request::Delete { span }, answer) if span.contains(key) => {
+                let guard = match answer {
+                    Some(Answer::Deleted {
+                        previous: Some(rows),
+                        ..
+                    }) => {
+                        let row = rows.iter().find(|row| row.key == *key);
+                        Guard::Is(row.map(|row| self.intern(&row.value)))
+                    }
+                    Some(Answer::Deleted { count: 0, .. }) => Guard::Is(None),
+                    Some(_) if span.end == crate::history::End::Single => Guard::Present,
+                    _ => Guard::Any,
+                };
+                Some((guard, Effect::Set(None)))
+            }
+            (
+                Request::Txn {
+                    compares,
+                    then,
+                    otherwise,
+                },
+                Some(answer),
+            ) => {
+                let Answer::Txn { succeeded, answers } = answer else {
+                    return None;
+                };
+                let branch = if *succeeded { then } else { otherwise };
+                let decided = self.guard(key, compares, *succeeded);
+                let mut result: Option<(Guard, Effect)> =
+                    (decided != Guard::Any).then_some((decided, Effect::Keep));
+                for (request, answer) in branch.iter().zip(answers) {
+                    let Some((guard, effect)) = self.on_key(key, request, Some(answer)) else {
+                        continue;
+                    };
+                    result = Some(match result {
+                        None => (guard, effect),
+                        // After a write of its own, what it reads says nothing of the state before.
+                        Some((first, Effect::Set(state))) => match effect {
+                            Effect::Keep => (first, Effect::Set(state)),
+                            set => (first, set),
+                        },
+                        Some((Guard::Any, Effect::Keep)) => (guard, effect),
+                        Some((first, Effect::Keep)) => (first, effect),
+                    });
+                }
+                result
+            }
+            (
+                Request::Txn {
+                    compares,
+                    then,
+                    otherwise,
+                },
+                None,
+            ) => {
+                // Only the simple shape says something certain; any other may do what a branch does.
+                let on_then = then.iter().rev().find_map(|r| self.on_key(key, r, None));
+                let on_else = otherwise
+                    .iter()
+                    .rev()
+                    .find_map(|r| self.on_key(key, r, None));
+                match (on_then, on_else) {
+                    (Some((_, effect)), None) => Some((self.guard(key, compares, true), effect)),
+                    (None, Some((_, effect))) => Some((self.guard(key, compares, false), effect)),
+                    (None, None) => None,
+                    // Recorders do not write the same key in both branches.
+                    (Some((_, effect)), Some(_)) => Some((Guard::Any, effect)),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// What is certain about `key` when the compares gave `succeeded`.
+    fn guard(&mut self, key: &Key, compares: &[Compare], succeeded: bool) -> Guard {
+        if !succeeded && compares.len() != 1 {
+            return Guard::Any;
+        }
+        let Some(compare) = compares.iter().find(|compare| compare.key == *key) else {
+            return Guard::Any;
+        };
+        let Some(state) = self.state_of(key, &compare.target) else {
+            return Guard::Any;
+        };
+        match (compare.relation, succeeded) {
+            (Relation::Equal, true) | (Relation::NotEqual, false) => Guard::Is(state),
+            // "value != v" is false for an absent key, in etcd.
+            (Relation::Equal, false) => Guard::IsNot(state),
+            _ => Guard::Any,
+        }
+    }
+
+    fn state_of(&mut self, key: &Key, target: &Target) -> Option<State> {
+        match target {
+            Target::Value(value) => Some(Some(self.intern(value))),
+            Target::Modified(Revision(0)) | Target::Create(Revision(0)) | Target::Version(0) => {
+                Some(None)
+            }
+            Target::Modified(revision) => {
+                let value = self.written_at.get(&(key.clone(), *revision)).cloned()?;
+                Some(Some(self.intern(&value)))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The judges judged: good histories pass, each doctored one is rejected by the judge it is meant for.
+
+mod doctored;
+mod lines;
+mod toy;
+mod watches;
