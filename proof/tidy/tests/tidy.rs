@@ -1,0 +1,88 @@
+//! Runs the rules of `proof/tidy` over the whole tree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the tree exists")
+}
+
+/// All files below the root whose name ends with `suffix`, as (relative path, text).
+fn files(suffix: &str) -> Vec<(String, String)> {
+    let root = root();
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)
+            .expect("the folder can be listed")
+            .flatten()
+        {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(suffix) {
+                let relative = path.strip_prefix(&root).expect("below the root");
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                found.push((relative.to_string_lossy().replace('\\', "/"), text));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no file ends with {suffix}");
+    found
+}
+
+fn assert_none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n  {}\n", complaints.join("\n  "));
+}
+
+#[test]
+fn arrows_point_to_the_left() {
+    let complaints: Vec<String> = files("Cargo.toml")
+        .iter()
+        .filter(|(path, _)| path != "Cargo.toml" && !path.starts_with("fuzz/"))
+        .flat_map(|(path, text)| {
+            tidy::layers::complaints(path.trim_end_matches("/Cargo.toml"), text)
+        })
+        .collect();
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_source_file_keeps_the_rules_of_its_folder() {
+    let complaints: Vec<String> = files(".rs")
+        .iter()
+        .flat_map(|(path, text)| tidy::source::complaints(path, text))
+        .collect();
+    assert_none(&complaints);
+}
+
+#[test]
+fn no_file_names_a_machine() {
+    // Spelt in two halves, or this file would complain about itself.
+    let paths = [
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("/fa", "rm/"),
+    ];
+    let mut complaints = Vec::new();
+    for suffix in [".rs", ".md", ".toml", ".sh", ".txt", "justfile"] {
+        for (file, text) in files(suffix) {
+            for path in paths {
+                let named = text
+                    .match_indices(path)
+                    .any(|(at, _)| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()));
+                if named {
+                    complaints.push(format!("{file}: names {path}"));
+                }
+            }
+        }
+    }
+    assert_none(&complaints);
+}
