@@ -7,7 +7,8 @@
 
 use crate::chronicle::Chronicle;
 use crate::history::{
-    Answer, Compare, Key, Level, Operation, Outcome, Relation, Request, Row, Target, Time, Value,
+    Answer, Compare, End, Key, Level, Operation, Outcome, Relation, Request, Row, Target, Time,
+    Value,
 };
 use crate::linear::{self, Action, Effect, Guard, State, Verdict};
 use crate::minimise;
@@ -108,10 +109,8 @@ impl Projector {
             Request::Put { key, .. } => {
                 self.keys.insert(key.clone());
             }
-            Request::Range { span, .. } | Request::Delete { span } => {
-                if span.end == crate::history::End::Single {
-                    self.keys.insert(span.first.clone());
-                }
+            Request::Range { span, .. } | Request::Delete { span } if span.end == End::Single => {
+                self.keys.insert(span.first.clone());
             }
             Request::Txn {
                 then, otherwise, ..
@@ -236,7 +235,7 @@ impl Projector {
                         Guard::Is(row.map(|row| self.intern(&row.value)))
                     }
                     Some(Answer::Deleted { count: 0, .. }) => Guard::Is(None),
-                    Some(_) if span.end == crate::history::End::Single => Guard::Present,
+                    Some(_) if span.end == End::Single => Guard::Present,
                     _ => Guard::Any,
                 };
                 Some((guard, Effect::Set(None)))

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 pub(super) const TTL: u64 = 1000;
 
+/// When it was called, what was asked, and the answer once it was applied.
+type Open = (Time, Request, Option<(Revision, Answer)>);
+
 #[derive(Default)]
 pub(super) struct Toy {
     pub(super) revision: u64,
@@ -124,7 +127,7 @@ fn step(
 pub(super) fn run(seed: u64, n_steps: usize) -> Toy {
     let mut rng = Rng::new(seed);
     let mut toy = Toy::default();
-    let mut clients: Vec<Option<(Time, Request, Option<(Revision, Answer)>)>> = vec![None; 5];
+    let mut clients: Vec<Option<Open>> = vec![None; 5];
     let mut number = 0;
     for step in 0..n_steps {
         let now = Time(step as u64 * 10 + 10);

@@ -133,7 +133,7 @@ fn a_torn_revision_is_rejected_unless_it_says_that_more_follows() {
             Content::Events { events, .. } => events.len() > 1,
             _ => false,
         };
-        let Some(at) = watch.deliveries.iter_mut().position(|d| whole(&d)) else {
+        let Some(at) = watch.deliveries.iter_mut().position(|d| whole(d)) else {
             return false;
         };
         let mut second = watch.deliveries[at].clone();
