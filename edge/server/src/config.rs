@@ -1,0 +1,320 @@
+//! What a member needs to know before it starts: complete, checked, printable.
+//!
+//! The command line turns what was typed into this ([`Config`]); after it, nobody reads flags, files or the
+//! environment. Core and front receive plain values from here and never the whole.
+
+use crate::identity::{Url, UrlError, cluster_id, member_id};
+use base::limits::{REQUEST_BYTES_MAX, TXN_OPS_MAX};
+use base::{ClusterId, MemberId};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// etcd's default for `--quota-backend-bytes 0`.
+pub const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
+
+/// The longest election timeout, etcd's.
+pub const ELECTION_MAX: Duration = Duration::from_secs(50);
+
+/// One member as `--initial-cluster` names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InitialMember {
+    /// Its name.
+    pub name: String,
+    /// Where the others reach it.
+    pub peer_urls: Vec<String>,
+}
+
+/// Whether the member starts a cluster or joins one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InitialState {
+    /// All members of `--initial-cluster` start together, empty.
+    New,
+    /// The cluster runs, and has added this member.
+    Existing,
+}
+
+/// A member's configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The member's name, for people.
+    pub name: String,
+    /// Where its data is.
+    pub data_dir: PathBuf,
+    /// Where it listens for clients.
+    pub listen_client: Vec<SocketAddr>,
+    /// Where clients reach it.
+    pub advertise_client: Vec<String>,
+    /// Where it listens for other members.
+    pub listen_peer: Vec<SocketAddr>,
+    /// Where other members reach it.
+    pub advertise_peer: Vec<String>,
+    /// The cluster as it starts.
+    pub initial_cluster: Vec<InitialMember>,
+    /// Whether that cluster is new.
+    pub initial_state: InitialState,
+    /// Tells clusters with equal URLs apart.
+    pub token: String,
+    /// Entries between two checkpoints.
+    pub snapshot_count: u64,
+    /// How often a leader says that it lives.
+    pub heartbeat: Duration,
+    /// How long a follower waits before it doubts.
+    pub election: Duration,
+    /// Bytes of data before the NOSPACE alarm; nothing for no bound.
+    pub quota_bytes: Option<u64>,
+    /// Operations in one transaction.
+    pub txn_ops_max: usize,
+    /// Bytes in one request.
+    pub request_bytes_max: usize,
+    /// Learners at a time.
+    pub learners_max: usize,
+}
+
+/// Why a configuration cannot work.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A URL.
+    #[error("--{flag}")]
+    Url {
+        /// Which flag it was in.
+        flag: &'static str,
+        /// What is wrong with it.
+        source: UrlError,
+    },
+    /// The member is not in its own cluster.
+    #[error(
+        "--initial-cluster does not name this member: \
+         there is no \"{name}\" among {known} (--name must be one of them)"
+    )]
+    NotAMember {
+        /// The member's name.
+        name: String,
+        /// Who is named.
+        known: String,
+    },
+    /// The two flags that state a member's peer URLs disagree.
+    #[error(
+        "--initial-cluster says that \"{name}\" is at {cluster}, \
+         and --initial-advertise-peer-urls says {advertised}"
+    )]
+    PeerUrls {
+        /// The member's name.
+        name: String,
+        /// By `--initial-cluster`.
+        cluster: String,
+        /// By `--initial-advertise-peer-urls`.
+        advertised: String,
+    },
+    /// Two members cannot be told apart.
+    #[error("--initial-cluster has the URL {0} twice")]
+    SharedUrl(String),
+    /// Anything about one number.
+    #[error("--{flag} is {value}: {rule}")]
+    Number {
+        /// Which flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// A member alone, by etcd's defaults.
+    pub fn new(name: &str, data_dir: PathBuf) -> Config {
+        let peer = "http://localhost:2380".to_owned();
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Config {
+            name: name.to_owned(),
+            data_dir,
+            listen_client: vec![loopback(2379)],
+            advertise_client: vec!["http://localhost:2379".to_owned()],
+            listen_peer: vec![loopback(2380)],
+            advertise_peer: vec![peer.clone()],
+            initial_cluster: vec![InitialMember {
+                name: name.to_owned(),
+                peer_urls: vec![peer],
+            }],
+            initial_state: InitialState::New,
+            token: "etcd-cluster".to_owned(),
+            snapshot_count: 10_000,
+            heartbeat: Duration::from_millis(100),
+            election: Duration::from_millis(1000),
+            quota_bytes: Some(QUOTA_BYTES_DEFAULT),
+            txn_ops_max: TXN_OPS_MAX,
+            request_bytes_max: REQUEST_BYTES_MAX,
+            learners_max: 1,
+        }
+    }
+
+    /// Checks what can be checked without the world.
+    ///
+    /// # Errors
+    /// The first thing that cannot work, in the user's words.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        for (flag, urls) in [
+            ("advertise-client-urls", &self.advertise_client),
+            ("initial-advertise-peer-urls", &self.advertise_peer),
+        ] {
+            for url in urls {
+                Url::parse(url).map_err(|source| ConfigError::Url { flag, source })?;
+            }
+        }
+        self.check_cluster()?;
+        let ms = |duration: Duration| format!("{} ms", duration.as_millis());
+        let number = |flag, value, rule| Err(ConfigError::Number { flag, value, rule });
+        if self.heartbeat < Duration::from_millis(10) {
+            let rule = "at least 10 ms, which is this server's unit of time";
+            return number("heartbeat-interval", ms(self.heartbeat), rule);
+        }
+        if self.election < 5 * self.heartbeat {
+            let rule = "at least five times --heartbeat-interval";
+            return number("election-timeout", ms(self.election), rule);
+        }
+        if self.election > ELECTION_MAX {
+            return number("election-timeout", ms(self.election), "at most 50000 ms");
+        }
+        if self.snapshot_count == 0 {
+            return number("snapshot-count", "0".to_owned(), "at least 1");
+        }
+        if !(1..=REQUEST_BYTES_MAX).contains(&self.request_bytes_max) {
+            let rule = "between 1 and 1572864: larger requests would hold up the log for everybody";
+            return number(
+                "max-request-bytes",
+                self.request_bytes_max.to_string(),
+                rule,
+            );
+        }
+        if self.txn_ops_max == 0 {
+            return number("max-txn-ops", "0".to_owned(), "at least 1");
+        }
+        Ok(())
+    }
+
+    fn check_cluster(&self) -> Result<(), ConfigError> {
+        let mut seen = Vec::new();
+        for url in self.initial_cluster.iter().flat_map(|m| &m.peer_urls) {
+            Url::parse(url).map_err(|source| ConfigError::Url {
+                flag: "initial-cluster",
+                source,
+            })?;
+            if seen.contains(&url) {
+                return Err(ConfigError::SharedUrl(url.clone()));
+            }
+            seen.push(url);
+        }
+        let mine = self.initial_cluster.iter().find(|m| m.name == self.name);
+        let Some(mine) = mine else {
+            let names = self
+                .initial_cluster
+                .iter()
+                .map(|m| format!("\"{}\"", m.name));
+            return Err(ConfigError::NotAMember {
+                name: self.name.clone(),
+                known: names.collect::<Vec<_>>().join(", "),
+            });
+        };
+        if sorted(&mine.peer_urls) != sorted(&self.advertise_peer) {
+            return Err(ConfigError::PeerUrls {
+                name: self.name.clone(),
+                cluster: mine.peer_urls.join(","),
+                advertised: self.advertise_peer.join(","),
+            });
+        }
+        Ok(())
+    }
+
+    /// The ids of the members of a new cluster, in the order of `initial_cluster`.
+    pub fn initial_ids(&self) -> Vec<MemberId> {
+        let id = |m: &InitialMember| member_id(&m.peer_urls, &self.token, None);
+        self.initial_cluster.iter().map(id).collect()
+    }
+
+    /// The id of a new cluster.
+    pub fn initial_cluster_id(&self) -> ClusterId {
+        cluster_id(&self.initial_ids())
+    }
+
+    /// This member's id in a new cluster.
+    pub fn initial_member_id(&self) -> MemberId {
+        member_id(&self.advertise_peer, &self.token, None)
+    }
+
+    /// The least time to live of a lease in seconds: etcd's rule, one and a half election timeouts.
+    pub fn lease_ttl_min_s(&self) -> i64 {
+        let ms = (self.election.as_millis() as i64 * 3).div_euclid(2);
+        (ms + 999) / 1000
+    }
+
+    /// How long a request may wait for its outcome: etcd's rule.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.election
+    }
+}
+
+fn sorted(urls: &[String]) -> Vec<&String> {
+    let mut urls: Vec<_> = urls.iter().collect();
+    urls.sort_unstable();
+    urls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Chain;
+
+    fn three() -> Config {
+        let mut config = Config::new("n1", "x".into());
+        config.initial_cluster = (1..=3)
+            .map(|n| InitialMember {
+                name: format!("n{n}"),
+                peer_urls: vec![format!("http://127.0.0.1:{n}2380")],
+            })
+            .collect();
+        config.advertise_peer = config.initial_cluster[0].peer_urls.clone();
+        config
+    }
+
+    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = three();
+        change(&mut config);
+        Chain(&config.check().expect_err("refused")).to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_etcds_and_pass() {
+        let config = Config::new("default", "x".into());
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config.lease_ttl_min_s(), 2);
+        assert_eq!(config.request_timeout(), Duration::from_secs(7));
+        assert_eq!(config.initial_cluster_id().to_string(), "cdf818194e3a8c32");
+        assert_eq!(three().check(), Ok(()));
+        assert!(three().initial_ids().contains(&three().initial_member_id()));
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_in_the_words_of_the_flags() {
+        let text = refusal(|c| c.name = "n9".into());
+        assert!(
+            text.contains("no \"n9\" among \"n1\", \"n2\", \"n3\""),
+            "{text}"
+        );
+        let text = refusal(|c| c.advertise_peer = vec!["http://10.0.0.1:1".into()]);
+        assert!(
+            text.ends_with("--initial-advertise-peer-urls says http://10.0.0.1:1"),
+            "{text}"
+        );
+        let text = refusal(|c| c.initial_cluster[1].peer_urls[0] = "https://a:1".into());
+        assert_eq!(
+            text,
+            "--initial-cluster: \"https://a:1\": https is not supported yet; use http"
+        );
+        let text = refusal(|c| c.election = Duration::from_millis(400));
+        let rule = "--election-timeout is 400 ms: at least five times --heartbeat-interval";
+        assert_eq!(text, rule);
+        let text = refusal(|c| c.initial_cluster[1].peer_urls = c.advertise_peer.clone());
+        assert!(text.ends_with("twice"), "{text}");
+    }
+}

@@ -1,0 +1,189 @@
+//! The data directory: who may use it, and where things are in it.
+//!
+//! ```text
+//!   DIR/            mode 0700
+//!     lock          held (flock) by the one process that uses the directory
+//!     member/       mode 0700; log and checkpoints, by the names that `storage` gives
+//! ```
+//!
+//! What is *in* the files, whose they are included, is `storage`'s business.
+
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error(
+        "the data directory {dir} is in use by another process{holder}; \
+         stop it, or give this member a directory of its own"
+    )]
+    InUse {
+        /// Which directory.
+        dir: String,
+        /// ` (process id 17)`, when the other one said so.
+        holder: String,
+    },
+    /// It cannot be made, opened or written.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// The operating system's words.
+        source: io::Error,
+    },
+}
+
+/// A data directory that this process holds, until this value is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes `path` if it is not there, and takes it.
+    ///
+    /// # Errors
+    /// It cannot be made or written, or another process holds it.
+    pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
+        make_private(path)?;
+        let lock = take_lock(path)?;
+        make_private(&path.join("member"))?;
+        Ok(DataDir {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where log and checkpoints are.
+    pub fn member(&self) -> PathBuf {
+        self.path.join("member")
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
+    move |source| DataDirError::Io {
+        action,
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+fn make_private(path: &Path) -> Result<(), DataDirError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(failed("create", path))?;
+    let mode = fs::metadata(path)
+        .map_err(failed("look at", path))?
+        .permissions()
+        .mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .map_err(failed("close to others", path))?;
+    }
+    Ok(())
+}
+
+fn take_lock(dir: &Path) -> Result<File, DataDirError> {
+    let path = dir.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed("write to", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let pid: Option<u32> = text.trim().parse().ok();
+            return Err(DataDirError::InUse {
+                dir: dir.display().to_string(),
+                holder: pid.map_or(String::new(), |pid| format!(" (process id {pid})")),
+            });
+        }
+        Err(error) => return Err(failed("lock", &path)(error.into())),
+    }
+    // Who holds it is a courtesy to the next one who tries; the lock itself is the kernel's.
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed("write to", &path))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Chain;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let unique = format!("quorate-datadir-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(unique);
+            let _ = fs::remove_dir_all(&path);
+            Scratch(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn two_processes_cannot_share_a_directory() {
+        let scratch = Scratch::new("shared");
+        let held = DataDir::open(&scratch.0).expect("free");
+        let error = DataDir::open(&scratch.0).expect_err("held").to_string();
+        let pid = std::process::id();
+        assert!(
+            error.contains(&format!("in use by another process (process id {pid})")),
+            "{error}"
+        );
+        drop(held);
+        DataDir::open(&scratch.0).expect("free again");
+    }
+
+    #[test]
+    fn a_directory_is_closed_to_others() {
+        let scratch = Scratch::new("mode");
+        fs::create_dir(&scratch.0).expect("new");
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o755)).expect("ours");
+        let held = DataDir::open(&scratch.0).expect("free");
+        for path in [held.path(), &held.member()] {
+            let mode = fs::metadata(path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_directory_is_a_clear_error() {
+        let scratch = Scratch::new("file");
+        fs::write(&scratch.0, "").expect("writable");
+        let inside = scratch.0.join("data");
+        let error = DataDir::open(&inside).expect_err("not a directory");
+        let text = Chain(&error).to_string();
+        let start = format!("cannot create {}: ", inside.display());
+        assert!(text.starts_with(&start), "{text}");
+        fs::remove_file(&scratch.0).expect("ours");
+    }
+}
