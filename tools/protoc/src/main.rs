@@ -5,8 +5,9 @@
 //! them: so `.cargo/config.toml` names `tools/protoc/protoc`, which runs this program when no
 //! `protoc` is installed.
 //!
-//! It is not a compiler for people: it takes the options that `prost-build` gives (`-I DIR`, `-o FILE`,
-//! `--include_imports`, `--include_source_info`, files), writes a descriptor set, and refuses the rest.
+//! It is not a compiler for people: it takes the options that `prost-build` and the `raft` crate's build
+//! give (`--version`, `-I DIR`, `-IDIR`, `-o FILE`, `--include_imports`, `--include_source_info`,
+//! files), writes a descriptor set, and refuses the rest.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +23,11 @@ struct Wanted {
 }
 
 fn main() -> ExitCode {
+    // The `raft` crate's build asks first and insists on version 3.
+    if std::env::args().nth(1).is_some_and(|arg| arg == "--version") {
+        println!("libprotoc 3.21.12");
+        return ExitCode::SUCCESS;
+    }
     match parse(std::env::args().skip(1)).and_then(compile) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -35,7 +41,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted::default();
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "-I" => wanted.includes.push(args.next().ok_or("-I wants a folder")?.into()),
+            "-I" => wanted
+                .includes
+                .push(args.next().ok_or("-I wants a folder")?.into()),
+            option if option.starts_with("-I") => wanted.includes.push(option[2..].into()),
             "-o" => wanted.output = Some(args.next().ok_or("-o wants a file")?.into()),
             "--include_imports" => wanted.imports = true,
             "--include_source_info" => wanted.source_info = true,
