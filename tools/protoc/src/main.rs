@@ -24,7 +24,10 @@ struct Wanted {
 
 fn main() -> ExitCode {
     // The `raft` crate's build asks first and insists on version 3.
-    if std::env::args().nth(1).is_some_and(|arg| arg == "--version") {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|arg| arg == "--version")
+    {
         println!("libprotoc 3.21.12");
         return ExitCode::SUCCESS;
     }
