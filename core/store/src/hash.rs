@@ -1,0 +1,63 @@
+//! HashKV: one number over all that can be read of a root at a revision.
+//!
+//! Members that hold the same have the same hash, however far each has swept. So the hash covers the
+//! versions that are *logically* retained: everything written at or above the compacted revision, and
+//! below it the version of each key that is still visible there.
+
+use crate::record::Record;
+use crate::root::{ReadError, RootView};
+use base::Revision;
+use xxhash_rust::xxh3::Xxh3;
+
+/// The hash of a root's history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HistoryHash {
+    /// The hash.
+    pub hash: u32,
+    /// The compacted revision at which it was taken: only hashes of equal ones can be compared.
+    pub compact_revision: Revision,
+    /// The revision up to which it was taken.
+    pub hash_revision: Revision,
+}
+
+impl RootView<'_> {
+    /// The hash of everything retained up to `at` (0 = the present). It reads every version: let a
+    /// thread that has time do it, on a held state.
+    pub fn hash(&self, at: Revision) -> Result<HistoryHash, ReadError> {
+        let at = if at == Revision(0) { self.revision } else { at };
+        self.readable(Some(at))?;
+        let compacted = self.root.compacted;
+        let mut hasher = Xxh3::with_seed(compacted.0);
+        let mut history = self.root.history.cursor();
+        while let Some((place, record)) = history.next() {
+            if place.revision > at {
+                break;
+            }
+            if place.revision >= compacted || self.is_visible_at_compacted(record) {
+                hasher.update(record.logical_bytes());
+            }
+        }
+        let digest = hasher.digest();
+        Ok(HistoryHash {
+            hash: (digest ^ (digest >> 32)) as u32,
+            compact_revision: compacted,
+            hash_revision: at,
+        })
+    }
+
+    /// Whether `record`, written below the compacted revision, can be read at the compacted revision.
+    fn is_visible_at_compacted(&self, record: &Record) -> bool {
+        if record.is_tombstone() {
+            return false;
+        }
+        if self.root.swept == self.root.compacted {
+            return true;
+        }
+        let Some(slot) = self.root.keys.get(record.key()) else {
+            return false;
+        };
+        self.root
+            .version_at(*slot, self.root.compacted)
+            .is_some_and(|visible| visible.place() == record.place())
+    }
+}

@@ -1,0 +1,484 @@
+//! One root: the keys of one front with all their retained versions, and how to read them.
+//!
+//! ```text
+//!   keys     "config"  ──► 7.0  ┐            live keys are counted: count() is a walk, not a scan
+//!            "lock/a"  ──► 9.1  │ Slot = the place of the latest version, and whether it is alive
+//!            "old"     ──► 8.0 ✝┘
+//!   history  … 5.0 config=1 │ 7.0 config=2 │ 8.0 old ✝ │ 9.0 … │ 9.1 lock/a=x …
+//!                   ▲──previous──┘    every retained version in (revision, sub) order
+//! ```
+//!
+//! Reading a key at a past revision walks back from its latest version along the links in the records.
+//! Compaction is logical at once (`compacted` rises and reads below it are refused); the versions that
+//! nobody can see any more are removed later, by `sweep`, and no read can tell whether they are.
+
+use crate::range::{KeyRange, RangeEnd};
+use crate::record::{Links, Parts, Place, Record};
+use crate::tree::{Cursor, Packed, Plain, Tree, Weighted};
+use base::{LeaseId, Revision};
+
+/// Which front a key belongs to. Roots share the revision counter and nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct RootId(pub u8);
+
+/// Why a read of history is refused. Every member refuses alike: both bounds are replicated state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The revision lies below the compacted one.
+    #[error("revision {requested} has been compacted, the oldest readable is {compacted}")]
+    Compacted {
+        /// What was asked for.
+        requested: Revision,
+        /// The oldest revision that can be read.
+        compacted: Revision,
+    },
+    /// The revision has not happened yet.
+    #[error("revision {requested} is in the future, the newest is {current}")]
+    Future {
+        /// What was asked for.
+        requested: Revision,
+        /// The newest revision.
+        current: Revision,
+    },
+}
+
+/// One thing that happened to one key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// The new version; a tombstone when the key was deleted.
+    pub record: Record,
+    /// What the key was at the revision before, when it was there and is not compacted away.
+    pub previous: Option<Record>,
+}
+
+impl Event {
+    /// The revision that this event is part of.
+    pub fn revision(&self) -> Revision {
+        self.record.mod_revision()
+    }
+
+    /// Bytes that this event keeps in memory.
+    pub fn size(&self) -> u64 {
+        self.record.size() + self.previous.as_ref().map_or(0, Record::size)
+    }
+}
+
+/// The latest version of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) revision: Revision,
+    pub(crate) sub: u32,
+    pub(crate) live: bool,
+}
+
+impl Slot {
+    pub(crate) fn place(self) -> Place {
+        Place {
+            revision: self.revision,
+            sub: self.sub,
+        }
+    }
+}
+
+impl Weighted for Slot {
+    fn weight(&self) -> u64 {
+        u64::from(self.live)
+    }
+}
+
+/// Bytes that a key takes in the key tree beside its own: slot, offset and the tree's slack.
+const SLOT_BYTES: u64 = 40;
+/// Bytes that a version takes in the history tree beside its own.
+const HISTORY_BYTES: u64 = 36;
+
+/// The keys of one front.
+#[derive(Clone)]
+pub(crate) struct Root {
+    pub(crate) id: RootId,
+    pub(crate) keys: Tree<Packed, Slot>,
+    pub(crate) history: Tree<Plain<Place>, Record>,
+    /// Reads below this revision are refused. Replicated.
+    pub(crate) compacted: Revision,
+    /// Up to here the versions that a compaction hid are removed. Private to this member.
+    pub(crate) swept: Revision,
+    /// Bytes of all versions, removed ones not counted. Private to this member.
+    pub(crate) bytes: u64,
+}
+
+/// What a write did.
+pub(crate) struct Written {
+    pub(crate) record: Record,
+    /// The version that was alive until now.
+    pub(crate) replaced: Option<Record>,
+}
+
+impl Root {
+    pub(crate) const fn new(id: RootId) -> Root {
+        Root {
+            id,
+            keys: Tree::new(),
+            history: Tree::new(),
+            compacted: Revision(0),
+            swept: Revision(0),
+            bytes: 0,
+        }
+    }
+
+    /// Whether this root was never written.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.history.is_empty() && self.keys.is_empty() && self.compacted == Revision(0)
+    }
+
+    /// The latest version of `key`, dead or alive.
+    pub(crate) fn latest(&self, key: &[u8]) -> Option<&Record> {
+        let slot = self.keys.get(key)?;
+        self.history.get(&slot.place())
+    }
+
+    /// The newest version of the key in `slot` that is not above `at`, dead or alive. `at` must not be
+    /// below `compacted`.
+    pub(crate) fn version_at(&self, slot: Slot, at: Revision) -> Option<&Record> {
+        let mut record = self.history.get(&slot.place())?;
+        while record.mod_revision() > at {
+            let links = record.links();
+            // Everything above `at` is retained, so a jump that stays above it always lands.
+            let next = if links.jump.revision > at {
+                links.jump
+            } else {
+                links.previous
+            };
+            if next.is_none() {
+                return None;
+            }
+            record = self.history.get(&next)?;
+        }
+        Some(record)
+    }
+
+    /// Writes a version: a value, or nothing for a tombstone. A tombstone needs a live key.
+    pub(crate) fn write(
+        &mut self,
+        place: Place,
+        key: &[u8],
+        value: Option<&[u8]>,
+        lease: LeaseId,
+        scratch: &mut Vec<u8>,
+    ) -> Written {
+        let latest = self.latest(key).cloned();
+        let alive = latest.as_ref().filter(|record| !record.is_tombstone());
+        let (created, version) = match (value, alive) {
+            (None, _) => (Revision(0), 0),
+            (Some(_), None) => (place.revision, 1),
+            (Some(_), Some(record)) => (record.create_revision(), record.version() + 1),
+        };
+        let record = Record::new(
+            &Parts {
+                key,
+                value,
+                place,
+                created,
+                version,
+                lease,
+                links: self.links_to(latest.as_ref()),
+            },
+            scratch,
+        );
+        let slot = Slot {
+            revision: place.revision,
+            sub: place.sub,
+            live: value.is_some(),
+        };
+        self.bytes += record.size() + HISTORY_BYTES;
+        if self.keys.insert(key, slot).is_none() {
+            self.bytes += key.len() as u64 + SLOT_BYTES;
+        }
+        self.history.insert(&place, record.clone());
+        Written {
+            record,
+            replaced: latest.filter(|record| !record.is_tombstone()),
+        }
+    }
+
+    /// The links of a new version above `latest`: a skew-binary list, in which a jump spans as much as
+    /// the two jumps below it together.
+    fn links_to(&self, latest: Option<&Record>) -> Links {
+        let Some(latest) = latest else {
+            return Links::default();
+        };
+        let below = latest.links();
+        let mut links = Links {
+            previous: latest.place(),
+            jump: latest.place(),
+            depth: below.depth.wrapping_add(1),
+            jump_depth: below.depth,
+        };
+        // Nobody walks below the compacted revision, so no jump needs to.
+        if below.jump.revision > self.compacted
+            && let Some(jumped) = self.history.get(&below.jump)
+        {
+            let farther = jumped.links();
+            let span = below.depth.wrapping_sub(below.jump_depth);
+            if span == below.jump_depth.wrapping_sub(farther.jump_depth) && !farther.jump.is_none()
+            {
+                links.jump = farther.jump;
+                links.jump_depth = farther.jump_depth;
+            }
+        }
+        links
+    }
+
+    /// Takes a version out of history: only `sweep` may, and only what nobody can see.
+    pub(crate) fn forget(&mut self, place: Place) {
+        if let Some(record) = self.history.remove(&place) {
+            self.bytes -= record.size() + HISTORY_BYTES;
+        }
+    }
+
+    /// Takes a dead key out of the key tree.
+    pub(crate) fn forget_key(&mut self, key: &[u8]) {
+        if self.keys.remove(key).is_some() {
+            self.bytes -= key.len() as u64 + SLOT_BYTES;
+        }
+    }
+
+    /// Recounts `bytes` after a bulk load.
+    pub(crate) fn recount(&mut self) {
+        self.bytes = 0;
+        let mut history = self.history.cursor();
+        while let Some((_, record)) = history.next() {
+            self.bytes += record.size() + HISTORY_BYTES;
+        }
+        let mut keys = self.keys.cursor();
+        while let Some((key, _)) = keys.next() {
+            self.bytes += key.len() as u64 + SLOT_BYTES;
+        }
+    }
+}
+
+/// A readable root at one moment.
+#[derive(Clone, Copy)]
+pub struct RootView<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) revision: Revision,
+}
+
+impl<'a> RootView<'a> {
+    /// The oldest revision that can be read; 0 before the first compaction.
+    pub fn compacted(&self) -> Revision {
+        self.root.compacted
+    }
+
+    /// The newest revision that can be read.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether `at` can be read. Nothing means the present, which always can.
+    pub fn readable(&self, at: Option<Revision>) -> Result<(), ReadError> {
+        match at {
+            Some(requested) if requested > self.revision => Err(ReadError::Future {
+                requested,
+                current: self.revision,
+            }),
+            Some(requested) if requested < self.root.compacted => Err(ReadError::Compacted {
+                requested,
+                compacted: self.root.compacted,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// `key` as it is, or as it was at `at`.
+    pub fn get(&self, key: &[u8], at: Option<Revision>) -> Result<Option<Record>, ReadError> {
+        self.readable(at)?;
+        let Some(slot) = self.root.keys.get(key) else {
+            return Ok(None);
+        };
+        Ok(self.visible(*slot, at).cloned())
+    }
+
+    /// The record of the key in `slot` at `at` (which is readable), unless it is dead then.
+    fn visible(&self, slot: Slot, at: Option<Revision>) -> Option<&'a Record> {
+        match at {
+            Some(at) if at < slot.revision => self
+                .root
+                .version_at(slot, at)
+                .filter(|record| !record.is_tombstone()),
+            _ if slot.live => self.root.history.get(&slot.place()),
+            _ => None,
+        }
+    }
+
+    /// The keys in `range` as they are, or as they were at `at`, in ascending order. A reader that
+    /// works in steps keeps the state and goes on with [`KeyRange::after`] the last key.
+    pub fn range(&self, range: &KeyRange, at: Option<Revision>) -> Result<Range<'a>, ReadError> {
+        self.readable(at)?;
+        Ok(Range {
+            view: *self,
+            at,
+            cursor: self.root.keys.cursor_at(&range.start),
+            range: range.clone(),
+            direction: Direction::Ascending,
+        })
+    }
+
+    /// As [`RootView::range`], in descending order.
+    pub fn range_descending(
+        &self,
+        range: &KeyRange,
+        at: Option<Revision>,
+    ) -> Result<Range<'a>, ReadError> {
+        self.readable(at)?;
+        let keys = &self.root.keys;
+        let cursor = match &range.end {
+            RangeEnd::Single => keys.cursor_at(&range.after(&range.start).start),
+            RangeEnd::Before(end) => keys.cursor_at(end),
+            RangeEnd::Unbounded => keys.cursor_at_end(),
+        };
+        Ok(Range {
+            view: *self,
+            at,
+            cursor,
+            range: range.clone(),
+            direction: Direction::Descending,
+        })
+    }
+
+    /// How many keys are, or were at `at`, in `range`. Never a scan for the present; for the past, the
+    /// cheaper of a scan of the range and a walk over what happened since.
+    pub fn count(&self, range: &KeyRange, at: Option<Revision>) -> Result<u64, ReadError> {
+        self.readable(at)?;
+        let now = self.count_now(range);
+        let at = match at {
+            Some(at) if at < self.revision => at,
+            _ => return Ok(now),
+        };
+        let history = &self.root.history;
+        let since = Place::start_of(at.next());
+        let n_since = history.weight() - history.weight_before(&since);
+        if n_since > now.saturating_mul(2) + 16 {
+            return Ok(self.range(range, Some(at))?.count() as u64);
+        }
+        let mut count = now;
+        let mut cursor = history.cursor_at(&since);
+        while let Some((_, record)) = cursor.next() {
+            // Each key that changed since is looked at once: at its first change.
+            if record.links().previous.revision > at || !range.contains(record.key()) {
+                continue;
+            }
+            let was = record.is_tombstone() || record.version() > 1;
+            let is = self.root.keys.get(record.key()).is_some_and(|s| s.live);
+            count = count + u64::from(was) - u64::from(is);
+        }
+        Ok(count)
+    }
+
+    fn count_now(&self, range: &KeyRange) -> u64 {
+        let keys = &self.root.keys;
+        if range.is_empty() {
+            return 0;
+        }
+        match &range.end {
+            RangeEnd::Single => u64::from(keys.get(&range.start).is_some_and(|slot| slot.live)),
+            RangeEnd::Before(end) => keys.weight_before(end) - keys.weight_before(&range.start),
+            RangeEnd::Unbounded => keys.weight() - keys.weight_before(&range.start),
+        }
+    }
+
+    /// What happened from `from` on, in (revision, sub) order. `from` may lie in the future (nothing
+    /// yet) and at the compacted revision, whose events are kept, but not below it.
+    pub fn events(&self, from: Revision) -> Result<Events<'a>, ReadError> {
+        if from < self.root.compacted {
+            return Err(ReadError::Compacted {
+                requested: from,
+                compacted: self.root.compacted,
+            });
+        }
+        Ok(Events {
+            view: *self,
+            cursor: self.root.history.cursor_at(&Place::start_of(from)),
+        })
+    }
+
+    /// What the key of `record` was at the revision before `record`'s; nothing when it was not there or
+    /// that revision is compacted. Operations of one transaction have the same "before".
+    pub fn previous(&self, record: &Record) -> Option<Record> {
+        let revision = record.mod_revision();
+        if revision <= self.root.compacted {
+            return None;
+        }
+        let mut place = record.links().previous;
+        loop {
+            if place.is_none() {
+                return None;
+            }
+            let older = self.root.history.get(&place)?;
+            if older.mod_revision() < revision {
+                return (!older.is_tombstone()).then(|| older.clone());
+            }
+            place = older.links().previous;
+        }
+    }
+
+    /// The number of retained versions, counting those that wait to be swept.
+    pub fn versions(&self) -> u64 {
+        self.root.history.weight()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Direction {
+    Ascending,
+    Descending,
+}
+
+/// The keys of a range at one revision. See [`RootView::range`].
+pub struct Range<'a> {
+    view: RootView<'a>,
+    at: Option<Revision>,
+    cursor: Cursor<'a, Packed, Slot>,
+    range: KeyRange,
+    direction: Direction,
+}
+
+impl<'a> Iterator for Range<'a> {
+    type Item = &'a Record;
+
+    fn next(&mut self) -> Option<&'a Record> {
+        loop {
+            let (key, slot) = match self.direction {
+                Direction::Ascending => self.cursor.next()?,
+                Direction::Descending => self.cursor.previous()?,
+            };
+            if !self.range.contains(key) {
+                return None;
+            }
+            if let Some(record) = self.view.visible(*slot, self.at) {
+                return Some(record);
+            }
+        }
+    }
+}
+
+/// What happened, in order. See [`RootView::events`].
+pub struct Events<'a> {
+    view: RootView<'a>,
+    cursor: Cursor<'a, Plain<Place>, Record>,
+}
+
+impl<'a> Events<'a> {
+    /// The next version without looking up the one before it.
+    pub fn next_record(&mut self) -> Option<&'a Record> {
+        self.cursor.next().map(|(_, record)| record)
+    }
+}
+
+impl Iterator for Events<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        let record = self.next_record()?.clone();
+        let previous = self.view.previous(&record);
+        Some(Event { record, previous })
+    }
+}

@@ -1,0 +1,527 @@
+//! The snapshot stream: a held state as bytes, and back.
+//!
+//! The same bytes lie in checkpoints, travel to members that fell behind, and answer a client's
+//! snapshot request. The writer takes a state that it holds and gives out chunks as large as the caller
+//! likes; the reader takes bytes as they come, believes nothing before its checksum is right, and
+//! builds the trees in one pass. The layout is drawn in `docs/format/snapshot.md`.
+//!
+//! ```text
+//!   chunk = length u32 │ kind u8 │ payload … │ xxh3-64 of all before it in the whole stream
+//!   stream = Head · Records* · Leases* · (Root · Versions* · Keys*)* · End
+//! ```
+
+use crate::codec::{DecodeError, Reader as Bytewise, put_slice};
+use crate::lease::{Lease, lease_key};
+use crate::members::{decode_membership, encode_membership};
+use crate::record::{Place, Record};
+use crate::root::{Root, RootId, Slot};
+use crate::state::{LEASE_KEY_BYTES, State, TABLE_RECORD_BYTES};
+use crate::tree::{Builder, Packed, Plain};
+use base::{Index, LeaseId, LogPosition, Revision, Term, limits};
+use bytes::Bytes;
+use clock::HybridTime;
+use xxhash_rust::xxh3::Xxh3;
+
+const MAGIC: &[u8; 8] = b"QUORATE\0";
+const FORMAT_VERSION: u16 = 1;
+
+/// Bytes of one chunk that a reader accepts: the largest record with room to spare.
+const CHUNK_BYTES_MAX: usize = 2 * limits::ENTRY_BYTES_MAX;
+/// Length and kind before the payload.
+const CHUNK_HEAD_BYTES: usize = 5;
+const CHUNK_HASH_BYTES: usize = 8;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Kind {
+    Head = 1,
+    Records = 2,
+    Leases = 3,
+    Root = 4,
+    Versions = 5,
+    Keys = 6,
+    End = 7,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Option<Kind> {
+        [
+            Kind::Head,
+            Kind::Records,
+            Kind::Leases,
+            Kind::Root,
+            Kind::Versions,
+            Kind::Keys,
+            Kind::End,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// What the writer gives out next.
+enum Next {
+    Head,
+    /// Records above this tree key.
+    Records(Option<Vec<u8>>),
+    /// Leases above this one.
+    Leases(Option<LeaseId>),
+    Root(usize),
+    /// Versions of root number … from this place on.
+    Versions(usize, Place),
+    /// Keys of root number … above this one.
+    Keys(usize, Option<Vec<u8>>),
+    End,
+    Done,
+}
+
+/// Gives a held state out as bytes.
+pub struct Writer {
+    state: State,
+    next: Next,
+    hasher: Xxh3,
+}
+
+impl Writer {
+    /// A writer of `state`, which it holds until it is dropped.
+    pub fn new(state: State) -> Writer {
+        Writer {
+            state,
+            next: Next::Head,
+            hasher: Xxh3::new(),
+        }
+    }
+
+    /// The state that is being written.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The next bytes of the stream, `max_bytes` at most where single records allow it; nothing at its
+    /// end.
+    pub fn next_chunk(&mut self, max_bytes: usize) -> Option<Bytes> {
+        let mut out = vec![0; CHUNK_HEAD_BYTES];
+        loop {
+            let kind = match &self.next {
+                Next::Head => self.head(&mut out),
+                Next::Records(_) => self.records(&mut out, max_bytes),
+                Next::Leases(_) => self.leases(&mut out, max_bytes),
+                Next::Root(_) => self.root(&mut out),
+                Next::Versions(..) => self.versions(&mut out, max_bytes),
+                Next::Keys(..) => self.keys(&mut out, max_bytes),
+                Next::End => {
+                    self.next = Next::Done;
+                    Kind::End
+                }
+                Next::Done => return None,
+            };
+            if out.len() == CHUNK_HEAD_BYTES && kind != Kind::End {
+                continue;
+            }
+            let length = (out.len() - CHUNK_HEAD_BYTES) as u32;
+            out[..4].copy_from_slice(&length.to_le_bytes());
+            out[4] = kind as u8;
+            self.hasher.update(&out);
+            out.extend_from_slice(&self.hasher.digest().to_le_bytes());
+            return Some(out.into());
+        }
+    }
+
+    fn head(&mut self, out: &mut Vec<u8>) -> Kind {
+        let state = &self.state;
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&state.apply_version.to_le_bytes());
+        for number in [
+            state.revision.0,
+            state.applied.term.0,
+            state.applied.index.0,
+            state.time.0,
+            state.digest,
+        ] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        encode_membership(&state.membership, out);
+        self.next = Next::Records(None);
+        Kind::Head
+    }
+
+    fn records(&mut self, out: &mut Vec<u8>, max_bytes: usize) -> Kind {
+        let Next::Records(after) = &self.next else {
+            return Kind::Records;
+        };
+        let tables = &self.state.tables;
+        let mut cursor = match after {
+            None => tables.cursor(),
+            Some(key) => tables.cursor_at(&above(key)),
+        };
+        let mut last = None;
+        while let Some((key, value)) = cursor.next() {
+            put_slice(out, key);
+            put_slice(out, value);
+            last = Some(key.to_vec());
+            if out.len() >= max_bytes {
+                break;
+            }
+        }
+        self.next = match last {
+            Some(key) => Next::Records(Some(key)),
+            None => Next::Leases(None),
+        };
+        Kind::Records
+    }
+
+    fn leases(&mut self, out: &mut Vec<u8>, max_bytes: usize) -> Kind {
+        let Next::Leases(after) = &self.next else {
+            return Kind::Leases;
+        };
+        let leases = &self.state.leases;
+        let mut cursor = match after {
+            None => leases.cursor(),
+            Some(id) => {
+                let mut cursor = leases.cursor_at(id);
+                cursor.next();
+                cursor
+            }
+        };
+        let mut last = None;
+        while let Some((id, lease)) = cursor.next() {
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.extend_from_slice(&lease.ttl_s.to_le_bytes());
+            out.extend_from_slice(&lease.granted.0.to_le_bytes());
+            last = Some(*id);
+            if out.len() >= max_bytes {
+                break;
+            }
+        }
+        self.next = match last {
+            Some(id) => Next::Leases(Some(id)),
+            None => Next::Root(0),
+        };
+        Kind::Leases
+    }
+
+    fn root(&mut self, out: &mut Vec<u8>) -> Kind {
+        let Next::Root(at) = self.next else {
+            return Kind::Root;
+        };
+        let Some(root) = self.state.roots.get(at) else {
+            self.next = Next::End;
+            return Kind::Root;
+        };
+        self.next = if root.is_unused() {
+            Next::Root(at + 1)
+        } else {
+            out.push(root.id.0);
+            out.extend_from_slice(&root.compacted.0.to_le_bytes());
+            out.extend_from_slice(&root.swept.0.to_le_bytes());
+            Next::Versions(at, Place::NONE)
+        };
+        Kind::Root
+    }
+
+    fn versions(&mut self, out: &mut Vec<u8>, max_bytes: usize) -> Kind {
+        let Next::Versions(at, from) = self.next else {
+            return Kind::Versions;
+        };
+        let mut cursor = self.state.roots[at].history.cursor_at(&from);
+        self.next = Next::Keys(at, None);
+        while let Some((place, record)) = cursor.next() {
+            if out.len() > CHUNK_HEAD_BYTES && out.len() + record.as_bytes().len() + 4 > max_bytes {
+                self.next = Next::Versions(at, *place);
+                break;
+            }
+            put_slice(out, record.as_bytes());
+        }
+        Kind::Versions
+    }
+
+    fn keys(&mut self, out: &mut Vec<u8>, max_bytes: usize) -> Kind {
+        let Next::Keys(at, after) = &self.next else {
+            return Kind::Keys;
+        };
+        let at = *at;
+        let keys = &self.state.roots[at].keys;
+        let mut cursor = match after {
+            None => keys.cursor(),
+            Some(key) => keys.cursor_at(&above(key)),
+        };
+        let mut last = None;
+        while let Some((key, slot)) = cursor.next() {
+            out.extend_from_slice(&slot.revision.0.to_le_bytes());
+            out.extend_from_slice(&slot.sub.to_le_bytes());
+            put_slice(out, key);
+            last = Some(key.to_vec());
+            if out.len() >= max_bytes {
+                break;
+            }
+        }
+        self.next = match last {
+            Some(key) => Next::Keys(at, Some(key)),
+            None => Next::Root(at + 1),
+        };
+        Kind::Keys
+    }
+}
+
+fn above(key: &[u8]) -> Vec<u8> {
+    let mut above = Vec::with_capacity(key.len() + 1);
+    above.extend_from_slice(key);
+    above.push(0);
+    above
+}
+
+/// Takes bytes of a stream and builds the state.
+pub struct Reader {
+    buffer: Vec<u8>,
+    hasher: Xxh3,
+    state: Option<State>,
+    tables: Builder<Packed, Bytes>,
+    table_bytes: u64,
+    leases: Builder<Plain<LeaseId>, Lease>,
+    root: Option<LoadingRoot>,
+    lease_keys: Vec<Vec<u8>>,
+    last_kind: u8,
+    ended: bool,
+}
+
+struct LoadingRoot {
+    root: Root,
+    versions: Builder<Plain<Place>, Record>,
+    keys: Builder<Packed, Slot>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Reader::new()
+    }
+}
+
+impl Reader {
+    /// A reader at the start of a stream.
+    pub fn new() -> Reader {
+        Reader {
+            buffer: Vec::new(),
+            hasher: Xxh3::new(),
+            state: None,
+            tables: Builder::default(),
+            table_bytes: 0,
+            leases: Builder::default(),
+            root: None,
+            lease_keys: Vec::new(),
+            last_kind: 0,
+            ended: false,
+        }
+    }
+
+    /// Takes the next bytes, cut anywhere. After an error the reader is of no more use.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        self.buffer.extend_from_slice(bytes);
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut rest = &buffer[..];
+        while let Some(head) = rest.first_chunk::<4>() {
+            let length = u32::from_le_bytes(*head) as usize;
+            if length > CHUNK_BYTES_MAX {
+                return Err(DecodeError::OutOfBounds("the length of a chunk"));
+            }
+            let hashed = CHUNK_HEAD_BYTES + length;
+            let Some((chunk, after)) = rest.split_at_checked(hashed + CHUNK_HASH_BYTES) else {
+                break;
+            };
+            rest = after;
+            self.hasher.update(&chunk[..hashed]);
+            if chunk[hashed..] != self.hasher.digest().to_le_bytes() {
+                return Err(DecodeError::Checksum("a chunk"));
+            }
+            self.chunk(chunk[4], &chunk[CHUNK_HEAD_BYTES..hashed])?;
+        }
+        self.buffer = rest.to_vec();
+        Ok(())
+    }
+
+    fn chunk(&mut self, kind: u8, payload: &[u8]) -> Result<(), DecodeError> {
+        let kind = Kind::of(kind).ok_or(DecodeError::OutOfBounds("the kind of a chunk"))?;
+        let again = matches!(kind, Kind::Root) && self.last_kind >= Kind::Root as u8;
+        let ordered = (kind as u8) >= self.last_kind || again;
+        if self.ended || !ordered || (self.state.is_none() != (kind == Kind::Head)) {
+            return Err(DecodeError::Contradiction("chunks are out of order"));
+        }
+        self.last_kind = kind as u8;
+        let mut reader = Bytewise::new(payload, "a chunk");
+        match kind {
+            Kind::Head => self.head(&mut reader)?,
+            Kind::Records => self.records(&mut reader)?,
+            Kind::Leases => self.leases(&mut reader)?,
+            Kind::Root => self.begin_root(&mut reader)?,
+            Kind::Versions => self.versions(&mut reader)?,
+            Kind::Keys => self.keys(&mut reader)?,
+            Kind::End => {
+                self.end_root()?;
+                self.ended = true;
+            }
+        }
+        reader.finish()
+    }
+
+    fn head(&mut self, reader: &mut Bytewise<'_>) -> Result<(), DecodeError> {
+        if reader.take(MAGIC.len())? != MAGIC {
+            return Err(DecodeError::OutOfBounds("the magic number"));
+        }
+        let found = reader.u16()?;
+        if found != FORMAT_VERSION {
+            return Err(DecodeError::Version {
+                found,
+                known: FORMAT_VERSION,
+            });
+        }
+        let apply_version = reader.u16()?;
+        let revision = Revision(reader.u64()?);
+        let applied = LogPosition {
+            term: Term(reader.u64()?),
+            index: Index(reader.u64()?),
+        };
+        let time = HybridTime(reader.u64()?);
+        let digest = reader.u64()?;
+        self.state = Some(State {
+            revision,
+            applied,
+            time,
+            digest,
+            apply_version,
+            ..State::empty(decode_membership(reader)?)
+        });
+        Ok(())
+    }
+
+    fn records(&mut self, reader: &mut Bytewise<'_>) -> Result<(), DecodeError> {
+        while !reader.is_empty() {
+            let key = reader.slice()?;
+            let value = Bytes::copy_from_slice(reader.slice()?);
+            self.table_bytes += (key.len() + value.len()) as u64 + TABLE_RECORD_BYTES;
+            if key.len() < 2 || !self.tables.push(key, value) {
+                return Err(DecodeError::Contradiction("records are out of order"));
+            }
+        }
+        Ok(())
+    }
+
+    fn leases(&mut self, reader: &mut Bytewise<'_>) -> Result<(), DecodeError> {
+        while !reader.is_empty() {
+            let lease = Lease {
+                id: LeaseId(reader.u64()? as i64),
+                ttl_s: reader.u64()? as i64,
+                granted: HybridTime(reader.u64()?),
+            };
+            if lease.id.is_none() || !self.leases.push(&lease.id, lease) {
+                return Err(DecodeError::Contradiction("leases are out of order"));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_root(&mut self, reader: &mut Bytewise<'_>) -> Result<(), DecodeError> {
+        self.end_root()?;
+        let mut root = Root::new(RootId(reader.u8()?));
+        root.compacted = Revision(reader.u64()?);
+        root.swept = Revision(reader.u64()?);
+        let state = self.state.as_ref();
+        let ascending = state.is_some_and(|state| {
+            state.roots.last().is_none_or(|last| last.id < root.id)
+                && root.compacted <= state.revision
+        });
+        if !ascending || root.swept > root.compacted {
+            return Err(DecodeError::Contradiction("a root is out of order"));
+        }
+        self.root = Some(LoadingRoot {
+            root,
+            versions: Builder::default(),
+            keys: Builder::default(),
+        });
+        Ok(())
+    }
+
+    fn versions(&mut self, reader: &mut Bytewise<'_>) -> Result<(), DecodeError> {
+        let newest = self.state.as_ref().map_or(Revision(0), State::revision);
+        let Some(loading) = &mut self.root else {
+            return Err(DecodeError::Contradiction("versions outside a root"));
+        };
+        while !reader.is_empty() {
+            let record = Record::from_bytes(reader.slice()?)
+                .filter(|record| record.mod_revision() <= newest)
+                .ok_or(DecodeError::OutOfBounds("a version"))?;
+            if !loading.versions.push(&record.place(), record) {
+                return Err(DecodeError::Contradiction("versions are out of order"));
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self, reader: &mut Bytewise<'_>) -> Result<(), DecodeError> {
+        let Some(loading) = &mut self.root else {
+            return Err(DecodeError::Contradiction("keys outside a root"));
+        };
+        if !loading.versions.is_empty() {
+            loading.root.history = std::mem::take(&mut loading.versions).finish();
+        }
+        while !reader.is_empty() {
+            let place = Place {
+                revision: Revision(reader.u64()?),
+                sub: reader.u32()?,
+            };
+            let key = reader.slice()?;
+            let record = loading.root.history.get(&place);
+            let Some(record) = record.filter(|record| record.key() == key) else {
+                return Err(DecodeError::Contradiction("a key without its version"));
+            };
+            if !record.lease().is_none() {
+                let held = lease_key(record.lease(), loading.root.id, key);
+                self.lease_keys.push(held);
+            }
+            let slot = Slot {
+                revision: place.revision,
+                sub: place.sub,
+                live: !record.is_tombstone(),
+            };
+            if !loading.keys.push(key, slot) {
+                return Err(DecodeError::Contradiction("keys are out of order"));
+            }
+        }
+        Ok(())
+    }
+
+    fn end_root(&mut self) -> Result<(), DecodeError> {
+        let (Some(mut loading), Some(state)) = (self.root.take(), self.state.as_mut()) else {
+            return Ok(());
+        };
+        if !loading.versions.is_empty() {
+            return Err(DecodeError::Contradiction("versions without keys"));
+        }
+        loading.root.keys = loading.keys.finish();
+        loading.root.recount();
+        state.roots.push(loading.root);
+        Ok(())
+    }
+
+    /// The state, once the whole stream has been pushed.
+    pub fn finish(mut self) -> Result<State, DecodeError> {
+        if !self.ended || !self.buffer.is_empty() {
+            return Err(DecodeError::Short("a snapshot stream"));
+        }
+        let mut state = self.state.take().ok_or(DecodeError::Short("a stream"))?;
+        state.tables = self.tables.finish();
+        state.table_bytes = self.table_bytes;
+        state.leases = self.leases.finish();
+        self.lease_keys.sort_unstable();
+        let mut lease_keys = Builder::default();
+        for held in &self.lease_keys {
+            let granted = crate::lease::split_lease_key(held)
+                .is_some_and(|(lease, ..)| state.leases.get(&lease).is_some());
+            if !granted || !lease_keys.push(&held[..], ()) {
+                return Err(DecodeError::Contradiction("a key without its lease"));
+            }
+            state.lease_key_bytes += held.len() as u64 - 9 + LEASE_KEY_BYTES;
+        }
+        state.lease_keys = lease_keys.finish();
+        Ok(state)
+    }
+}

@@ -1,0 +1,93 @@
+//! The physical half of compaction: removing, in bounded steps, what nobody can see any more.
+//!
+//! A version is hidden once the version that came after it is at or below the compacted revision; a
+//! tombstone below the compacted revision is hidden itself. So the sweep walks the versions that were
+//! *written since the last sweep* up to the compacted revision, and removes what each one replaced:
+//! its cost is that of what happened, not of what is stored.
+//!
+//! Everything that was written exactly at the compacted revision stays, tombstones and versions that
+//! were replaced within the same transaction included: a watch may still be opened there. The next
+//! sweep begins at that revision again and finds them.
+//!
+//! No read can tell how far a sweep has got (R3): reads below the compacted revision are refused, and
+//! all others see the same.
+
+use crate::record::Place;
+use crate::root::RootId;
+use crate::store::Store;
+use base::{Mutant, Revision};
+
+/// Where the sweep of one root stands. Private to this member and not kept: starting again is harmless.
+#[derive(Default)]
+pub(crate) struct Progress(Option<Pass>);
+
+struct Pass {
+    root: RootId,
+    /// What is hidden at this compaction is removed.
+    to: Revision,
+    /// The next version to look at.
+    next: Place,
+}
+
+impl Store {
+    /// Removes what compaction hid, looking at `budget_steps` versions at most. Returns whether more
+    /// is left to do.
+    pub fn sweep(&mut self, budget_steps: usize) -> bool {
+        for _ in 0..budget_steps {
+            if self.sweep.0.is_none() {
+                self.sweep.0 = self.next_pass();
+            }
+            let Some(pass) = &mut self.sweep.0 else {
+                return false;
+            };
+            let root = self.state.root_mut(pass.root);
+            let mut history = root.history.cursor_at(&pass.next);
+            let Some(record) = history.next().map(|(_, record)| record.clone()) else {
+                root.swept = pass.to;
+                self.sweep.0 = None;
+                continue;
+            };
+            let place = record.place();
+            if place.revision > pass.to {
+                root.swept = pass.to;
+                self.sweep.0 = None;
+                continue;
+            }
+            pass.next = Place {
+                sub: place.sub + 1,
+                ..place
+            };
+            let to = pass.to;
+            let replaced = record.links().previous;
+            if !replaced.is_none() && replaced.revision < to {
+                root.forget(replaced);
+            }
+            let hidden = place.revision < to
+                || (place.revision == to && self.mutants.has(Mutant::TombstoneLost));
+            if record.is_tombstone() && hidden {
+                if root
+                    .keys
+                    .get(record.key())
+                    .is_some_and(|slot| slot.place() == place)
+                {
+                    root.forget_key(record.key());
+                }
+                root.forget(place);
+            }
+        }
+        self.sweep.0.is_some() || self.next_pass().is_some()
+    }
+
+    fn next_pass(&self) -> Option<Pass> {
+        let root = self
+            .state
+            .roots
+            .iter()
+            .find(|root| root.swept < root.compacted)?;
+        Some(Pass {
+            root: root.id,
+            to: root.compacted,
+            next: Place::start_of(root.swept),
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! How a node holds its keys: packed bytes, or plain numbers.
+//!
+//! A block is a sorted sequence of keys that is cheap to copy as a whole. [`Packed`] keeps byte strings
+//! end to end in one buffer, [`Plain`] keeps small `Copy` keys in a vector. Blocks know nothing of
+//! values and children; keeping both in step is the tree's job.
+
+/// A sorted sequence of keys in one node.
+pub(crate) trait KeyBlock: Clone + Default {
+    /// One key.
+    type Key: ?Sized + Ord;
+    /// Most keys in a leaf.
+    const LEAF_MAX: usize;
+    /// Most children of an inner node.
+    const INNER_MAX: usize;
+
+    fn len(&self) -> usize;
+    fn key(&self, at: usize) -> &Self::Key;
+    /// Where `key` is, or where it would go.
+    fn search(&self, key: &Self::Key) -> Result<usize, usize>;
+    fn insert(&mut self, at: usize, key: &Self::Key);
+    fn remove(&mut self, at: usize);
+    /// Takes the keys from `at` on.
+    fn split_off(&mut self, at: usize) -> Self;
+    /// Adds the keys of `right`, all of which are greater.
+    fn append(&mut self, right: &Self);
+    /// Whether this block must be split, being allowed `max` keys.
+    fn is_over(&self, max: usize) -> bool;
+    /// Whether both fit in a block of `max` keys with room to spare.
+    fn fits(&self, right: &Self, max: usize) -> bool;
+    /// Where to split so that the halves are alike; in `1..len`.
+    fn middle(&self) -> usize;
+    /// A short key that is above `left` and at most `right`.
+    fn separator<'a>(left: &Self::Key, right: &'a Self::Key) -> &'a Self::Key;
+}
+
+/// Byte strings, end to end.
+#[derive(Default, Debug)]
+pub(crate) struct Packed {
+    bytes: Vec<u8>,
+    /// Where each key ends in `bytes`.
+    ends: Vec<u32>,
+}
+
+/// Bytes of keys above which a node is split though it has few keys: a copy stays in the microseconds.
+const PACKED_BYTES_MAX: usize = 16 * 1024;
+
+impl Clone for Packed {
+    fn clone(&self) -> Self {
+        // With room for one more: a node is copied in order to be changed.
+        let n_keys = self.ends.len();
+        let typical = self.bytes.len() / n_keys.max(1);
+        let mut bytes = Vec::with_capacity(self.bytes.len() + typical + 16);
+        bytes.extend_from_slice(&self.bytes);
+        let mut ends = Vec::with_capacity((n_keys + 1).next_multiple_of(8));
+        ends.extend_from_slice(&self.ends);
+        Packed { bytes, ends }
+    }
+}
+
+impl Packed {
+    fn start(&self, at: usize) -> usize {
+        if at == 0 {
+            0
+        } else {
+            self.ends[at - 1] as usize
+        }
+    }
+}
+
+impl KeyBlock for Packed {
+    type Key = [u8];
+    const LEAF_MAX: usize = 48;
+    const INNER_MAX: usize = 48;
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn key(&self, at: usize) -> &[u8] {
+        &self.bytes[self.start(at)..self.ends[at] as usize]
+    }
+
+    fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        let (mut first, mut end) = (0, self.ends.len());
+        while first < end {
+            let middle = (first + end) / 2;
+            match self.key(middle).cmp(key) {
+                std::cmp::Ordering::Less => first = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Greater => end = middle,
+            }
+        }
+        Err(first)
+    }
+
+    fn insert(&mut self, at: usize, key: &[u8]) {
+        let start = self.start(at);
+        let old_len = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        if start < old_len {
+            self.bytes.copy_within(start..old_len, start + key.len());
+            self.bytes[start..start + key.len()].copy_from_slice(key);
+        }
+        for end in &mut self.ends[at..] {
+            *end += key.len() as u32;
+        }
+        self.ends.insert(at, (start + key.len()) as u32);
+    }
+
+    fn remove(&mut self, at: usize) {
+        let (start, end) = (self.start(at), self.ends[at] as usize);
+        self.bytes.drain(start..end);
+        self.ends.remove(at);
+        for later in &mut self.ends[at..] {
+            *later -= (end - start) as u32;
+        }
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        let start = self.start(at);
+        let bytes = self.bytes.split_off(start);
+        let mut ends = self.ends.split_off(at);
+        for end in &mut ends {
+            *end -= start as u32;
+        }
+        Packed { bytes, ends }
+    }
+
+    fn append(&mut self, right: &Self) {
+        let shift = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&right.bytes);
+        self.ends.extend(right.ends.iter().map(|end| end + shift));
+    }
+
+    fn is_over(&self, max: usize) -> bool {
+        self.len() > max || (self.len() > 1 && self.bytes.len() > PACKED_BYTES_MAX)
+    }
+
+    fn fits(&self, right: &Self, max: usize) -> bool {
+        self.len() + right.len() <= max * 3 / 4
+            && self.bytes.len() + right.bytes.len() <= PACKED_BYTES_MAX * 3 / 4
+    }
+
+    fn middle(&self) -> usize {
+        if self.bytes.len() <= PACKED_BYTES_MAX {
+            return self.len() / 2;
+        }
+        // Huge keys: halve the bytes instead of the keys.
+        let half = (self.bytes.len() / 2) as u32;
+        let at = self.ends.partition_point(|end| *end <= half);
+        at.clamp(1, self.len() - 1)
+    }
+
+    fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
+        let common = left.iter().zip(right).take_while(|(l, r)| l == r).count();
+        &right[..common + 1]
+    }
+}
+
+/// Small keys that are copied bit by bit.
+#[derive(Debug)]
+pub(crate) struct Plain<T>(Vec<T>);
+
+impl<T> Default for Plain<T> {
+    fn default() -> Self {
+        Plain(Vec::new())
+    }
+}
+
+impl<T: Copy> Clone for Plain<T> {
+    fn clone(&self) -> Self {
+        Plain(super::clone_with_room(&self.0))
+    }
+}
+
+impl<T: Copy + Ord> KeyBlock for Plain<T> {
+    type Key = T;
+    const LEAF_MAX: usize = 48;
+    const INNER_MAX: usize = 48;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn key(&self, at: usize) -> &T {
+        &self.0[at]
+    }
+
+    fn search(&self, key: &T) -> Result<usize, usize> {
+        self.0.binary_search(key)
+    }
+
+    fn insert(&mut self, at: usize, key: &T) {
+        self.0.insert(at, *key);
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.0.remove(at);
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        Plain(self.0.split_off(at))
+    }
+
+    fn append(&mut self, right: &Self) {
+        self.0.extend_from_slice(&right.0);
+    }
+
+    fn is_over(&self, max: usize) -> bool {
+        self.0.len() > max
+    }
+
+    fn fits(&self, right: &Self, max: usize) -> bool {
+        self.0.len() + right.0.len() <= max * 3 / 4
+    }
+
+    fn middle(&self) -> usize {
+        self.0.len() / 2
+    }
+
+    fn separator<'a>(_: &T, right: &'a T) -> &'a T {
+        right
+    }
+}
