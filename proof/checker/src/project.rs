@@ -170,18 +170,49 @@ impl Projector {
             Outcome::Refused { .. } => return,
         };
         for key in self.keys.clone() {
-            let Some((guard, effect)) = self.on_key(&key, &op.request, answer) else {
-                continue;
-            };
-            let action = Action {
-                number: op.number,
-                call: op.call,
-                returned: answer.map(|_| op.returned),
-                guard,
-                effect,
-            };
-            self.push(&key, action);
+            for (guard, effect) in self.actions_on(&key, &op.request, answer) {
+                let action = Action {
+                    number: op.number,
+                    call: op.call,
+                    returned: answer.map(|_| op.returned),
+                    guard,
+                    effect,
+                };
+                self.push(&key, action);
+            }
         }
+    }
+
+    /// A transaction without an answer may have taken either branch: each is an action of its own that
+    /// may happen or not. That both may is more than the truth, and so forbids less.
+    fn actions_on(
+        &mut self,
+        key: &Key,
+        request: &Request,
+        answer: Option<&Answer>,
+    ) -> Vec<(Guard, Effect)> {
+        let (
+            Request::Txn {
+                compares,
+                then,
+                otherwise,
+            },
+            None,
+        ) = (request, answer)
+        else {
+            return self.on_key(key, request, answer).into_iter().collect();
+        };
+        let mut actions = Vec::new();
+        for (branch, succeeded) in [(then, true), (otherwise, false)] {
+            let last = branch
+                .iter()
+                .rev()
+                .find_map(|request| self.on_key(key, request, None));
+            if let Some((_, effect)) = last {
+                actions.push((self.guard(key, compares, succeeded), effect));
+            }
+        }
+        actions
     }
 
     /// What `request` with `answer` means to `key` alone, or nothing.
@@ -271,28 +302,6 @@ impl Projector {
                     });
                 }
                 result
-            }
-            (
-                Request::Txn {
-                    compares,
-                    then,
-                    otherwise,
-                },
-                None,
-            ) => {
-                // Only the simple shape says something certain; any other may do what a branch does.
-                let on_then = then.iter().rev().find_map(|r| self.on_key(key, r, None));
-                let on_else = otherwise
-                    .iter()
-                    .rev()
-                    .find_map(|r| self.on_key(key, r, None));
-                match (on_then, on_else) {
-                    (Some((_, effect)), None) => Some((self.guard(key, compares, true), effect)),
-                    (None, Some((_, effect))) => Some((self.guard(key, compares, false), effect)),
-                    (None, None) => None,
-                    // Recorders do not write the same key in both branches.
-                    (Some((_, effect)), Some(_)) => Some((Guard::Any, effect)),
-                }
             }
             _ => None,
         }
