@@ -67,7 +67,7 @@ pub enum Health {
 }
 
 /// What a member knows when it starts.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Boot {
     /// From the log.
     pub hard_state: HardState,

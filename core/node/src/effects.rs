@@ -76,7 +76,7 @@ pub enum LeaseAnswer {
 }
 
 /// Something for the log. Written and synced as one unit, then `Node::persisted(number)`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Persist {
     /// What to call back with. Numbers rise.
     pub number: u64,
@@ -94,7 +94,7 @@ pub struct Persist {
 
 /// A state to stream to a member that is too far behind. The message that announces it goes out with
 /// the ordinary messages.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SnapshotSend {
     /// To whom.
     pub to: MemberId,
@@ -138,7 +138,7 @@ pub struct Leadership {
 
 /// Everything that one call of `Node::take_effects` wants from the world, in the order in which the
 /// fields stand here.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Effects {
     /// To be sent at once.
     pub send: Vec<(MemberId, PeerMessage)>,

@@ -12,31 +12,21 @@
 use crate::config::NodeConfig;
 use crate::effects::{Answer, Dropped, StopReason, Tag};
 use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
-use base::{Entry, EntryKind, Index, LeaseId, MemberId, Membership, Revision, invariant};
+use base::{Entry, EntryKind, Index, MemberId, Membership, invariant};
 use bytes::Bytes;
-use clock::HybridTime;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::command::{Batch, Command, DialectId};
 use store::members::Member;
-use store::{Dialect, Event, Outcome, RootId, Stamp, State, Store};
+use store::{Dialect, Event, LeaseChange, Outcome, RootId, Stamp, State, Store};
 
 /// The newest meaning of commands that this build knows. Entries carry the version that decides them.
-pub const APPLY_VERSION: u16 = 1;
+pub(crate) const APPLY_VERSION: u16 = 1;
 
 /// Entries whose digests are remembered, to compare with the leader's.
 const DIGESTS_KEPT: usize = 4096;
 
 /// Physical compaction after each step: versions looked at.
 const SWEEP_STEPS: usize = 256;
-
-/// A change to the set of leases, for the leader's clock.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum LeaseChange {
-    /// Granted with this time to live, in seconds.
-    Granted(LeaseId, i64, HybridTime),
-    /// Gone.
-    Revoked(LeaseId),
-}
 
 /// What kind of entry a command stands in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +64,7 @@ impl Machine {
         dialects: Vec<Box<dyn Dialect + Send>>,
     ) -> Machine {
         Machine {
-            store: Store::from_state(state, config.mutants),
+            store: adopt(state, config),
             dialects: dialects
                 .into_iter()
                 .map(|dialect| (dialect.id(), dialect))
@@ -296,7 +286,7 @@ impl Machine {
                 },
                 None,
             ) => {
-                txn.member_put(Member {
+                txn.member_put(&Member {
                     id: member,
                     name: String::new(),
                     peer_urls,
@@ -308,7 +298,7 @@ impl Machine {
             (MemberChange::Add { .. }, Some(_)) => Err(SystemRefusal::MemberExists),
             (_, None) => Err(SystemRefusal::MemberNotFound),
             (MemberChange::Promote { .. }, Some(member)) => {
-                txn.member_put(Member {
+                txn.member_put(&Member {
                     is_learner: false,
                     ..member
                 });
@@ -319,7 +309,7 @@ impl Machine {
                 Ok(())
             }
             (MemberChange::Update { peer_urls, .. }, Some(member)) => {
-                txn.member_put(Member {
+                txn.member_put(&Member {
                     peer_urls,
                     ..member
                 });
@@ -331,7 +321,7 @@ impl Machine {
                 },
                 Some(member),
             ) => {
-                txn.member_put(Member {
+                txn.member_put(&Member {
                     name,
                     client_urls,
                     ..member
@@ -349,7 +339,7 @@ impl Machine {
     /// Replaces everything by a received state. Answers for commands that the snapshot has passed are
     /// not known here and never will be.
     pub(crate) fn install(&mut self, state: State, config: &NodeConfig, out: &mut Applied) {
-        self.store = Store::from_state(state, config.mutants);
+        self.store = adopt(state, config);
         self.queue.clear();
         self.digests.clear();
         let revision = self.store.state().revision();
@@ -367,11 +357,6 @@ impl Machine {
         self.outstanding.remove(&tag);
     }
 
-    /// The revision, for answers that are made up here.
-    pub(crate) fn revision(&self) -> Revision {
-        self.store.state().revision()
-    }
-
     /// Checks the invariants.
     pub(crate) fn check(&self) {
         self.store.state().check();
@@ -387,20 +372,18 @@ impl Machine {
 
 /// A refusal as a replicated outcome.
 fn refused(refusal: SystemRefusal) -> Outcome {
-    Outcome {
-        status: refusal as u16,
-        body: Bytes::new(),
-    }
+    Outcome::refused(refusal as u16, Bytes::new())
+}
+
+/// A store that goes on from `state`.
+fn adopt(state: State, config: &NodeConfig) -> Store {
+    let mut store = Store::from_state(state);
+    store.plant(config.mutants, config.member);
+    store
 }
 
 /// Notes what a transaction did.
 fn note(effects: store::Effects, out: &mut Applied) {
     out.events.extend(effects.events);
-    for lease in effects.leases_granted {
-        out.leases
-            .push(LeaseChange::Granted(lease.id, lease.ttl_s, lease.granted));
-    }
-    for lease in effects.leases_revoked {
-        out.leases.push(LeaseChange::Revoked(lease));
-    }
+    out.leases.extend(effects.leases);
 }

@@ -43,7 +43,7 @@ struct UnderWay {
 }
 
 /// What one round of the engine gave to the rest of the member.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Turn {
     pub(crate) committed: Vec<Entry>,
     pub(crate) reads: Vec<(u64, Index)>,

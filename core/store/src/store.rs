@@ -82,6 +82,12 @@ impl Store {
         store
     }
 
+    /// What a member begins with that joins an existing cluster: nothing, not even a membership. It
+    /// stands before the first entry, so that it gets everything from the others.
+    pub fn blank() -> Store {
+        Store::from_state(State::empty(Membership::default()))
+    }
+
     /// Goes on from a state that was published, loaded or received.
     pub fn from_state(state: State) -> Store {
         Store {

@@ -1,0 +1,195 @@
+//! What comes out of the engine goes to the machine, and what comes out of the machine to the world.
+
+use super::{APPLY_COMMANDS_MAX, Node};
+use crate::effects::{Effects, Leadership, LeaseAnswer, ReadFailed, StopReason};
+use crate::machine::Applied;
+use crate::reads::Waiter;
+use crate::replica::{Turn, meta_of};
+use base::Mutant;
+use store::LeaseChange;
+
+impl Node {
+    pub(super) fn take_turn(&mut self, turn: Turn, applied: &mut Applied, out: &mut Effects) {
+        if let Some((meta, state)) = turn.snapshot {
+            // Everything in it is committed, so readers may see it before it is durable here.
+            self.machine.install(state, &self.config, applied);
+            self.replica.applied(meta.position.index);
+            self.checkpoint.durable = meta.position.index;
+            self.checkpoint.entries = 0;
+            self.checkpoint.bytes = 0;
+            out.restored = true;
+            out.events.clear();
+            applied.events.clear();
+            applied.entries += 1;
+            out.membership = Some(meta.membership);
+        }
+        for (attempt, index) in turn.reads {
+            self.indexed(attempt, index);
+        }
+        self.machine.push(turn.committed);
+    }
+
+    pub(super) fn apply(&mut self, applied: &mut Applied, out: &mut Effects) {
+        let before = applied.entries;
+        let mut left = APPLY_COMMANDS_MAX;
+        while left > 0 && applied.stop.is_none() {
+            if let Some(entry) = self.machine.next_change() {
+                let entry = entry.clone();
+                let membership = match self.replica.apply_change(&entry) {
+                    Some(membership) => membership,
+                    None => self.machine.state().membership().clone(),
+                };
+                out.membership = Some(membership.clone());
+                self.note_removal(&membership);
+                self.machine.apply_change(membership, applied);
+                left -= 1;
+                continue;
+            }
+            let entries = applied.entries;
+            self.machine.step(left, applied);
+            let done = (applied.entries - entries) as usize;
+            if done == 0 {
+                break;
+            }
+            left = left.saturating_sub(done);
+        }
+        if applied.entries > before {
+            self.replica.applied(self.machine.state().applied().index);
+        }
+        for change in applied.leases.drain(..) {
+            match change {
+                LeaseChange::Granted(lease) if self.leadership.is_self => {
+                    self.leases
+                        .granted(lease.id, lease.ttl_s, lease.granted, self.now);
+                }
+                LeaseChange::Granted(_) => {}
+                LeaseChange::Revoked(lease) => self.leases.revoked(lease),
+            }
+        }
+    }
+
+    pub(super) fn note_removal(&mut self, membership: &base::Membership) {
+        if membership.contains(self.config.member) {
+            self.removed_at = None;
+        } else if self.removed_at.is_none() {
+            // It goes on for a while, so that the others learn what it knows to be committed.
+            self.removed_at = Some(self.now);
+        }
+    }
+
+    pub(super) fn note_leadership(&mut self, out: &mut Effects) {
+        let raft = self.replica.status();
+        let now = Leadership {
+            term: raft.term,
+            leader: raft.leader,
+            is_self: raft.leader == self.config.member && self.replica.leads(),
+        };
+        if now == self.leadership {
+            return;
+        }
+        let before = std::mem::replace(&mut self.leadership, now);
+        out.leadership = Some(now);
+        self.rounds.clear();
+        self.reads.lost();
+        if before.is_self {
+            self.reads.forget_remote();
+            self.leases.demote();
+            self.replica.withdraw_snapshot();
+        }
+        if now.is_self {
+            let from_grant = self.config.mutants.has(Mutant::LeaseExpiredByNewLeader);
+            self.leases
+                .promote(self.machine.state(), self.now, from_grant, self.wall_ms);
+        }
+    }
+
+    pub(super) fn finish(&mut self, applied: Applied, out: &mut Effects) {
+        if applied.entries > 0 {
+            out.published = Some(self.machine.publish());
+        }
+        self.digest.entries += applied.entries;
+        self.checkpoint.entries += applied.entries;
+        self.checkpoint.bytes += applied.bytes;
+        out.events.extend(applied.events);
+        out.answers.extend(applied.answers);
+        for waiter in self.reads.take_ready(self.machine.state().applied().index) {
+            match waiter {
+                Waiter::Local(ticket) => out.reads.push((ticket, Ok(()))),
+                Waiter::Remote { .. } => {}
+                Waiter::Renewal {
+                    from,
+                    ticket,
+                    lease,
+                } => {
+                    self.answer_question(from, ticket, lease, true);
+                }
+                Waiter::Remaining {
+                    from,
+                    ticket,
+                    lease,
+                } => {
+                    self.answer_question(from, ticket, lease, false);
+                }
+            }
+        }
+        out.leases.append(&mut self.lease_answers);
+        out.send.append(&mut self.send);
+        self.want_checkpoint(out);
+        self.replica.drop_tail(self.machine.state());
+        if self.stopped.is_none() {
+            self.stopped = applied.stop;
+        }
+        if self
+            .removed_at
+            .is_some_and(|then| self.now.since(then) >= self.config.election)
+        {
+            self.stopped.get_or_insert(StopReason::Removed);
+        }
+        if self.is_out() {
+            self.give_up(out);
+        }
+        out.more = self.machine.lag() > 0;
+    }
+
+    pub(super) fn want_checkpoint(&mut self, out: &mut Effects) {
+        let due = self.checkpoint.entries >= self.config.snapshot_count
+            || self.checkpoint.bytes >= self.config.snapshot_bytes;
+        if due && !self.checkpoint.under_way {
+            let state = self.machine.publish();
+            let meta = meta_of(&state);
+            self.checkpoint.entries = 0;
+            self.checkpoint.bytes = 0;
+            self.checkpoint.under_way = true;
+            out.checkpoint = Some((meta, state));
+        }
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    /// Answers everybody who waits, once: this member knows nothing any more.
+    pub(super) fn give_up(&mut self, out: &mut Effects) {
+        for waiter in self.reads.take_all() {
+            match waiter {
+                Waiter::Local(ticket) => out.reads.push((ticket, Err(ReadFailed::Stopped))),
+                Waiter::Renewal {
+                    from: None, ticket, ..
+                }
+                | Waiter::Remaining {
+                    from: None, ticket, ..
+                } => {
+                    out.leases.push((ticket, LeaseAnswer::Stopped));
+                }
+                _ => {}
+            }
+        }
+        for (ticket, _) in std::mem::take(&mut self.questions) {
+            out.leases.push((ticket, LeaseAnswer::Stopped));
+        }
+        if !self.stop_told {
+            self.stop_told = true;
+            out.stop = self.stopped.clone();
+        }
+    }
+}

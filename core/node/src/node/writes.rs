@@ -1,0 +1,283 @@
+//! How writes go: admitted, batched, proposed by the leader, forwarded by everybody else; and what the
+//! leader decides about a change of the membership before the engine sees it.
+
+use super::{DIGEST_ENTRIES, DIGEST_EVERY, DigestTimer, Node, PROMOTE_PERCENT};
+use crate::effects::{Refused, Tag};
+use crate::machine::APPLY_VERSION;
+use crate::proposals::ROUNDS_MAX;
+use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
+use base::limits::{
+    APPLY_LAG_MAX, MEMBERS_MAX, PROPOSALS_WAITING_MAX, REQUEST_BYTES_MAX, REQUEST_OVERHEAD_BYTES,
+};
+use base::{Change, MemberId, Mutant, PeerMessage};
+use bytes::Bytes;
+use clock::HybridTime;
+use store::command::{Batch, Command};
+
+impl Node {
+    pub(super) fn admit(&self, bytes: usize) -> Result<(), Refused> {
+        if self.is_out() {
+            return Err(Refused::Stopped);
+        }
+        if bytes > REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES {
+            return Err(Refused::TooLarge);
+        }
+        if !self.proposals.has_room(bytes)
+            || self.machine.n_outstanding() >= PROPOSALS_WAITING_MAX
+            || self.machine.lag() > APPLY_LAG_MAX
+        {
+            return Err(Refused::Busy);
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_tag(&mut self) -> Tag {
+        self.last_tag = self.last_tag.wrapping_add(1);
+        Tag((u64::from(self.config.incarnation) << 32) | u64::from(self.last_tag))
+    }
+
+    /// Whether this leader may write: it has applied the first entry of its term, and with it every
+    /// entry of its predecessors, so its stamps are later than all of theirs.
+    pub(super) fn may_lead(&self) -> bool {
+        self.leadership.is_self && self.machine.state().applied().term == self.leadership.term
+    }
+
+    pub(super) fn flush_proposals(&mut self) {
+        if self.proposals.is_empty() {
+            return;
+        }
+        if self.leadership.is_self {
+            self.propose_round();
+        } else if !self.leadership.leader.is_none() {
+            self.forward_all();
+        }
+    }
+
+    pub(super) fn propose_round(&mut self) {
+        let commit = self.replica.status().commit;
+        while self.rounds.front().is_some_and(|last| *last <= commit) {
+            self.rounds.pop_front();
+        }
+        while self.may_lead() && self.rounds.len() < ROUNDS_MAX && !self.proposals.is_empty() {
+            let commands = self.proposals.take_batch(stands_alone);
+            if let [command] = &commands[..]
+                && let Some(change) = configuration_change(command)
+            {
+                self.propose_change(change, commands);
+                continue;
+            }
+            let batch = self.stamp(commands);
+            let Some(index) = self.replica.propose(batch.encode()) else {
+                // The engine takes none now (leadership is being handed over): keep them.
+                self.proposals.put_back(batch.commands);
+                return;
+            };
+            self.rounds.push_back(index);
+        }
+    }
+
+    /// Gives a batch its version and the leader's time, which is later than every stamp before it.
+    pub(super) fn stamp(&mut self, commands: Vec<Command>) -> Batch {
+        self.time = self
+            .time
+            .max(self.machine.state().time())
+            .next(self.wall_ms);
+        Batch {
+            apply_version: APPLY_VERSION,
+            time: self.time,
+            commands,
+        }
+    }
+
+    pub(super) fn forward_all(&mut self) {
+        while !self.proposals.is_empty() {
+            let commands = self.proposals.take_batch(|_| false);
+            let batch = Batch {
+                apply_version: APPLY_VERSION,
+                time: HybridTime::default(),
+                commands,
+            };
+            let message = PeerMessage::Forward {
+                batch: batch.encode(),
+            };
+            self.send.push((self.leadership.leader, message));
+        }
+    }
+
+    /// Commands that landed on a follower. Each follower's tags rise, so a batch that comes twice is
+    /// known by its first tag and not taken again. A member that does not lead drops them: their origin
+    /// cannot know, and its clients time out.
+    pub(super) fn receive_forward(&mut self, from: MemberId, batch: &Bytes) {
+        if !self.leadership.is_self || !self.machine.state().membership().contains(from) {
+            return;
+        }
+        let Ok(batch) = Batch::decode(batch) else {
+            return;
+        };
+        let Some(first) = batch.commands.first().map(|command| command.tag) else {
+            return;
+        };
+        let last = self.forwarded.get(&from).copied().unwrap_or(0);
+        if first <= last && !self.config.mutants.has(Mutant::DoubleApplyOnRetry) {
+            return;
+        }
+        for command in batch.commands {
+            let size = command.request.len();
+            if command.origin != from
+                || !self.proposals.has_room(size)
+                || !may_come_from_outside(&command)
+            {
+                continue;
+            }
+            self.forwarded.insert(from, command.tag);
+            self.proposals.push(command);
+        }
+    }
+
+    pub(super) fn propose_system(&mut self, command: &SystemCommand) {
+        let request = command.encode();
+        if self.proposals.has_room(request.len()) {
+            let tag = self.next_tag();
+            let origin = self.config.member;
+            self.proposals.push(Command {
+                dialect: SYSTEM,
+                origin,
+                tag: tag.0,
+                client: None,
+                request,
+            });
+        }
+    }
+
+    pub(super) fn propose_digest(&mut self) {
+        let due = self.digest.entries >= DIGEST_ENTRIES
+            || (self.digest.entries > 0 && self.now.since(self.digest.last) >= DIGEST_EVERY);
+        if due {
+            let state = self.machine.state();
+            let (index, digest) = (state.applied().index, state.digest());
+            self.propose_system(&SystemCommand::Digest { index, digest });
+            // The digest's own entry must not ask for another one.
+            self.digest = DigestTimer {
+                entries: 0,
+                last: self.now,
+            };
+        }
+    }
+
+    /// Puts a change of the configuration to the engine, or its refusal into the log.
+    pub(super) fn propose_change(&mut self, change: MemberChange, mut commands: Vec<Command>) {
+        let refusal = match self.validate(&change) {
+            Err(refusal) => refusal,
+            Ok(step) => {
+                let batch = self.stamp(commands);
+                if let Some(index) = self.replica.propose_change(vec![step], batch.encode()) {
+                    self.rounds.push_back(index);
+                    return;
+                }
+                commands = batch.commands;
+                SystemRefusal::Unhealthy
+            }
+        };
+        for mut command in commands {
+            command.request = SystemCommand::Refuse(refusal).encode();
+            self.proposals.push(command);
+        }
+    }
+
+    /// Decides a change of the configuration against what is applied. Only one change is ever under
+    /// way (the engine sees to that), so what is applied is what it will meet.
+    pub(super) fn validate(&self, change: &MemberChange) -> Result<Change, SystemRefusal> {
+        let state = self.machine.state();
+        let members = state.members();
+        let known = members.iter().find(|member| member.id == change.member());
+        match change {
+            MemberChange::Add {
+                member,
+                peer_urls,
+                is_learner,
+            } => {
+                if known.is_some() {
+                    return Err(SystemRefusal::MemberExists);
+                }
+                if members
+                    .iter()
+                    .any(|m| m.peer_urls.iter().any(|url| peer_urls.contains(url)))
+                {
+                    return Err(SystemRefusal::PeerUrlExists);
+                }
+                if members.len() >= MEMBERS_MAX {
+                    return Err(SystemRefusal::TooManyMembers);
+                }
+                let learners = members.iter().filter(|member| member.is_learner).count();
+                if *is_learner {
+                    if learners >= self.config.learners_max {
+                        return Err(SystemRefusal::TooManyLearners);
+                    }
+                    return Ok(Change::AddLearner(*member));
+                }
+                let voters: Vec<_> = members.iter().filter(|m| !m.is_learner).collect();
+                let started = voters.iter().filter(|m| !m.name.is_empty()).count();
+                // A lone member may always get a second one.
+                if voters.len() > 1 && started < (voters.len() + 1) / 2 + 1 {
+                    return Err(SystemRefusal::NotEnoughStarted);
+                }
+                Ok(Change::AddVoter(*member))
+            }
+            MemberChange::Promote { member } => {
+                let Some(known) = known else {
+                    return Err(SystemRefusal::MemberNotFound);
+                };
+                if !known.is_learner {
+                    return Err(SystemRefusal::NotLearner);
+                }
+                let matched = self.replica.matched(*member);
+                let last = self.replica.status().last.index;
+                if matched.0 * 100 < last.0 * PROMOTE_PERCENT {
+                    return Err(SystemRefusal::LearnerNotReady);
+                }
+                Ok(Change::AddVoter(*member))
+            }
+            MemberChange::Remove { member } => {
+                let Some(known) = known else {
+                    return Err(SystemRefusal::MemberNotFound);
+                };
+                let rest = members.iter().filter(|m| !m.is_learner && m.id != *member);
+                let (mut voters, mut started) = (0, 0);
+                for other in rest {
+                    voters += 1;
+                    started += usize::from(!other.name.is_empty());
+                }
+                if !known.is_learner && (voters == 0 || started < voters / 2 + 1) {
+                    return Err(SystemRefusal::NotEnoughStarted);
+                }
+                Ok(Change::Remove(*member))
+            }
+            MemberChange::Update { .. } | MemberChange::Publish { .. } => {
+                Err(SystemRefusal::Malformed)
+            }
+        }
+    }
+}
+
+/// Whether a command must be an entry of its own: a change of the configuration is the engine's business.
+fn stands_alone(command: &Command) -> bool {
+    configuration_change(command).is_some()
+}
+
+/// The change of the configuration that a command asks for, if it does.
+fn configuration_change(command: &Command) -> Option<MemberChange> {
+    if command.dialect != SYSTEM {
+        return None;
+    }
+    match SystemCommand::decode(&command.request) {
+        Some(SystemCommand::Member(change)) if change.is_configuration() => Some(change),
+        _ => None,
+    }
+}
+
+/// Whether a follower may ask for this: anything of a front, and membership, but not what is only ever
+/// a leader's own word.
+fn may_come_from_outside(command: &Command) -> bool {
+    command.dialect != SYSTEM
+        || SystemCommand::decode(&command.request).is_some_and(|c| c.may_be_forwarded())
+}

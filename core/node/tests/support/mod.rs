@@ -1,0 +1,308 @@
+//! A small world for whole nodes: instant lossless network with cuts, disks that answer when told, and a
+//! dialect of two verbs. The real worlds are in `proof/sim`; this one is for stories.
+#![allow(unreachable_pub)]
+
+use base::{Instant, LeaseId, MemberId, Membership, PeerMessage, Revision};
+use bytes::Bytes;
+use node::{
+    Answer, Boot, Effects, Health, LeaseAnswer, MemberChange, Node, NodeConfig, ReadFailed, Tag,
+    Ticket,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use store::command::DialectId;
+use store::members::Member;
+use store::{Dialect, Genesis, KeyRange, Outcome, RootId, Stamp, Store, WriteTxn};
+
+/// `key=value` puts, `key=value@lease` attaches, `-key` deletes, `?` refuses, `+lease:ttl` grants.
+pub struct Words;
+
+pub const WORDS: DialectId = DialectId(7);
+
+impl Dialect for Words {
+    fn id(&self) -> DialectId {
+        WORDS
+    }
+
+    fn root(&self) -> RootId {
+        RootId(0)
+    }
+
+    fn apply(&self, txn: &mut WriteTxn<'_>, request: &[u8], _: &Stamp) -> Outcome {
+        let text = String::from_utf8_lossy(request).into_owned();
+        if text == "?" {
+            return Outcome::refused(1, Bytes::new());
+        }
+        if let Some(key) = text.strip_prefix('-') {
+            txn.delete(&KeyRange::single(key.as_bytes().to_vec()));
+        } else if let Some((lease, ttl)) = text.strip_prefix('+').and_then(|t| t.split_once(':')) {
+            txn.lease_grant(
+                LeaseId(lease.parse().expect("a lease")),
+                ttl.parse().expect("a ttl"),
+            );
+        } else if let Some((key, value)) = text.split_once('=') {
+            let (value, lease) = value.split_once('@').unwrap_or((value, "0"));
+            let lease = LeaseId(lease.parse().expect("a lease"));
+            txn.put(key.as_bytes(), value.as_bytes(), lease);
+        }
+        Outcome::done(Bytes::new())
+    }
+}
+
+/// What one member had to say since it was last asked.
+#[derive(Default)]
+pub struct Said {
+    pub answers: Vec<Answer>,
+    pub reads: Vec<(Ticket, Result<(), ReadFailed>)>,
+    pub leases: Vec<(Ticket, LeaseAnswer)>,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub nodes: BTreeMap<MemberId, Node>,
+    pub said: BTreeMap<MemberId, Said>,
+    pub cut: BTreeSet<MemberId>,
+    pub slow_disks: BTreeSet<MemberId>,
+    waiting_disks: Vec<(MemberId, u64)>,
+    pub stopped: BTreeMap<MemberId, node::StopReason>,
+    pub snapshots_sent: usize,
+}
+
+pub fn id(n: u64) -> MemberId {
+    MemberId(n)
+}
+
+pub fn config(member: MemberId) -> NodeConfig {
+    NodeConfig {
+        snapshot_count: 50,
+        ..NodeConfig::new(base::ClusterId(0xc1), member)
+    }
+}
+
+pub fn genesis(members: u64) -> Genesis {
+    Genesis {
+        membership: Membership::of_voters((1..=members).map(id).collect()),
+        members: (1..=members)
+            .map(|n| Member {
+                id: id(n),
+                name: format!("n{n}"),
+                peer_urls: vec![format!("http://n{n}:2380")],
+                client_urls: Vec::new(),
+                is_learner: false,
+            })
+            .collect(),
+    }
+}
+
+impl World {
+    pub fn new(members: u64) -> World {
+        let mut world = World {
+            now: Instant(1_000_000_000),
+            nodes: BTreeMap::new(),
+            said: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            slow_disks: BTreeSet::new(),
+            waiting_disks: Vec::new(),
+            stopped: BTreeMap::new(),
+            snapshots_sent: 0,
+        };
+        for n in 1..=members {
+            world.add(id(n), genesis(members));
+        }
+        world
+    }
+
+    /// Starts a member with nothing but `genesis`.
+    pub fn add(&mut self, member: MemberId, genesis: Genesis) {
+        self.start(member, Store::new(genesis));
+    }
+
+    /// Starts a member that joins.
+    pub fn join(&mut self, member: MemberId) {
+        self.start(member, Store::blank());
+    }
+
+    fn start(&mut self, member: MemberId, store: Store) {
+        let boot = Boot {
+            hard_state: base::HardState::default(),
+            entries: Vec::new(),
+            state: store.publish(),
+            health: Health::Intact,
+        };
+        let node = Node::new(config(member), boot, vec![Box::new(Words)], self.now)
+            .expect("the engine starts");
+        self.nodes.insert(member, node);
+        self.said.insert(member, Said::default());
+    }
+
+    pub fn node(&mut self, n: u64) -> &mut Node {
+        self.nodes.get_mut(&id(n)).expect("the member runs")
+    }
+
+    /// Carries out effects until all is quiet.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut moved = false;
+            for member in self.nodes.keys().copied().collect::<Vec<_>>() {
+                let effects = {
+                    let now = self.now;
+                    let node = self.nodes.get_mut(&member).expect("listed");
+                    node.take_effects(now, now.0 / 1_000_000)
+                };
+                moved |= self.carry_out(member, effects);
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    fn carry_out(&mut self, member: MemberId, effects: Effects) -> bool {
+        let mut moved = effects.more;
+        let sends: Vec<(MemberId, PeerMessage)> = effects.send;
+        for (to, message) in sends {
+            moved = true;
+            self.deliver(member, to, message);
+        }
+        for snapshot in effects.send_snapshots {
+            self.snapshots_sent += 1;
+            if !self.cut.contains(&member) && !self.cut.contains(&snapshot.to) {
+                if let Some(node) = self.nodes.get_mut(&snapshot.to) {
+                    node.snapshot_received(member, snapshot.meta, snapshot.state);
+                }
+                self.nodes
+                    .get_mut(&member)
+                    .expect("listed")
+                    .snapshot_sent(snapshot.to, true);
+            } else {
+                self.nodes
+                    .get_mut(&member)
+                    .expect("listed")
+                    .snapshot_sent(snapshot.to, false);
+            }
+            moved = true;
+        }
+        if let Some(persist) = effects.persist {
+            moved = true;
+            if self.slow_disks.contains(&member) {
+                self.waiting_disks.push((member, persist.number));
+            } else {
+                self.nodes
+                    .get_mut(&member)
+                    .expect("listed")
+                    .persisted(persist.number);
+            }
+        }
+        if let Some((meta, _)) = effects.checkpoint {
+            self.nodes
+                .get_mut(&member)
+                .expect("listed")
+                .checkpointed(&meta);
+        }
+        if let Some(reason) = effects.stop {
+            self.stopped.insert(member, reason);
+        }
+        let said = self.said.get_mut(&member).expect("listed");
+        said.answers.extend(effects.answers);
+        said.reads.extend(effects.reads);
+        said.leases.extend(effects.leases);
+        moved
+    }
+
+    fn deliver(&mut self, from: MemberId, to: MemberId, message: PeerMessage) {
+        if self.cut.contains(&from) || self.cut.contains(&to) {
+            return;
+        }
+        let now = self.now;
+        if let Some(node) = self.nodes.get_mut(&to) {
+            node.receive(from, message, now);
+        }
+    }
+
+    /// Lets slow disks finish.
+    pub fn finish_disks(&mut self) {
+        for (member, number) in std::mem::take(&mut self.waiting_disks) {
+            self.nodes
+                .get_mut(&member)
+                .expect("listed")
+                .persisted(number);
+        }
+        self.settle();
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += NodeConfig::TICK;
+            for node in self.nodes.values_mut() {
+                node.tick(self.now, self.now.0 / 1_000_000);
+            }
+            self.settle();
+            self.nodes.values().for_each(Node::check);
+        }
+    }
+
+    /// Runs until somebody who is not cut off leads, and returns who.
+    pub fn elect(&mut self) -> u64 {
+        for _ in 0..1000 {
+            self.run(NodeConfig::TICK);
+            let leads = |(member, node): (&MemberId, &Node)| {
+                (node.is_leader() && !self.cut.contains(member)).then_some(member.0)
+            };
+            let leaders: Vec<u64> = self.nodes.iter().filter_map(leads).collect();
+            if let [leader] = leaders[..] {
+                self.run(Duration::from_millis(200));
+                return leader;
+            }
+        }
+        panic!("no leader in ten seconds");
+    }
+
+    pub fn propose(&mut self, n: u64, words: &str) -> Tag {
+        let tag = self
+            .node(n)
+            .propose(WORDS, Bytes::from(words.to_string()))
+            .expect("admitted");
+        self.settle();
+        tag
+    }
+
+    pub fn change(&mut self, n: u64, change: MemberChange) -> Tag {
+        let tag = self.node(n).change_members(change).expect("admitted");
+        self.settle();
+        tag
+    }
+
+    /// The status of the outcome of `tag` at member `n`, if it has come.
+    pub fn outcome(&self, n: u64, tag: Tag) -> Option<(Revision, u16)> {
+        let said = &self.said[&id(n)];
+        let answer = said.answers.iter().find(|answer| answer.tag == tag)?;
+        Some((
+            answer.revision,
+            answer
+                .outcome
+                .as_ref()
+                .map_or(u16::MAX, |outcome| outcome.status),
+        ))
+    }
+
+    pub fn value(&mut self, n: u64, key: &str) -> Option<String> {
+        let state = self.node(n).state().clone();
+        let record = state
+            .root(RootId(0))
+            .get(key.as_bytes(), None)
+            .expect("the present");
+        record.map(|record| String::from_utf8_lossy(record.value()).into_owned())
+    }
+
+    pub fn assert_equal(&self) {
+        let digests: BTreeSet<(u64, u64)> = self
+            .nodes
+            .values()
+            .map(|node| (node.status().applied.index.0, node.status().digest))
+            .collect();
+        assert_eq!(digests.len(), 1, "members differ: {digests:?}");
+    }
+}
