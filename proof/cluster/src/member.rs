@@ -1,0 +1,179 @@
+//! One member: one process of the server under test.
+
+use crate::ports::free_port;
+use crate::{Server, Usage, usage};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Where a member listens.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// An IP address, `127.0.0.1` if nothing else is said.
+    pub host: String,
+    /// The port for clients.
+    pub client_port: u16,
+    /// The port for the other members.
+    pub peer_port: u16,
+    /// The network namespace in which the process runs, if not the usual one. Needs root.
+    pub namespace: Option<String>,
+}
+
+impl Place {
+    /// Two free ports on loopback.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn loopback() -> io::Result<Place> {
+        Ok(Place {
+            host: "127.0.0.1".to_owned(),
+            client_port: free_port()?,
+            peer_port: free_port()?,
+            namespace: None,
+        })
+    }
+
+    /// `http://host:port` for clients.
+    pub fn client_url(&self) -> String {
+        format!("http://{}:{}", self.host, self.client_port)
+    }
+
+    /// `http://host:port` for members.
+    pub fn peer_url(&self) -> String {
+        format!("http://{}:{}", self.host, self.peer_port)
+    }
+}
+
+/// One process of a server, and how to start it again. Dropping it kills it.
+pub struct Member {
+    /// Its `--name`.
+    pub name: String,
+    /// Where it listens.
+    pub place: Place,
+    /// Its data directory.
+    pub data: PathBuf,
+    log: PathBuf,
+    program: PathBuf,
+    flags: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Member {
+    pub(crate) fn new(
+        server: &Server,
+        name: &str,
+        place: Place,
+        folder: &Path,
+        initial: &str,
+        state: &str,
+        token: &str,
+    ) -> Member {
+        let data = folder.join(name);
+        let mut flags: Vec<String> = [
+            ("--name", name),
+            ("--data-dir", &data.display().to_string()),
+            ("--listen-client-urls", &place.client_url()),
+            ("--advertise-client-urls", &place.client_url()),
+            ("--listen-peer-urls", &place.peer_url()),
+            ("--initial-advertise-peer-urls", &place.peer_url()),
+            ("--initial-cluster", initial),
+            ("--initial-cluster-state", state),
+            ("--initial-cluster-token", token),
+        ]
+        .iter()
+        .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
+        .collect();
+        flags.extend(server.flags().iter().cloned());
+        Member {
+            name: name.to_owned(),
+            place,
+            data,
+            log: folder.join(format!("{name}.log")),
+            program: server.program().to_owned(),
+            flags,
+            child: None,
+        }
+    }
+
+    /// Starts the process on its data directory, new or old. Its output is appended to a log.
+    ///
+    /// # Errors
+    /// The process or its log cannot be opened.
+    pub fn start(&mut self) -> io::Result<()> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = match &self.place.namespace {
+            None => Command::new(&self.program),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command
+                    .args(["netns", "exec", namespace])
+                    .arg(&self.program);
+                command
+            }
+        };
+        // Variables of ours must not reach it: etcd refuses a flag that the environment sets, too.
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(&self.flags).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn()?);
+        Ok(())
+    }
+
+    /// The process id, if it was started and not killed.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// `http://host:port` for clients.
+    pub fn client_url(&self) -> String {
+        self.place.client_url()
+    }
+
+    /// What the process has used so far; `None` if it does not run.
+    pub fn usage(&self) -> Option<Usage> {
+        usage(self.pid()?)
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only when it has ended already, which is what was wanted.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Waits until the process ends by itself; whether it did so within `patience`.
+    pub fn ends_within(&mut self, patience: Duration) -> bool {
+        let Some(child) = self.child.as_mut() else {
+            return true;
+        };
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if !matches!(child.try_wait(), Ok(None)) {
+                self.child = None;
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// The last `n` lines of its log.
+    pub fn last_words(&self, n: usize) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(n)..].join("\n")
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
