@@ -1,0 +1,159 @@
+//! Alarms: replicated notes that a member is out of space or that the data cannot be trusted, and what
+//! they forbid.
+//!
+//! ```text
+//!   Table 16:  [ alarm type: 1 byte ][ member id: 8 bytes, big endian ]  →  "1"
+//! ```
+
+use crate::pb;
+use crate::scan::{Fields, Malformed};
+use crate::status::Refusal;
+use base::MemberId;
+use bytes::Bytes;
+use store::{State, Table, WriteTxn};
+
+const ALARMS: Table = Table(16);
+
+/// What is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum AlarmKind {
+    /// A member's store is full: puts and grants are refused until somebody makes room and disarms.
+    NoSpace = 1,
+    /// Members differ: everything that goes through the log is refused.
+    Corrupt = 2,
+}
+
+impl AlarmKind {
+    /// etcd's number.
+    pub fn of_number(number: i32) -> Option<AlarmKind> {
+        match number {
+            1 => Some(AlarmKind::NoSpace),
+            2 => Some(AlarmKind::Corrupt),
+            _ => None,
+        }
+    }
+
+    /// etcd's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            AlarmKind::NoSpace => "NOSPACE",
+            AlarmKind::Corrupt => "CORRUPT",
+        }
+    }
+}
+
+/// One member's alarm.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Alarm {
+    /// What is wrong.
+    pub kind: AlarmKind,
+    /// With whom.
+    pub member: MemberId,
+}
+
+impl Alarm {
+    fn key(self) -> [u8; 9] {
+        let mut key = [self.kind as u8; 9];
+        key[1..].copy_from_slice(&self.member.0.to_be_bytes());
+        key
+    }
+
+    fn of_key(key: &[u8]) -> Option<Alarm> {
+        let (kind, member) = key.split_first()?;
+        Some(Alarm {
+            kind: AlarmKind::of_number(i32::from(*kind))?,
+            member: MemberId(u64::from_be_bytes(member.try_into().ok()?)),
+        })
+    }
+
+    /// Writes it as an `AlarmMember` in `field`.
+    pub(crate) fn write(self, out: &mut Vec<u8>, field: u32) {
+        pb::nested(out, field, |out| {
+            pb::uint(out, 1, self.member.0);
+            pb::uint(out, 2, self.kind as u64);
+        });
+    }
+}
+
+/// The alarms that are raised, by kind and member.
+pub fn alarms(state: &State) -> impl Iterator<Item = Alarm> + '_ {
+    state
+        .records(ALARMS)
+        .filter_map(|(key, _)| Alarm::of_key(&key))
+}
+
+/// Refuses when the data cannot be trusted.
+pub(super) fn check_sound(state: &State) -> Result<(), Refusal> {
+    if alarms(state).any(|alarm| alarm.kind == AlarmKind::Corrupt) {
+        return Err(Refusal::Corrupt);
+    }
+    Ok(())
+}
+
+/// Refuses when a member is out of space.
+pub(super) fn check_space(state: &State) -> Result<(), Refusal> {
+    if alarms(state).any(|alarm| alarm.kind == AlarmKind::NoSpace) {
+        return Err(Refusal::NoSpace);
+    }
+    Ok(())
+}
+
+/// What an `AlarmRequest` asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct AlarmView {
+    pub(crate) action: i32,
+    pub(crate) member: MemberId,
+    pub(crate) alarm: i32,
+}
+
+pub(crate) const ACTIVATE: i32 = 1;
+pub(crate) const DEACTIVATE: i32 = 2;
+
+impl AlarmView {
+    pub(crate) fn read(message: &[u8]) -> Result<AlarmView, Malformed> {
+        let mut view = AlarmView::default();
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                1 => view.action = value.choice()?,
+                2 => view.member = MemberId(value.int()? as u64),
+                3 => view.alarm = value.choice()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// Raises or clears an alarm. As in etcd the answer names it when it is raised now, also when it was
+/// before, and when it was there to be cleared.
+pub(super) fn change(
+    txn: &mut WriteTxn<'_>,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let AlarmView {
+        action,
+        member,
+        alarm,
+    } = AlarmView::read(message)?;
+    let Some(kind) = AlarmKind::of_number(alarm) else {
+        return Ok(());
+    };
+    let alarm = Alarm { kind, member };
+    let key = alarm.key();
+    let is_raised = txn.record(ALARMS, &key).is_some();
+    match action {
+        ACTIVATE if !is_raised => {
+            txn.record_put(ALARMS, &key, Bytes::from_static(b"1"));
+        }
+        ACTIVATE => {}
+        DEACTIVATE if is_raised => {
+            txn.record_delete(ALARMS, &key);
+        }
+        _ => return Ok(()),
+    }
+    alarm.write(out, 2);
+    Ok(())
+}

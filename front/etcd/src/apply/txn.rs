@@ -1,0 +1,195 @@
+//! Transactions: choose the path, check it, then write.
+//!
+//! ```text
+//!   1  compare   every comparison on the way, those of transactions inside too, against the state
+//!                before the transaction: this chooses one branch per transaction, the *path*
+//!   2  check     every put on the path, then every range on the path, against the same state
+//!   3  execute   in order; an operation sees what those before it wrote
+//! ```
+//!
+//! Nothing is written before 3, and nothing in 3 can fail, so a refusal leaves nothing behind.
+
+use super::{alarms, check_put, delete_range, put};
+use crate::check;
+use crate::compare;
+use crate::header;
+use crate::pb;
+use crate::range;
+use crate::request::{OpView, RangeView, TxnView};
+use crate::status::Refusal;
+use base::Revision;
+use store::{RootView, WriteTxn};
+
+/// Fields of `TxnResponse` and the operations in `ResponseOp`.
+const SUCCEEDED: u32 = 2;
+const RESPONSES: u32 = 3;
+const RANGE: u32 = 1;
+const PUT: u32 = 2;
+const DELETE_RANGE: u32 = 3;
+const TXN: u32 = 4;
+
+pub(super) fn decide(
+    txn: &mut WriteTxn<'_>,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let view = TxnView::read(message)?;
+    check::shape(&view, usize::MAX)?;
+    if has_put(&view) {
+        alarms::check_space(txn.state())?;
+    }
+    let mut path = Vec::with_capacity(1);
+    choose(txn.view(), &view, &mut path);
+    check_puts(txn, &view, &mut path.iter())?;
+    check_ranges(txn.view(), &view, &mut path.iter())?;
+    execute(txn, &view, &mut path.iter(), out)
+}
+
+/// Answers a transaction that only reads, without its header.
+pub(crate) fn read_only(
+    root: RootView<'_>,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let view = TxnView::read(message)?;
+    let mut path = Vec::with_capacity(1);
+    choose(root, &view, &mut path);
+    check_ranges(root, &view, &mut path.iter())?;
+    pb::uint(out, SUCCEEDED, u64::from(path[0]));
+    for op in branch(&view, path[0]) {
+        if let OpView::Range(range) = op {
+            let response = pb::open(out, RESPONSES);
+            write_range(root, range, out)?;
+            pb::close(out, response);
+        }
+    }
+    Ok(())
+}
+
+/// Any put, on any branch, however deep. etcd's own estimate forgets transactions inside.
+fn has_put(view: &TxnView<'_>) -> bool {
+    view.ops().any(|op| match op {
+        OpView::Put(_) => true,
+        OpView::Txn(inner) => has_put(inner),
+        _ => false,
+    })
+}
+
+fn branch<'v, 'a>(view: &'v TxnView<'a>, succeeded: bool) -> &'v [OpView<'a>] {
+    if succeeded {
+        &view.success
+    } else {
+        &view.failure
+    }
+}
+
+/// Appends which branch each transaction takes, in the order in which they are met.
+fn choose(root: RootView<'_>, view: &TxnView<'_>, path: &mut Vec<bool>) {
+    let succeeded = compare::all_hold(root, view);
+    path.push(succeeded);
+    for op in branch(view, succeeded) {
+        if let OpView::Txn(inner) = op {
+            choose(root, inner, path);
+        }
+    }
+}
+
+type Path<'p> = std::slice::Iter<'p, bool>;
+
+/// The branch that `choose` chose for the transaction met now.
+fn take(path: &mut Path<'_>) -> bool {
+    path.next().copied().unwrap_or(false)
+}
+
+fn check_puts(txn: &WriteTxn<'_>, view: &TxnView<'_>, path: &mut Path<'_>) -> Result<(), Refusal> {
+    for op in branch(view, take(path)) {
+        match op {
+            OpView::Put(put) => check_put(txn, put)?,
+            OpView::Txn(inner) => check_puts(txn, inner, path)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_ranges(
+    root: RootView<'_>,
+    view: &TxnView<'_>,
+    path: &mut Path<'_>,
+) -> Result<(), Refusal> {
+    for op in branch(view, take(path)) {
+        match op {
+            OpView::Range(range) => check_range(root, range.options.revision)?,
+            OpView::Txn(inner) => check_ranges(root, inner, path)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Inside a transaction a negative revision is a compacted one, whereas outside it means the present. While
+/// nothing was ever compacted, etcd's counter is at −1, so −1 passes (verified on 3.4.23).
+fn check_range(root: RootView<'_>, revision: i64) -> Result<(), Refusal> {
+    let compacted = root.compacted();
+    if revision == 0 || (revision == -1 && compacted == Revision(0)) {
+        return Ok(());
+    }
+    let revision = Revision(u64::try_from(revision).map_err(|_| Refusal::Compacted)?);
+    root.readable(Some(revision))?;
+    Ok(())
+}
+
+fn execute(
+    txn: &mut WriteTxn<'_>,
+    view: &TxnView<'_>,
+    path: &mut Path<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let succeeded = take(path);
+    pb::uint(out, SUCCEEDED, u64::from(succeeded));
+    for op in branch(view, succeeded) {
+        let response = pb::open(out, RESPONSES);
+        match op {
+            OpView::Range(range) => write_range(txn.view(), range, out)?,
+            OpView::Put(view) => {
+                let mut answer = Vec::new();
+                put(txn, view, &mut answer);
+                // Behind the put: now the transaction's revision is taken.
+                let body = pb::open(out, PUT);
+                header::write_inner(out, txn.revision());
+                out.extend_from_slice(&answer);
+                pb::close(out, body);
+            }
+            OpView::DeleteRange(view) => {
+                let mut answer = Vec::new();
+                delete_range(txn, view, &mut answer);
+                let body = pb::open(out, DELETE_RANGE);
+                header::write_inner(out, txn.revision());
+                out.extend_from_slice(&answer);
+                pb::close(out, body);
+            }
+            OpView::Txn(inner) => {
+                let body = pb::open(out, TXN);
+                header::write_empty(out);
+                execute(txn, inner, path, out)?;
+                pb::close(out, body);
+            }
+            // `check::shape` refused it.
+            OpView::Empty => {}
+        }
+        pb::close(out, response);
+    }
+    Ok(())
+}
+
+fn write_range(
+    root: RootView<'_>,
+    range: &RangeView<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let body = pb::open(out, RANGE);
+    header::write_inner(out, root.revision());
+    range::write_body(out, root, range.key, range.end, &range.options)?;
+    pb::close(out, body);
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The `if` of a transaction: comparisons, all against the state before the transaction.
+//!
+//! etcd's rules, exactly: with a range the comparison must hold for every key in it; when there is no key
+//! at all, a comparison of the *value* is false for every operator and any other is against zero. An
+//! operator that does not exist holds; a target that does not exist compares as equal.
+
+use crate::record;
+use crate::request::{CompareView, Operand, TxnView};
+use std::cmp::Ordering;
+use store::{Record, RootView};
+
+/// Whether all comparisons of `txn` hold, not looking at transactions inside.
+pub(crate) fn all_hold(view: RootView<'_>, txn: &TxnView<'_>) -> bool {
+    txn.compare.iter().all(|compare| holds(view, compare))
+}
+
+fn holds(view: RootView<'_>, compare: &CompareView<'_>) -> bool {
+    if compare.end.is_empty() {
+        return match view.get(compare.key, None) {
+            Ok(record) => holds_for(compare, record.as_ref()),
+            Err(_) => false,
+        };
+    }
+    let range = record::key_range_of(compare.key, compare.end);
+    let Ok(mut records) = view.range(&range, None) else {
+        return false;
+    };
+    let Some(first) = records.next() else {
+        return holds_for(compare, None);
+    };
+    holds_for(compare, Some(first)) && records.all(|record| holds_for(compare, Some(record)))
+}
+
+fn holds_for(compare: &CompareView<'_>, record: Option<&Record>) -> bool {
+    let number = |of: fn(&Record) -> u64| record.map_or(0, of) as i64;
+    let operand = compare.operand;
+    let ordering = match compare.target {
+        0 => {
+            let wanted = if let Operand::Version(n) = operand {
+                n
+            } else {
+                0
+            };
+            number(Record::version).cmp(&wanted)
+        }
+        1 => {
+            let wanted = if let Operand::Create(n) = operand {
+                n
+            } else {
+                0
+            };
+            number(|record| record.create_revision().0).cmp(&wanted)
+        }
+        2 => {
+            let wanted = if let Operand::Mod(n) = operand { n } else { 0 };
+            number(|record| record.mod_revision().0).cmp(&wanted)
+        }
+        3 => {
+            // A missing value is not an empty one.
+            let Some(record) = record else { return false };
+            let wanted: &[u8] = if let Operand::Value(value) = operand {
+                value
+            } else {
+                &[]
+            };
+            record.value().cmp(wanted)
+        }
+        4 => {
+            let wanted = if let Operand::Lease(n) = operand {
+                n
+            } else {
+                0
+            };
+            number(|record| record.lease().0 as u64).cmp(&wanted)
+        }
+        _ => Ordering::Equal,
+    };
+    match compare.result {
+        0 => ordering == Ordering::Equal,
+        1 => ordering == Ordering::Greater,
+        2 => ordering == Ordering::Less,
+        3 => ordering != Ordering::Equal,
+        _ => true,
+    }
+}

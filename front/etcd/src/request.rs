@@ -1,0 +1,330 @@
+//! The requests as both halves read them: borrowed views of the bytes that the client sent, and the
+//! envelope in which they stand in the log.
+//!
+//! ```text
+//!   log:   [ kind: 1 byte ][ the client's protobuf message, as it came ]
+//! ```
+//!
+//! A kind's number is for ever: old logs are replayed. The views check nothing but the encoding; what a
+//! request must not say is `check`'s matter.
+
+use crate::scan::{Fields, Malformed, Value};
+use crate::status::Refusal;
+use bytes::Bytes;
+
+/// Transactions within transactions, counting the outermost. etcd bounds it only by `max-txn-ops`
+/// (each level takes one operation of it, 128 by default); here it bounds the stack as well.
+pub(crate) const TXN_DEPTH_MAX: usize = 128;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// What a request in the log is.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum Kind { $($(#[$doc])* $name = $number,)* }
+
+        impl Kind {
+            /// The kind with this number.
+            pub fn of_number(number: u8) -> Option<Kind> {
+                match number { $($number => Some(Kind::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// `PutRequest`.
+    Put = 1,
+    /// `DeleteRangeRequest`.
+    DeleteRange = 2,
+    /// `TxnRequest`.
+    Txn = 3,
+    /// `CompactionRequest`.
+    Compact = 4,
+    /// `LeaseGrantRequest`, with an id and a TTL that the session half has settled.
+    LeaseGrant = 5,
+    /// `LeaseRevokeRequest`.
+    LeaseRevoke = 6,
+    /// `AlarmRequest`, to activate or to deactivate.
+    Alarm = 7,
+}
+
+/// Puts a request into its envelope.
+pub(crate) fn envelope(kind: Kind, message: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(1 + message.len());
+    out.push(kind as u8);
+    out.extend_from_slice(message);
+    Bytes::from(out)
+}
+
+/// Everything of a `RangeRequest` but its keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RangeOptions {
+    /// Keys at most; 0 or less for no limit.
+    pub limit: i64,
+    /// As of when; 0 or less for the present.
+    pub revision: i64,
+    /// 0 none, 1 ascending, 2 descending.
+    pub sort_order: i32,
+    /// 0 key, 1 version, 2 creation, 3 modification, 4 value.
+    pub sort_target: i32,
+    /// Whether the member's own state will do.
+    pub serializable: bool,
+    /// Leave the values out.
+    pub keys_only: bool,
+    /// Leave the keys out.
+    pub count_only: bool,
+    /// Leave out what was modified before; 0 for no bound.
+    pub min_mod_revision: i64,
+    /// Leave out what was modified after; 0 for no bound.
+    pub max_mod_revision: i64,
+    /// Leave out what was created before; 0 for no bound.
+    pub min_create_revision: i64,
+    /// Leave out what was created after; 0 for no bound.
+    pub max_create_revision: i64,
+}
+
+impl RangeOptions {
+    /// Whether a filter by revision is set.
+    pub fn is_filtered(&self) -> bool {
+        self.min_mod_revision != 0
+            || self.max_mod_revision != 0
+            || self.min_create_revision != 0
+            || self.max_create_revision != 0
+    }
+}
+
+/// A `RangeRequest`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct RangeView<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) end: &'a [u8],
+    pub(crate) options: RangeOptions,
+}
+
+impl<'a> RangeView<'a> {
+    pub(crate) fn read(message: &'a [u8]) -> Result<RangeView<'a>, Malformed> {
+        let mut view = RangeView::default();
+        let options = &mut view.options;
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                1 => view.key = value.bytes()?,
+                2 => view.end = value.bytes()?,
+                3 => options.limit = value.int()?,
+                4 => options.revision = value.int()?,
+                5 => options.sort_order = value.choice()?,
+                6 => options.sort_target = value.choice()?,
+                7 => options.serializable = value.flag()?,
+                8 => options.keys_only = value.flag()?,
+                9 => options.count_only = value.flag()?,
+                10 => options.min_mod_revision = value.int()?,
+                11 => options.max_mod_revision = value.int()?,
+                12 => options.min_create_revision = value.int()?,
+                13 => options.max_create_revision = value.int()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// A `PutRequest`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct PutView<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) lease: i64,
+    pub(crate) prev_kv: bool,
+    pub(crate) ignore_value: bool,
+    pub(crate) ignore_lease: bool,
+}
+
+impl<'a> PutView<'a> {
+    pub(crate) fn read(message: &'a [u8]) -> Result<PutView<'a>, Malformed> {
+        let mut view = PutView::default();
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                1 => view.key = value.bytes()?,
+                2 => view.value = value.bytes()?,
+                3 => view.lease = value.int()?,
+                4 => view.prev_kv = value.flag()?,
+                5 => view.ignore_value = value.flag()?,
+                6 => view.ignore_lease = value.flag()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// A `DeleteRangeRequest`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct DeleteView<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) end: &'a [u8],
+    pub(crate) prev_kv: bool,
+}
+
+impl<'a> DeleteView<'a> {
+    pub(crate) fn read(message: &'a [u8]) -> Result<DeleteView<'a>, Malformed> {
+        let mut view = DeleteView::default();
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                1 => view.key = value.bytes()?,
+                2 => view.end = value.bytes()?,
+                3 => view.prev_kv = value.flag()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// What a comparison compares with. A union of another type than the target counts as zero, or as no
+/// bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Operand<'a> {
+    #[default]
+    Nothing,
+    Version(i64),
+    Create(i64),
+    Mod(i64),
+    Value(&'a [u8]),
+    Lease(i64),
+}
+
+/// A `Compare`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct CompareView<'a> {
+    pub(crate) result: i32,
+    pub(crate) target: i32,
+    pub(crate) key: &'a [u8],
+    pub(crate) end: &'a [u8],
+    pub(crate) operand: Operand<'a>,
+}
+
+impl<'a> CompareView<'a> {
+    fn read(message: &'a [u8]) -> Result<CompareView<'a>, Malformed> {
+        let mut view = CompareView::default();
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                1 => view.result = value.choice()?,
+                2 => view.target = value.choice()?,
+                3 => view.key = value.bytes()?,
+                4 => view.operand = Operand::Version(value.int()?),
+                5 => view.operand = Operand::Create(value.int()?),
+                6 => view.operand = Operand::Mod(value.int()?),
+                7 => view.operand = Operand::Value(value.bytes()?),
+                8 => view.operand = Operand::Lease(value.int()?),
+                64 => view.end = value.bytes()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// A `RequestOp`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum OpView<'a> {
+    Range(RangeView<'a>),
+    Put(PutView<'a>),
+    DeleteRange(DeleteView<'a>),
+    Txn(TxnView<'a>),
+    /// None of them is set; etcd answers "key not found".
+    Empty,
+}
+
+impl<'a> OpView<'a> {
+    fn read(message: &'a [u8], levels: usize) -> Result<OpView<'a>, Refusal> {
+        let mut last = None;
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            if (1..=4).contains(&field) {
+                last = Some((field, value.bytes()?));
+            }
+        }
+        Ok(match last {
+            Some((1, body)) => OpView::Range(RangeView::read(body)?),
+            Some((2, body)) => OpView::Put(PutView::read(body)?),
+            Some((3, body)) => OpView::DeleteRange(DeleteView::read(body)?),
+            Some((_, body)) => OpView::Txn(TxnView::read_within(body, levels)?),
+            None => OpView::Empty,
+        })
+    }
+}
+
+/// A `TxnRequest`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct TxnView<'a> {
+    pub(crate) compare: Vec<CompareView<'a>>,
+    pub(crate) success: Vec<OpView<'a>>,
+    pub(crate) failure: Vec<OpView<'a>>,
+}
+
+impl<'a> TxnView<'a> {
+    /// Reads a transaction with all that is nested in it.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`], or [`Refusal::TooManyOps`] when it is nested too deeply.
+    pub(crate) fn read(message: &'a [u8]) -> Result<TxnView<'a>, Refusal> {
+        TxnView::read_within(message, TXN_DEPTH_MAX)
+    }
+
+    fn read_within(message: &'a [u8], levels: usize) -> Result<TxnView<'a>, Refusal> {
+        let Some(levels) = levels.checked_sub(1) else {
+            return Err(Refusal::TooManyOps);
+        };
+        let mut view = TxnView::default();
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                1 => view.compare.push(CompareView::read(value.bytes()?)?),
+                2 => view.success.push(OpView::read(value.bytes()?, levels)?),
+                3 => view.failure.push(OpView::read(value.bytes()?, levels)?),
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+
+    /// Whether it only reads. One with a transaction inside never counts, as in etcd.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.ops().all(|op| matches!(op, OpView::Range(_)))
+    }
+
+    /// Whether the member's own state will do: there are ranges, and all are serializable. etcd also
+    /// lets a transaction of comparisons alone go without asking a majority; here that one is
+    /// linearizable, because nobody said that it may be stale.
+    pub(crate) fn is_serializable(&self) -> bool {
+        self.ops().next().is_some()
+            && self
+                .ops()
+                .all(|op| matches!(op, OpView::Range(range) if range.options.serializable))
+    }
+
+    /// The operations of both branches, not those of transactions inside.
+    pub(crate) fn ops(&self) -> impl Iterator<Item = &OpView<'a>> {
+        self.success.iter().chain(&self.failure)
+    }
+}
+
+/// Two integer fields, 1 and 2: all that `CompactionRequest`, `LeaseGrantRequest`,
+/// `LeaseRevokeRequest` and other small requests have.
+pub(crate) fn two_integers(message: &[u8]) -> Result<(i64, i64), Malformed> {
+    let (mut first, mut second) = (0, 0);
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match (field, value) {
+            (1, Value::Varint(n)) => first = n as i64,
+            (2, Value::Varint(n)) => second = n as i64,
+            (1 | 2, _) => return Err(Malformed),
+            _ => {}
+        }
+    }
+    Ok((first, second))
+}

@@ -1,0 +1,355 @@
+//! From a request's bytes to what is to be done about it.
+
+use super::cluster::{self, ClusterOp};
+use crate::apply::LEASE_TTL_MAX_S;
+use crate::apply::alarms::{self, Alarm, AlarmView};
+use crate::check;
+use crate::method::{Method, Shape};
+use crate::pb;
+use crate::proto::etcdserverpb as pbs;
+use crate::range::RangeQuery;
+use crate::request::{
+    DeleteView, Kind, OpView, PutView, RangeView, TxnView, envelope, two_integers,
+};
+use crate::scan::Malformed;
+use crate::status::{Code, Refusal, Status};
+use base::{LeaseId, MemberId, Rng, limits};
+use bytes::Bytes;
+use prost::Message;
+use store::State;
+
+/// Limits that are configured. They are checked before a request enters the log, never after, because
+/// members may be configured differently.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bytes of a request that goes through the log (`--max-request-bytes`).
+    pub request_bytes_max: usize,
+    /// Operations of a transaction, on each path through its levels (`--max-txn-ops`).
+    pub txn_ops_max: usize,
+    /// The least time to live of a lease, in seconds: 1.5 times the election timeout, rounded up. A
+    /// shorter one could run out while no leader is there to hear of it.
+    pub lease_ttl_min_s: i64,
+    /// Bytes that the store may take (`--quota-backend-bytes`); 0 for no bound.
+    pub quota_bytes: u64,
+}
+
+impl Default for Limits {
+    /// etcd's defaults.
+    fn default() -> Limits {
+        Limits {
+            request_bytes_max: limits::REQUEST_BYTES_MAX,
+            txn_ops_max: limits::TXN_OPS_MAX,
+            lease_ttl_min_s: 2,
+            quota_bytes: 2 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// The least time to live that goes with an election timeout.
+    pub fn lease_ttl_min_s(election_ms: u64) -> i64 {
+        i64::try_from((election_ms.saturating_mul(3)).div_ceil(2000)).unwrap_or(LEASE_TTL_MAX_S)
+    }
+
+    /// Whether a request that costs `cost_bytes` would overflow the quota. If so the driver raises the
+    /// alarm with [`alarm_request`] and answers [`Refusal::NoSpace`].
+    pub fn is_over_quota(&self, state: &State, cost_bytes: u64) -> bool {
+        cost_bytes != 0
+            && self.quota_bytes != 0
+            && state.bytes_in_use().saturating_add(cost_bytes) > self.quota_bytes
+    }
+}
+
+/// What is to be done about a request.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Plan {
+    /// Put `request` into the log; answer with `answer_outcome`.
+    Propose {
+        /// In our envelope.
+        request: Bytes,
+        /// What it is estimated to add to the store, in bytes; 0 for what only frees or reads. See
+        /// [`Limits::is_over_quota`].
+        cost_bytes: u64,
+    },
+    /// Answer from a state with `answer`.
+    Read(Read),
+    /// As [`Plan::Read`] of a range, and the answer is a stream: `RangeChunks`.
+    ReadStream(Read),
+    /// Ask the leader how long a lease has left; answer with `answer_lease_time_to_live`.
+    LeaseTimeToLive {
+        /// Which lease.
+        lease: LeaseId,
+        /// Whether its keys are wanted.
+        keys: bool,
+    },
+    /// Change the membership; before: `check_cluster_op`, after: `answer_member_add` or `answer_members`.
+    Change(ClusterOp),
+    /// Hand the leadership over, if this member leads (else [`Refusal::NotLeader`]) and the other votes
+    /// (else [`Refusal::BadLeaderTransferee`]). The answer is empty.
+    MoveLeader(MemberId),
+    /// Tell about this member: `answer_status`.
+    Status,
+    /// Free memory now, if the member has a way to. The answer is empty.
+    Defragment,
+    /// Stream the state: `SnapshotStream`.
+    Snapshot,
+    /// Tell that the server serves: `answer_health`. With `watch` the stream stays open.
+    Health {
+        /// Whether the service that is asked about is one that we know.
+        known: bool,
+    },
+}
+
+/// A read and how fresh it must be.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Read {
+    /// What is read.
+    pub query: Query,
+    /// Whether a majority must be asked first; otherwise this member's own state will do.
+    pub linearizable: bool,
+}
+
+/// What can be answered from a state alone.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Query {
+    /// Keys.
+    Range(RangeQuery),
+    /// A transaction that only reads, in the client's bytes.
+    Txn(Bytes),
+    /// All leases.
+    Leases,
+    /// The alarms that are raised; nothing for all kinds.
+    Alarms(Option<alarms::AlarmKind>),
+    /// The members.
+    Members,
+    /// A hash of all keys at the present.
+    Hash,
+    /// A hash of all keys at a revision; 0 or less for the present.
+    HashKv(i64),
+    /// Whether users and roles are asked for: they are not.
+    AuthStatus,
+}
+
+/// Plans requests. One for each core; it draws ids for leases that come without one.
+pub struct Session {
+    limits: Limits,
+    rng: Rng,
+}
+
+impl Session {
+    /// A session with these limits. `seed` must differ between members and between runs of one member:
+    /// lease ids are drawn from it.
+    pub fn new(limits: Limits, seed: u64) -> Session {
+        Session {
+            limits,
+            rng: Rng::new(seed),
+        }
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What is to be done about a request.
+    ///
+    /// # Errors
+    /// Everything that etcd refuses without looking at its state, and methods that are not offered. The
+    /// two streams that clients speak on, `Watch` and `LeaseKeepAlive`, are not planned: they have
+    /// [`crate::WatchStream`] and [`crate::LeaseStream`].
+    pub fn plan(&mut self, method: Method, body: Bytes) -> Result<Plan, Status> {
+        match method {
+            Method::Put => self.put(&body),
+            Method::Range => self.range(&body),
+            Method::Txn => self.txn(body),
+            Method::DeleteRange => self.delete_range(&body),
+            Method::RangeStream => self.range_stream(&body),
+            Method::Compact => {
+                two_integers(&body).map_err(Refusal::from)?;
+                self.propose(Kind::Compact, &body, 0)
+            }
+            Method::LeaseGrant => self.lease_grant(&body),
+            Method::LeaseRevoke => {
+                two_integers(&body).map_err(Refusal::from)?;
+                self.propose(Kind::LeaseRevoke, &body, 0)
+            }
+            Method::LeaseTimeToLive => {
+                let (lease, keys) = two_integers(&body).map_err(Refusal::from)?;
+                Ok(Plan::LeaseTimeToLive {
+                    lease: LeaseId(lease),
+                    keys: keys != 0,
+                })
+            }
+            Method::LeaseLeases => read(Query::Leases, true),
+            Method::MemberList => {
+                let (linearizable, _) = two_integers(&body).map_err(Refusal::from)?;
+                read(Query::Members, linearizable != 0)
+            }
+            Method::MemberAdd
+            | Method::MemberRemove
+            | Method::MemberUpdate
+            | Method::MemberPromote => Ok(Plan::Change(cluster::plan(method, body)?)),
+            Method::Alarm => self.alarm(&body),
+            Method::Status => Ok(Plan::Status),
+            Method::Defragment => Ok(Plan::Defragment),
+            Method::Hash => read(Query::Hash, false),
+            Method::HashKv => {
+                let (revision, _) = two_integers(&body).map_err(Refusal::from)?;
+                read(Query::HashKv(revision), false)
+            }
+            Method::Snapshot => Ok(Plan::Snapshot),
+            Method::MoveLeader => {
+                let (target, _) = two_integers(&body).map_err(Refusal::from)?;
+                Ok(Plan::MoveLeader(MemberId(target as u64)))
+            }
+            Method::HealthCheck | Method::HealthWatch => health(body),
+            Method::Downgrade => Err(Refusal::DowngradeUnimplemented.into()),
+            Method::Lock | Method::Unlock => Err(Refusal::LockUnimplemented.into()),
+            Method::ElectionCampaign
+            | Method::ElectionProclaim
+            | Method::ElectionLeader
+            | Method::ElectionObserve
+            | Method::ElectionResign => Err(Refusal::ElectionUnimplemented.into()),
+            Method::AuthStatus => read(Query::AuthStatus, false),
+            method if method.shape() == Shape::Bidirectional => Err(Status::new(
+                Code::Internal,
+                "quorate: a stream was taken for a single request",
+            )),
+            // All others are of the Auth service.
+            _ => Err(Refusal::AuthUnimplemented.into()),
+        }
+    }
+
+    fn propose(&self, kind: Kind, body: &[u8], cost_bytes: u64) -> Result<Plan, Status> {
+        // etcd measures the entry, envelope included.
+        if body.len() >= self.limits.request_bytes_max {
+            return Err(Refusal::RequestTooLarge.into());
+        }
+        Ok(Plan::Propose {
+            request: envelope(kind, body),
+            cost_bytes,
+        })
+    }
+
+    fn put(&self, body: &Bytes) -> Result<Plan, Status> {
+        let view = PutView::read(body).map_err(Refusal::from)?;
+        check::put(&view)?;
+        self.propose(Kind::Put, body, put_cost(&view))
+    }
+
+    fn delete_range(&self, body: &Bytes) -> Result<Plan, Status> {
+        check::delete(&DeleteView::read(body).map_err(Refusal::from)?)?;
+        self.propose(Kind::DeleteRange, body, 0)
+    }
+
+    fn range(&self, body: &Bytes) -> Result<Plan, Status> {
+        let view = RangeView::read(body).map_err(Refusal::from)?;
+        check::range(&view)?;
+        let query = Query::Range(RangeQuery::of(body, &view));
+        read(query, !view.options.serializable)
+    }
+
+    fn range_stream(&self, body: &Bytes) -> Result<Plan, Status> {
+        let view = RangeView::read(body).map_err(Refusal::from)?;
+        check::range(&view)?;
+        let options = &view.options;
+        if options.is_filtered() {
+            return Err(Refusal::RangeStreamFilter.into());
+        }
+        // Ascending by key is the natural order, and so is no order.
+        if options.sort_target != 0 || options.sort_order == 2 {
+            return Err(Refusal::RangeStreamSort.into());
+        }
+        Ok(Plan::ReadStream(Read {
+            query: Query::Range(RangeQuery::of(body, &view)),
+            linearizable: !options.serializable,
+        }))
+    }
+
+    fn txn(&self, body: Bytes) -> Result<Plan, Status> {
+        let view = TxnView::read(&body)?;
+        check::txn(&view, self.limits.txn_ops_max)?;
+        if view.is_read_only() {
+            let linearizable = !view.is_serializable();
+            return read(Query::Txn(body), linearizable);
+        }
+        self.propose(Kind::Txn, &body, txn_cost(&view))
+    }
+
+    fn lease_grant(&mut self, body: &[u8]) -> Result<Plan, Status> {
+        let (ttl_s, mut id) = two_integers(body).map_err(Refusal::from)?;
+        if ttl_s > LEASE_TTL_MAX_S {
+            return Err(Refusal::LeaseTtlTooLarge.into());
+        }
+        while id == 0 {
+            id = (self.rng.next_u64() >> 1) as i64;
+        }
+        let mut settled = Vec::new();
+        pb::uint(
+            &mut settled,
+            1,
+            ttl_s.max(self.limits.lease_ttl_min_s) as u64,
+        );
+        pb::uint(&mut settled, 2, id as u64);
+        self.propose(Kind::LeaseGrant, &settled, LEASE_COST_BYTES)
+    }
+
+    fn alarm(&self, body: &[u8]) -> Result<Plan, Status> {
+        let view = AlarmView::read(body).map_err(Refusal::from)?;
+        match view.action {
+            alarms::ACTIVATE | alarms::DEACTIVATE => self.propose(Kind::Alarm, body, 0),
+            _ => read(
+                Query::Alarms(alarms::AlarmKind::of_number(view.alarm)),
+                true,
+            ),
+        }
+    }
+}
+
+fn read(query: Query, linearizable: bool) -> Result<Plan, Status> {
+    Ok(Plan::Read(Read {
+        query,
+        linearizable,
+    }))
+}
+
+fn health(body: Bytes) -> Result<Plan, Status> {
+    let request = crate::proto::health::HealthCheckRequest::decode(body)
+        .map_err(|_| Refusal::from(Malformed))?;
+    Ok(Plan::Health {
+        known: request.service.is_empty(),
+    })
+}
+
+/// The request that raises `alarm`, for the log.
+pub fn alarm_request(alarm: Alarm) -> Bytes {
+    let message = pbs::AlarmRequest {
+        action: alarms::ACTIVATE,
+        member_id: alarm.member.0,
+        alarm: alarm.kind as i32,
+    };
+    envelope(Kind::Alarm, &message.encode_to_vec())
+}
+
+/// etcd's estimate of what a version costs beside its key and value.
+const PUT_COST_BYTES: u64 = 256;
+/// etcd's estimate of what a lease costs.
+const LEASE_COST_BYTES: u64 = 64;
+
+fn put_cost(view: &PutView<'_>) -> u64 {
+    PUT_COST_BYTES + view.key.len() as u64 + view.value.len() as u64
+}
+
+/// The dearer of the two branches.
+fn txn_cost(view: &TxnView<'_>) -> u64 {
+    let branch = |ops: &[OpView<'_>]| {
+        ops.iter()
+            .map(|op| match op {
+                OpView::Put(put) => put_cost(put),
+                OpView::Txn(inner) => txn_cost(inner),
+                _ => 0,
+            })
+            .fold(0, u64::saturating_add)
+    };
+    branch(&view.success).max(branch(&view.failure))
+}
