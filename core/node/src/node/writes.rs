@@ -218,7 +218,7 @@ impl Node {
                 let voters: Vec<_> = members.iter().filter(|m| !m.is_learner).collect();
                 let started = voters.iter().filter(|m| !m.name.is_empty()).count();
                 // A lone member may always get a second one.
-                if voters.len() > 1 && started < (voters.len() + 1) / 2 + 1 {
+                if voters.len() > 1 && started < voters.len().div_ceil(2) + 1 {
                     return Err(SystemRefusal::NotEnoughStarted);
                 }
                 Ok(Change::AddVoter(*member))
