@@ -1,1 +1,3 @@
+//! The `quorate` binary. To be told.
+mod flags;
 fn main() {}

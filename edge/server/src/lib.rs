@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod config;
 pub mod datadir;
+pub mod disk;
 pub mod grpc;
 pub mod identity;
