@@ -45,6 +45,8 @@ mod request;
 mod apply;
 mod lease;
 mod session;
+mod snapshot;
+mod watch;
 
 pub use apply::alarms::{Alarm, AlarmKind, alarms};
 pub use apply::{EtcdDialect, LEASE_TTL_MAX_S};
@@ -54,7 +56,9 @@ pub use method::{Method, Shape};
 pub use range::{RangeAnswer, RangeChunks, RangeQuery};
 pub use request::{Kind, RangeOptions};
 pub use session::*;
+pub use snapshot::SnapshotStream;
 pub use status::{Code, Refusal, Status};
+pub use watch::{EventCache, Handled, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream};
 
 /// etcd's commands in the log.
 pub const DIALECT: DialectId = DialectId(1);

@@ -129,3 +129,12 @@ impl<'a> Fields<'a> {
         Err(Malformed)
     }
 }
+
+/// Calls `each` with the numbers of a packed field.
+pub(crate) fn packed(bytes: &[u8], mut each: impl FnMut(u64)) -> Result<(), Malformed> {
+    let mut rest = Fields(bytes);
+    while !rest.0.is_empty() {
+        each(rest.varint()?);
+    }
+    Ok(())
+}
