@@ -5,7 +5,7 @@
 //! below it the version of each key that is still visible there.
 
 use crate::record::Record;
-use crate::root::{ReadError, RootView};
+use crate::root::{ReadError, Root, RootView};
 use base::Revision;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -27,13 +27,15 @@ impl RootView<'_> {
         let at = if at == Revision(0) { self.revision } else { at };
         self.readable(Some(at))?;
         let compacted = self.root.compacted;
+        // After a finished sweep nothing is left that would have to be looked at.
+        let swept = self.root.swept == compacted;
         let mut hasher = Xxh3::with_seed(compacted.0);
         let mut history = self.root.history.cursor();
         while let Some((place, record)) = history.next() {
             if place.revision > at {
                 break;
             }
-            if place.revision >= compacted || self.is_visible_at_compacted(record) {
+            if place.revision >= compacted || swept || self.root.is_visible_at_compacted(record) {
                 hasher.update(record.logical_bytes());
             }
         }
@@ -44,20 +46,18 @@ impl RootView<'_> {
             hash_revision: at,
         })
     }
+}
 
+impl Root {
     /// Whether `record`, written below the compacted revision, can be read at the compacted revision.
-    fn is_visible_at_compacted(&self, record: &Record) -> bool {
+    pub(crate) fn is_visible_at_compacted(&self, record: &Record) -> bool {
         if record.is_tombstone() {
             return false;
         }
-        if self.root.swept == self.root.compacted {
-            return true;
-        }
-        let Some(slot) = self.root.keys.get(record.key()) else {
+        let Some(slot) = self.keys.get(record.key()) else {
             return false;
         };
-        self.root
-            .version_at(*slot, self.root.compacted)
+        self.version_at(*slot, self.compacted)
             .is_some_and(|visible| visible.place() == record.place())
     }
 }

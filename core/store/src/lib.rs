@@ -23,6 +23,7 @@
 //! `state`, `txn`, `store`, `sweep`, `hub`, `stream`.
 #![forbid(unsafe_code)]
 
+mod check;
 mod codec;
 pub mod command;
 mod dialect;

@@ -91,6 +91,18 @@ pub(crate) struct Links {
     pub(crate) jump_depth: u32,
 }
 
+impl Links {
+    /// The next version on the way to `at`, from a version above it: the farthest that is surely not
+    /// too far. Everything above `at` is retained, so a jump that stays above it always lands.
+    pub(crate) fn towards(&self, at: Revision) -> Place {
+        if self.jump.revision > at {
+            self.jump
+        } else {
+            self.previous
+        }
+    }
+}
+
 /// What makes a record.
 pub(crate) struct Parts<'a> {
     pub(crate) key: &'a [u8],

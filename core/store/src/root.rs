@@ -140,13 +140,7 @@ impl Root {
     pub(crate) fn version_at(&self, slot: Slot, at: Revision) -> Option<&Record> {
         let mut record = self.history.get(&slot.place())?;
         while record.mod_revision() > at {
-            let links = record.links();
-            // Everything above `at` is retained, so a jump that stays above it always lands.
-            let next = if links.jump.revision > at {
-                links.jump
-            } else {
-                links.previous
-            };
+            let next = record.links().towards(at);
             if next.is_none() {
                 return None;
             }
@@ -418,6 +412,18 @@ impl<'a> RootView<'a> {
             }
             place = older.links().previous;
         }
+    }
+
+    /// How many versions a read of `key` at `at` looks at: for tests of the links.
+    #[doc(hidden)]
+    pub fn steps_to(&self, key: &[u8], at: Revision) -> usize {
+        let mut steps = 1;
+        let mut record = self.root.latest(key);
+        while let Some(newer) = record.filter(|record| record.mod_revision() > at) {
+            record = self.root.history.get(&newer.links().towards(at));
+            steps += 1;
+        }
+        steps
     }
 
     /// The number of retained versions, counting those that wait to be swept.

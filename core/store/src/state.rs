@@ -171,17 +171,6 @@ impl State {
         })
     }
 
-    /// Stops the member when an invariant does not hold. Walks everything: for tests and simulations.
-    pub fn check(&self) {
-        self.tables.check();
-        self.leases.check();
-        self.lease_keys.check();
-        for root in &self.roots {
-            root.keys.check();
-            root.history.check();
-        }
-    }
-
     /// Bytes of memory that all that is retained takes, by account: every version in every root, keys,
     /// leases and records. Members may differ in it, since each sweeps at its own pace: never decide by
     /// it in an apply half.
