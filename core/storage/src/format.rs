@@ -171,6 +171,8 @@ pub(crate) struct Watermark {
     pub(crate) promise: Promise,
     /// The highest number of a segment that may have been begun.
     pub(crate) segment: u64,
+    /// Its length in bytes.
+    pub(crate) segment_bytes: u64,
     /// The hard state of the last durable record.
     pub(crate) hard_state: HardState,
 }
@@ -194,7 +196,8 @@ impl Watermark {
         put_u64(bytes, 32, self.promise.serial);
         put_position(bytes, 40, self.promise.position);
         put_u64(bytes, 56, self.segment);
-        put_hard_state(bytes, 64, &self.hard_state);
+        put_u64(bytes, 64, self.segment_bytes);
+        put_hard_state(bytes, 72, &self.hard_state);
         put_u32(bytes, 12, crc_with_hole(bytes, 12));
         frame
     }
@@ -212,7 +215,8 @@ impl Watermark {
                 position: get_position(bytes, 40),
             },
             segment: get_u64(bytes, 56),
-            hard_state: get_hard_state(bytes, 64),
+            segment_bytes: get_u64(bytes, 64),
+            hard_state: get_hard_state(bytes, 72),
         })
     }
 }

@@ -309,7 +309,7 @@ impl Log {
     /// never durable (docs/format/wal.md, "the last record").
     pub fn seal(&mut self) -> Option<Vec<Op>> {
         let noted = self.watermark.promise == self.promise;
-        (!noted).then(|| self.plan_watermark(self.watermark.segment))
+        (!noted).then(|| self.plan_watermark())
     }
 
     /// How much more the disk takes, given what [`crate::Disk::space_left`] says.
@@ -346,7 +346,7 @@ impl Log {
         let header = match &self.current {
             Some(current) if current.records > 0 && current.room() >= frames => None,
             Some(current) if current.records == 0 && current.room() >= frames => {
-                Some(self.plan_watermark(current.number))
+                Some(self.plan_watermark())
             }
             _ => Some(self.plan_roll(frames)),
         };
@@ -459,17 +459,24 @@ impl Log {
             }
         };
         self.current = Some(Current::new(number, length, self.end.index));
-        ops.extend(self.plan_watermark(number));
+        ops.extend(self.plan_watermark());
         ops
     }
 
-    /// Notes what is durable now, and that `segment` may be begun.
-    pub(crate) fn plan_watermark(&mut self, segment: u64) -> Vec<Op> {
+    /// Notes what is durable now, and which segment is in use.
+    pub(crate) fn plan_watermark(&mut self) -> Vec<Op> {
+        let in_use = self
+            .current
+            .as_ref()
+            .map(|current| (current.number, current.length));
+        let (segment, segment_bytes) =
+            in_use.unwrap_or((self.watermark.segment, self.watermark.segment_bytes));
         self.watermark = Watermark {
             generation: self.watermark.generation + 1,
             serial_used: self.serial_used,
             promise: self.promise,
             segment,
+            segment_bytes,
             hard_state: HardState {
                 commit: self.hard_state.commit.min(self.end.index),
                 ..self.hard_state
@@ -511,8 +518,8 @@ impl Log {
 }
 
 impl Current {
-    /// Takes the record into account and plans its slot: the whole frame of the table.
-    fn note(&mut self, encoded: &[u8; LABEL], label: &Label) -> Op {
+    /// Takes the next record into account.
+    pub(crate) fn place(&mut self, encoded: &[u8; LABEL], label: &Label) {
         let slot = label.number as usize % SLOTS_PER_FRAME;
         if slot == 0 {
             self.slots.fill(0);
@@ -520,6 +527,11 @@ impl Current {
         self.slots[slot * LABEL..(slot + 1) * LABEL].copy_from_slice(encoded);
         self.records += 1;
         self.next_frame += label.frames;
+    }
+
+    /// Takes the record into account and plans its slot: the whole frame of the table.
+    fn note(&mut self, encoded: &[u8; LABEL], label: &Label) -> Op {
+        self.place(encoded, label);
         Op::Write {
             file: segment_name(self.number),
             offset: Layout::slot_offset(label.number) / FRAME as u64 * FRAME as u64,
