@@ -47,6 +47,34 @@ pub struct Restored {
     pub recovering: Option<LogPosition>,
 }
 
+impl Restored {
+    /// A member of a cluster that begins now. The cluster's first state counts as the entry 1@1, so
+    /// that the log of everybody who has it begins behind it: a member that joins later has an empty
+    /// log that fits nowhere, and gets a snapshot instead of entries on top of nothing.
+    pub fn genesis(membership: Membership) -> Restored {
+        let first = LogPosition {
+            term: Term(1),
+            index: Index(1),
+        };
+        Restored {
+            hard_state: HardState {
+                term: first.term,
+                vote: MemberId::NONE,
+                commit: first.index,
+            },
+            membership,
+            snapshot: first,
+            applied: first.index,
+            ..Restored::default()
+        }
+    }
+
+    /// A member that joins a cluster which exists: it knows nothing and nobody.
+    pub fn joining() -> Restored {
+        Restored::default()
+    }
+}
+
 /// What a member is in its term.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Role {
@@ -150,6 +178,9 @@ pub struct Status {
     pub first: Index,
     /// Bytes of entries in memory.
     pub log_bytes: usize,
+    /// A member needs a state, and the last that was provided is too old for it: the caller provides
+    /// a newer one, by [`Engine::snapshot_provided`].
+    pub snapshot_wanted: bool,
     /// Set while this member is recovering.
     pub recovering: Option<LogPosition>,
     /// To whom the office is being handed.

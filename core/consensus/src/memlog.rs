@@ -15,9 +15,10 @@
 //! Invariants: the first entry is `base + 1`, indexes have no gap, terms never fall.
 
 use crate::convert;
-use base::{Entry, HardState, LogPosition, Membership, SnapshotMeta, Term, invariant};
+use base::{Entry, HardState, LogPosition, MemberId, Membership, SnapshotMeta, Term, invariant};
 use raft::eraftpb;
 use raft::{Error, GetEntriesContext, RaftState, StorageError};
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 /// The entries in memory, and what the engine asks of a storage at its start.
@@ -28,6 +29,8 @@ pub(crate) struct MemLog {
     bytes: usize,
     /// The newest state that the caller can stream.
     provided: Option<SnapshotMeta>,
+    /// Somebody needs a newer state than that.
+    is_snapshot_wanted: Cell<bool>,
     initial: (HardState, Membership),
 }
 
@@ -44,6 +47,7 @@ impl MemLog {
             entries: VecDeque::new(),
             bytes: 0,
             provided: None,
+            is_snapshot_wanted: Cell::new(false),
             initial: (hard_state, membership),
         };
         log.append(&entries);
@@ -120,7 +124,13 @@ impl MemLog {
             .is_none_or(|old| old.position.index < meta.position.index)
         {
             self.provided = Some(meta);
+            self.is_snapshot_wanted.set(false);
         }
+    }
+
+    /// Whether a snapshot was asked for in vain since the last one was provided.
+    pub(crate) fn is_snapshot_wanted(&self) -> bool {
+        self.is_snapshot_wanted.get()
     }
 
     /// The entries with `first <= index < end`, as far as they are here.
@@ -206,14 +216,22 @@ impl raft::Storage for MemLog {
         Ok(MemLog::last_index(self))
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<eraftpb::Snapshot> {
-        // A state from before the first entry would leave a gap and be asked for again and again.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
+        // A state from before the first entry would leave a gap, and one from before the member was
+        // added is ignored by it; both would be sent again and again.
         let enough = request_index.max(self.base.index.0);
         match &self.provided {
-            Some(meta) if meta.position.index.0 >= enough && meta.position.term != Term(0) => {
+            Some(meta)
+                if meta.position.index.0 >= enough
+                    && meta.position.term != Term(0)
+                    && meta.membership.contains(MemberId(to)) =>
+            {
                 Ok(convert::snapshot_to_engine(meta))
             }
-            _ => Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable)),
+            _ => {
+                self.is_snapshot_wanted.set(true);
+                Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+            }
         }
     }
 }
