@@ -131,7 +131,7 @@ impl Root {
             );
             let kept = self.swept < self.compacted
                 || place.revision >= self.compacted
-                || self.is_visible_at_compacted(record);
+                || self.is_retained(record);
             invariant!(
                 kept,
                 "{record:?} is hidden below {} and left behind",

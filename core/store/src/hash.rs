@@ -2,7 +2,7 @@
 //!
 //! Members that hold the same have the same hash, however far each has swept. So the hash covers the
 //! versions that are *logically* retained: everything written at or above the compacted revision, and
-//! below it the version of each key that is still visible there.
+//! below it the last version of each key, if it was alive.
 
 use crate::record::Record;
 use crate::root::{ReadError, Root, RootView};
@@ -35,7 +35,7 @@ impl RootView<'_> {
             if place.revision > at {
                 break;
             }
-            if place.revision >= compacted || swept || self.root.is_visible_at_compacted(record) {
+            if place.revision >= compacted || swept || self.root.is_retained(record) {
                 hasher.update(record.logical_bytes());
             }
         }
@@ -49,15 +49,13 @@ impl RootView<'_> {
 }
 
 impl Root {
-    /// Whether `record`, written below the compacted revision, can be read at the compacted revision.
-    pub(crate) fn is_visible_at_compacted(&self, record: &Record) -> bool {
-        if record.is_tombstone() {
-            return false;
-        }
+    /// Whether `record`, written below the compacted revision, is kept for those who read at or watch
+    /// from the compacted revision: alive, and not replaced below it.
+    pub(crate) fn is_retained(&self, record: &Record) -> bool {
         let Some(slot) = self.keys.get(record.key()) else {
             return false;
         };
-        self.version_at(*slot, self.compacted)
-            .is_some_and(|visible| visible.place() == record.place())
+        let newest_below = self.version_at(*slot, self.compacted.previous());
+        !record.is_tombstone() && newest_below.is_some_and(|kept| kept.place() == record.place())
     }
 }

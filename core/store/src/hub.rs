@@ -1,13 +1,42 @@
-//! Watches: cursors over history. (First version: every watcher reads history.)
+//! Watches: cursors over history.
+//!
+//! A hub serves the watchers of one core. It is pure: it is told what each batch did and is asked what
+//! a watcher has next. A watcher is in one of two states, and the cursor is the watcher's own: it only
+//! moves forward, whatever happens to the state underneath (etcd issue 15271).
+//!
+//! ```text
+//!               start lies in the past
+//!    watch() ──────────────────────────► Behind ◄──────────────┐ the queue grew past its bound,
+//!       │                                  │  reads history    │ or a snapshot was installed
+//!       │ start = now, or the future       │  from its cursor  │
+//!       │                                  ▼ has read it all   │
+//!       └──────────────────────────────► Live ─────────────────┘
+//!                                          events are queued as they happen
+//! ```
+//!
+//! What holds, on every watch (the six promises of etcd's documentation, and tests in `tests/hub.rs`):
+//! events are *ordered* by revision, *unique*, *gapless*, *atomic* (all events of a revision come
+//! together), *resumable* (a new watch from the last revision + 1 goes on exactly there) and
+//! *bookmarkable* (`synced_to` = r means that all events up to r have been given out).
+//!
+//! A slow watcher costs itself alone: its queue is bounded in bytes, and beyond it the watcher reads
+//! history again, at its own pace. When what comes next is compacted away meanwhile it is told so,
+//! never left with a silent gap.
+//!
+//! What the hub deliberately does not do: encode, fragment, or know of streams and clients.
 
-use crate::range::KeyRange;
+mod intervals;
+
+use crate::range::{KeyRange, RangeEnd};
 use crate::root::{Event, RootId};
 use crate::state::State;
-use base::{Mutant, Mutants, Revision};
-use std::collections::{BTreeMap, BTreeSet};
+use base::{Mutant, Mutants, Revision, limits};
+use bytes::Bytes;
+use intervals::Intervals;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// One watcher of one hub.
+/// One watcher of one hub. Never used again by that hub.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WatcherId(pub u64);
 
@@ -26,145 +55,394 @@ pub struct WatchSpec {
     pub no_delete: bool,
 }
 
+impl WatchSpec {
+    /// Watches everything that happens to `range` from `start` on.
+    pub fn new(root: RootId, range: KeyRange, start: Revision) -> WatchSpec {
+        WatchSpec {
+            root,
+            range,
+            start,
+            no_put: false,
+            no_delete: false,
+        }
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        if event.record.is_tombstone() {
+            !self.no_delete
+        } else {
+            !self.no_put
+        }
+    }
+}
+
 /// What a watcher has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Polled {
-    /// Events in order; whole revisions only. There may be more.
+    /// Events in order: at least one, whole revisions only. There may be more: poll again.
     Events(Vec<Arc<Event>>),
-    /// Nothing now. All events up to and including `synced_to` have been given out; 0 for a watch that
-    /// begins in the future.
+    /// Nothing now. All events up to and including `synced_to` have been given out; 0 for a watch
+    /// that begins in the future. When it lies below the state's revision the watcher is still reading
+    /// history and is among the ready ones again.
     Idle {
         /// Up to where.
         synced_to: Revision,
     },
-    /// What comes next is compacted away: the watch is over (the hub has forgotten it).
+    /// What comes next is compacted away. The watch is over: the hub has forgotten it.
     Compacted {
         /// The oldest revision that can still be watched.
         at: Revision,
     },
 }
 
+/// Versions that one poll looks at while it reads history, so that a narrow watch of a long history
+/// does not hold up its core: some milliseconds.
+const SCAN_VERSIONS_MAX: usize = 10_000;
+
 struct Watcher {
     spec: WatchSpec,
-    /// The next revision to give out.
+    /// The cursor: everything below has been given out. Only rises.
     next: Revision,
+    mode: Mode,
 }
 
-/// The watchers of one core.
+enum Mode {
+    /// Reads history from `next` on.
+    Behind,
+    /// Everything from `next` on that has been published and is wanted is in the queue.
+    Live {
+        queue: VecDeque<Arc<Event>>,
+        queued_bytes: u64,
+    },
+}
+
+impl Mode {
+    fn live() -> Mode {
+        Mode::Live {
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+        }
+    }
+}
+
+/// Who watches what in one root.
 #[derive(Default)]
+struct Index {
+    single: BTreeMap<Bytes, Vec<WatcherId>>,
+    ranges: Intervals<WatcherId>,
+}
+
+/// The watchers of one core. See the module's documentation.
 pub struct Hub {
     watchers: BTreeMap<WatcherId, Watcher>,
+    indexes: BTreeMap<RootId, Index>,
+    /// Who may have something new.
     ready: BTreeSet<WatcherId>,
     last_id: u64,
+    /// The newest revision that the hub has been told of.
+    published: Revision,
+    queue_bytes_max: u64,
     mutants: Mutants,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Hub::new(Mutants::none())
+    }
 }
 
 impl Hub {
     /// A hub without watchers.
     pub fn new(mutants: Mutants) -> Hub {
         Hub {
+            watchers: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            last_id: 0,
+            published: Revision(0),
+            queue_bytes_max: limits::WATCH_QUEUE_BYTES_MAX as u64,
             mutants,
-            ..Hub::default()
         }
     }
 
-    /// Begins a watch.
+    /// Bounds each watcher's queue to `bytes` instead of [`limits::WATCH_QUEUE_BYTES_MAX`].
+    pub fn bound_queues(&mut self, bytes: u64) {
+        self.queue_bytes_max = bytes;
+    }
+
+    /// How many watchers there are.
+    pub fn n_watchers(&self) -> usize {
+        self.watchers.len()
+    }
+
+    /// How many watchers read history instead of being told.
+    pub fn n_behind(&self) -> usize {
+        let behind = |watcher: &&Watcher| matches!(watcher.mode, Mode::Behind);
+        self.watchers.values().filter(behind).count()
+    }
+
+    /// Begins a watch. A start below the compacted revision shows at the first poll.
     pub fn watch(&mut self, spec: WatchSpec, state: &State) -> WatcherId {
         self.last_id += 1;
         let id = WatcherId(self.last_id);
-        let next = if spec.start == Revision(0) {
-            state.revision().next()
-        } else {
-            spec.start
+        let next = match spec.start {
+            Revision(0) => state.revision().next(),
+            start => start,
         };
-        self.ready.insert(id);
-        self.watchers.insert(id, Watcher { spec, next });
+        if self.watchers.is_empty() {
+            // Whatever happened before has nobody to be told.
+            self.published = self.published.max(state.revision());
+        }
+        let told = self.published.max(state.revision());
+        let mode = if next > told {
+            Mode::live()
+        } else {
+            self.ready.insert(id);
+            Mode::Behind
+        };
+        let index = self.indexes.entry(spec.root).or_default();
+        match &spec.range.end {
+            RangeEnd::Single => {
+                let watchers = index.single.entry(spec.range.start.clone());
+                watchers.or_default().push(id);
+            }
+            _ => index.ranges.insert(&spec.range, id),
+        }
+        self.watchers.insert(id, Watcher { spec, next, mode });
         id
     }
 
     /// Ends a watch; false when there is none.
     pub fn cancel(&mut self, id: WatcherId) -> bool {
+        let Some(watcher) = self.watchers.remove(&id) else {
+            return false;
+        };
         self.ready.remove(&id);
-        self.watchers.remove(&id).is_some()
+        let range = &watcher.spec.range;
+        if let Some(index) = self.indexes.get_mut(&watcher.spec.root) {
+            match &range.end {
+                RangeEnd::Single => {
+                    if let Some(watchers) = index.single.get_mut(&range.start) {
+                        watchers.retain(|other| *other != id);
+                        if watchers.is_empty() {
+                            index.single.remove(&range.start);
+                        }
+                    }
+                }
+                _ => index.ranges.remove(range, id),
+            }
+        }
+        true
     }
 
-    /// Takes note of what a batch did. `state` is the state right after it.
-    pub fn publish(&mut self, _state: &State, events: &[(RootId, Event)]) {
-        for (id, watcher) in &self.watchers {
-            let spec = &watcher.spec;
-            let hit = |(root, event): &(RootId, Event)| {
-                *root == spec.root && spec.range.contains(event.record.key())
+    /// Takes note of what a batch did, in order. `state` is the state right after it. Call it for
+    /// every batch, before anybody is answered.
+    pub fn publish(&mut self, state: &State, events: &[(RootId, Event)]) {
+        let mut hit = Vec::new();
+        for (root, event) in events {
+            let Some(index) = self.indexes.get(root) else {
+                continue;
             };
-            if events.iter().any(hit) {
+            let key = event.record.key();
+            hit.extend(index.single.get(key).into_iter().flatten().copied());
+            index.ranges.containing(key, &mut |id| hit.push(id));
+            if !hit.is_empty() {
+                let event = Arc::new(event.clone());
+                for id in hit.drain(..) {
+                    self.tell(id, &event);
+                }
+            }
+        }
+        self.published = self.published.max(state.revision());
+    }
+
+    fn tell(&mut self, id: WatcherId, event: &Arc<Event>) {
+        let Some(watcher) = self.watchers.get_mut(&id) else {
+            return;
+        };
+        let Mode::Live {
+            queue,
+            queued_bytes,
+        } = &mut watcher.mode
+        else {
+            // Finds it in history.
+            return;
+        };
+        if event.revision() < watcher.next || !watcher.spec.wants(event) {
+            return;
+        }
+        *queued_bytes += event.size();
+        if *queued_bytes > self.queue_bytes_max && !queue.is_empty() {
+            if self.mutants.has(Mutant::WatchGapWhenSlow) {
+                watcher.next = event.revision().next();
+                watcher.mode = Mode::live();
+                return;
+            }
+            // It goes on where its queue began, not where it was last asked: a watcher that had
+            // nothing to be told for long may have an old cursor, below what is compacted.
+            watcher.next = queue.front().map_or(watcher.next, |first| first.revision());
+            watcher.mode = Mode::Behind;
+        } else {
+            queue.push_back(event.clone());
+        }
+        self.ready.insert(id);
+    }
+
+    /// A snapshot was installed: `state` did not come of the one before by publishing. Cursors stay;
+    /// what happened in between is read from the new history.
+    pub fn restored(&mut self, state: &State) {
+        let before = std::mem::replace(&mut self.published, state.revision());
+        for (id, watcher) in &mut self.watchers {
+            if let Mode::Live { queue, .. } = &watcher.mode {
+                let told = queue
+                    .front()
+                    .map_or(before.next(), |first| first.revision());
+                watcher.next = watcher.next.max(told);
+            }
+            if watcher.next <= self.published {
+                watcher.mode = Mode::Behind;
                 self.ready.insert(*id);
+            } else {
+                watcher.mode = Mode::live();
             }
         }
     }
 
-    /// A snapshot was installed: `state` did not come of the one before by publishing.
-    pub fn restored(&mut self, _state: &State) {
-        self.ready.extend(self.watchers.keys());
-    }
-
-    /// Takes the watchers that may have something new.
+    /// Takes the watchers that may have something new, ascending by id.
     pub fn ready(&mut self) -> Vec<WatcherId> {
         std::mem::take(&mut self.ready).into_iter().collect()
     }
 
-    /// Takes events of `id`, about `budget_bytes` of them and at least one revision.
+    /// Whether [`Hub::ready`] would return any.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Takes what `id` has: about `budget_bytes` of events, at least one revision of them. `state` is
+    /// the state that was published last. While there is more the watcher stays among the ready ones.
+    /// A watcher that does not exist is idle for ever.
     pub fn poll(&mut self, id: WatcherId, state: &State, budget_bytes: u64) -> Polled {
+        self.ready.remove(&id);
         let Some(watcher) = self.watchers.get_mut(&id) else {
             return Polled::Idle {
                 synced_to: Revision(0),
             };
         };
-        if watcher.next > state.revision() {
-            let future = watcher.next > state.revision().next();
-            let synced_to = if future {
-                Revision(0)
-            } else {
-                state.revision()
-            };
-            return Polled::Idle { synced_to };
-        }
-        let root = state.root(watcher.spec.root);
-        let Ok(history) = root.events(watcher.next) else {
-            self.cancel(id);
-            return Polled::Compacted {
-                at: root.compacted(),
-            };
+        let polled = match &mut watcher.mode {
+            Mode::Live { .. } => watcher.take_queued(self.published, budget_bytes),
+            Mode::Behind => watcher.read_history(self.published, state, budget_bytes),
         };
-        if self.mutants.has(Mutant::WatchGapWhenSlow) && watcher.next < state.revision() {
-            watcher.next = state.revision();
+        let has_more = match &watcher.mode {
+            Mode::Live { queue, .. } => !queue.is_empty(),
+            Mode::Behind => true,
+        };
+        if matches!(polled, Polled::Compacted { .. }) {
+            self.cancel(id);
+        } else if has_more {
+            self.ready.insert(id);
         }
+        polled
+    }
+}
+
+impl Watcher {
+    /// Gives out whole revisions from the queue.
+    fn take_queued(&mut self, published: Revision, budget_bytes: u64) -> Polled {
+        let Mode::Live {
+            queue,
+            queued_bytes,
+        } = &mut self.mode
+        else {
+            return self.idle(published);
+        };
         let mut events: Vec<Arc<Event>> = Vec::new();
         let mut bytes = 0;
-        for event in history {
-            let new_revision = events
+        while let Some(event) = queue.front() {
+            let begun = events
                 .last()
-                .is_none_or(|e| e.revision() < event.revision());
-            if bytes >= budget_bytes && new_revision && !events.is_empty() {
-                watcher.next = event.revision();
-                self.ready.insert(id);
-                return Polled::Events(events);
+                .is_some_and(|e| e.revision() == event.revision());
+            if bytes >= budget_bytes && !events.is_empty() && !begun {
+                break;
             }
-            let spec = &watcher.spec;
-            let filtered = if event.record.is_tombstone() {
-                spec.no_delete
-            } else {
-                spec.no_put
-            };
-            if !filtered && spec.range.contains(event.record.key()) {
-                bytes += event.size();
-                events.push(Arc::new(event));
+            bytes += event.size();
+            events.extend(queue.pop_front());
+        }
+        *queued_bytes -= bytes;
+        let drained = queue.is_empty();
+        self.give_out(events, drained.then_some(published), published)
+    }
+
+    /// Gives out whole revisions from history, and goes live at its end.
+    fn read_history(&mut self, published: Revision, state: &State, budget_bytes: u64) -> Polled {
+        let root = state.root(self.spec.root);
+        let mut history = match root.events(self.next) {
+            Ok(history) => history,
+            Err(_) => {
+                return Polled::Compacted {
+                    at: root.compacted(),
+                };
+            }
+        };
+        let mut events: Vec<Arc<Event>> = Vec::new();
+        let (mut bytes, mut n_seen, mut last_seen) = (0, 0, Revision(0));
+        while let Some(record) = history.next_record() {
+            let revision = record.mod_revision();
+            let enough = n_seen >= SCAN_VERSIONS_MAX || (bytes >= budget_bytes && bytes > 0);
+            if enough && revision > last_seen {
+                let before = revision.previous();
+                return self.give_out(events, Some(before), published);
+            }
+            n_seen += 1;
+            last_seen = revision;
+            if self.spec.range.contains(record.key()) {
+                let event = Event {
+                    record: record.clone(),
+                    previous: root.previous(record),
+                };
+                if self.spec.wants(&event) {
+                    bytes += event.size();
+                    events.push(Arc::new(event));
+                }
             }
         }
-        watcher.next = state.revision().next();
+        // A state older than what was published is not the end of history.
+        if state.revision() >= published {
+            self.mode = Mode::live();
+        }
+        self.give_out(events, Some(state.revision()), published)
+    }
+
+    /// Moves the cursor behind `events`, or behind `read_to` when everything up to there was looked at.
+    fn give_out(
+        &mut self,
+        events: Vec<Arc<Event>>,
+        read_to: Option<Revision>,
+        published: Revision,
+    ) -> Polled {
+        base::invariant!(
+            events
+                .first()
+                .is_none_or(|event| event.revision() >= self.next),
+            "a watch never goes back"
+        );
+        let given = events.last().map(|event| event.revision());
+        if let Some(done) = given.max(read_to) {
+            self.next = self.next.max(done.next());
+        }
         if events.is_empty() {
-            return Polled::Idle {
-                synced_to: state.revision(),
-            };
+            self.idle(published)
+        } else {
+            Polled::Events(events)
         }
-        Polled::Events(events)
+    }
+
+    fn idle(&self, published: Revision) -> Polled {
+        let future = self.next > published.next();
+        let synced_to = if future {
+            Revision(0)
+        } else {
+            self.next.previous()
+        };
+        Polled::Idle { synced_to }
     }
 }

@@ -47,7 +47,7 @@ pub enum ReadError {
 pub struct Event {
     /// The new version; a tombstone when the key was deleted.
     pub record: Record,
-    /// What the key was at the revision before, when it was there and is not compacted away.
+    /// What the key was at the revision before, when it was there.
     pub previous: Option<Record>,
 }
 
@@ -135,8 +135,8 @@ impl Root {
         self.history.get(&slot.place())
     }
 
-    /// The newest version of the key in `slot` that is not above `at`, dead or alive. `at` must not be
-    /// below `compacted`.
+    /// The newest version of the key in `slot` that is not above `at`, dead or alive. `at` must not lie
+    /// more than one below `compacted`.
     pub(crate) fn version_at(&self, slot: Slot, at: Revision) -> Option<&Record> {
         let mut record = self.history.get(&slot.place())?;
         while record.mod_revision() > at {
@@ -394,11 +394,12 @@ impl<'a> RootView<'a> {
         })
     }
 
-    /// What the key of `record` was at the revision before `record`'s; nothing when it was not there or
-    /// that revision is compacted. Operations of one transaction have the same "before".
+    /// What the key of `record` was at the revision before `record`'s, or nothing when it was not there.
+    /// Exact for everything from the compacted revision on; older records have no history any more.
+    /// Operations of one transaction have the same "before".
     pub fn previous(&self, record: &Record) -> Option<Record> {
         let revision = record.mod_revision();
-        if revision <= self.root.compacted {
+        if revision < self.root.compacted {
             return None;
         }
         let mut place = record.links().previous;

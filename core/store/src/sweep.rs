@@ -1,13 +1,13 @@
 //! The physical half of compaction: removing, in bounded steps, what nobody can see any more.
 //!
-//! A version is hidden once the version that came after it is at or below the compacted revision; a
+//! A version is hidden once the version that came after it lies *below* the compacted revision; a
 //! tombstone below the compacted revision is hidden itself. So the sweep walks the versions that were
-//! *written since the last sweep* up to the compacted revision, and removes what each one replaced:
-//! its cost is that of what happened, not of what is stored.
+//! *written since the last sweep* and lie below the compacted revision, and removes what each one
+//! replaced: its cost is that of what happened, not of what is stored.
 //!
-//! Everything that was written exactly at the compacted revision stays, tombstones and versions that
-//! were replaced within the same transaction included: a watch may still be opened there. The next
-//! sweep begins at that revision again and finds them.
+//! What happened exactly at the compacted revision stays, and so does what it replaced: a watch may
+//! still be opened there, and must see deletes and what each key was before. The next sweep begins at
+//! that revision and finds them.
 //!
 //! No read can tell how far a sweep has got (R3): reads below the compacted revision are refused, and
 //! all others see the same.
@@ -59,11 +59,10 @@ impl Store {
             };
             let to = pass.to;
             let replaced = record.links().previous;
-            if !replaced.is_none() && replaced.revision < to {
+            if !replaced.is_none() && place.revision < to {
                 root.forget(replaced);
             }
-            let hidden = place.revision < to
-                || (place.revision == to && self.mutants.has(Mutant::TombstoneLost));
+            let hidden = place.revision < to || self.mutants.has(Mutant::TombstoneLost);
             if record.is_tombstone() && hidden {
                 if root
                     .keys
