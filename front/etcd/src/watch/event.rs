@@ -40,11 +40,10 @@ pub(crate) fn write(out: &mut Vec<u8>, event: &Event, form: Form) {
     pb::close(out, field);
 }
 
-/// The version before, unless this one created the key: also when the key lived before within the same
-/// history and was deleted by an earlier operation of the same transaction.
+/// The version before; none for a creation, as in etcd.
 fn previous(event: &Event) -> Option<&store::Record> {
     let record = &event.record;
-    let is_creation = !record.is_tombstone() && record.version() == 1;
+    let is_creation = record.create_revision() == record.mod_revision();
     if is_creation {
         None
     } else {

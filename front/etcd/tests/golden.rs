@@ -1,0 +1,17 @@
+//! Golden scripts of requests against one member's store. See `golden/`; the words of the scripts are
+//! read by `support::script`.
+
+#[path = "support/script.rs"]
+mod script;
+extern crate quorate_etcd as etcd;
+
+mod support;
+
+#[test]
+fn scripts_tell_what_etcd_answers() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    testkit::check_all(directory, || {
+        let mut teller = script::Teller::new();
+        move |step| teller.tell(step)
+    });
+}

@@ -1,0 +1,179 @@
+//! A member without a cluster, for tests: a store, the dialect and a session, joined as `node` and
+//! `edge/server` join them.
+#![allow(dead_code)] // each test uses its part
+
+use base::{ClusterId, LeaseId, MemberId, Mutants, Term};
+use bytes::Bytes;
+use clock::HybridTime;
+use etcd::proto::etcdserverpb as pb;
+use etcd::{
+    EtcdDialect, HeaderParts, Limits, Method, Plan, Query, Reply, Session, Status, StreamId,
+    WatchDesk,
+};
+use prost::Message;
+use store::{Dialect, Genesis, Member, Stamp, State, Store};
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) state: State,
+    pub(crate) session: Session,
+    pub(crate) desk: WatchDesk,
+    pub(crate) header: HeaderParts,
+    pub(crate) wall_ms: u64,
+}
+
+pub(crate) const HEADER: HeaderParts = HeaderParts {
+    cluster: ClusterId(7),
+    member: MemberId(1),
+    term: Term(3),
+};
+
+impl World {
+    pub(crate) fn new() -> World {
+        World::with(Limits::default())
+    }
+
+    pub(crate) fn with(limits: Limits) -> World {
+        let member = Member {
+            id: MemberId(1),
+            name: "n1".into(),
+            peer_urls: vec!["http://127.0.0.1:2380".into()],
+            client_urls: vec!["http://127.0.0.1:2379".into()],
+            is_learner: false,
+        };
+        let store = Store::new(Genesis {
+            membership: base::Membership::of_voters(vec![MemberId(1)]),
+            members: vec![member],
+        });
+        let state = store.publish();
+        World {
+            store,
+            state,
+            session: Session::new(limits, 1),
+            desk: WatchDesk::new(HEADER, limits.request_bytes_max, Mutants::none()),
+            header: HEADER,
+            wall_ms: 1000,
+        }
+    }
+
+    /// What a client gets for a unary request.
+    pub(crate) fn call_bytes(&mut self, method: Method, body: Bytes) -> Result<Bytes, Status> {
+        match self.session.plan(method, body)? {
+            Plan::Propose { request, .. } => self.apply(&request),
+            Plan::Read(read) => answer(&self.state, &read.query),
+            Plan::LeaseTimeToLive { lease, keys } => {
+                let left = self
+                    .state
+                    .lease(lease)
+                    .map(|lease| lease.ttl_s as u64 * 1000);
+                Ok(etcd::answer_lease_time_to_live(
+                    &self.state,
+                    lease,
+                    keys,
+                    left,
+                    &self.header,
+                ))
+            }
+            Plan::Change(op) => {
+                etcd::check_cluster_op(&self.state, &op, etcd::LEARNERS_MAX)?;
+                Ok(etcd::answer_members(&self.state, &self.header))
+            }
+            Plan::Status => {
+                let status = etcd::MemberStatus::default();
+                Ok(etcd::answer_status(&self.state, &status, &self.header))
+            }
+            Plan::Health { .. } => Ok(etcd::answer_health(etcd::Health::Serving)),
+            Plan::ReadStream(_) | Plan::MoveLeader(_) | Plan::Defragment | Plan::Snapshot => {
+                Ok(Bytes::new())
+            }
+        }
+    }
+
+    pub(crate) fn apply(&mut self, request: &[u8]) -> Result<Bytes, Status> {
+        self.wall_ms += 1;
+        let stamp = Stamp {
+            time: HybridTime::new(self.wall_ms, 0),
+            apply_version: 1,
+            origin: MemberId(1),
+        };
+        let mut txn = self.store.begin(etcd::ROOT, &stamp);
+        let outcome = EtcdDialect.apply(&mut txn, request, &stamp);
+        let effects = txn.finish();
+        self.state = self.store.publish();
+        self.desk.publish(&self.state, &effects.events);
+        etcd::answer_outcome(&outcome, self.state.revision(), &self.header)
+    }
+
+    pub(crate) fn call<Q: Message, A: Message + Default>(
+        &mut self,
+        method: Method,
+        request: &Q,
+    ) -> Result<A, Status> {
+        let bytes = self.call_bytes(method, request.encode_to_vec().into())?;
+        Ok(A::decode(bytes).expect("answers decode"))
+    }
+
+    pub(crate) fn put(&mut self, key: &str, value: &str) {
+        let request = pb::PutRequest {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            ..Default::default()
+        };
+        let _: pb::PutResponse = self.call(Method::Put, &request).unwrap();
+    }
+
+    pub(crate) fn delete(&mut self, key: &str) {
+        let request = pb::DeleteRangeRequest {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            ..Default::default()
+        };
+        let _: pb::DeleteRangeResponse = self.call(Method::DeleteRange, &request).unwrap();
+    }
+
+    pub(crate) fn compact(&mut self, revision: i64) {
+        let request = pb::CompactionRequest {
+            revision,
+            physical: false,
+        };
+        let _: pb::CompactionResponse = self.call(Method::Compact, &request).unwrap();
+    }
+
+    /// Hands a watch request in; what is sent at once.
+    pub(crate) fn watch(
+        &mut self,
+        stream: StreamId,
+        request: pb::WatchRequest,
+    ) -> Vec<pb::WatchResponse> {
+        let bytes = request.encode_to_vec().into();
+        decode(self.desk.handle(stream, &bytes, &self.state).unwrap())
+    }
+
+    /// Everything that a stream has to say.
+    pub(crate) fn drain(&mut self, stream: StreamId) -> Vec<pb::WatchResponse> {
+        let mut all = Vec::new();
+        while self.desk.is_ready(stream) {
+            all.extend(decode(self.desk.poll(stream, &self.state, 1 << 20)));
+        }
+        all
+    }
+}
+
+pub(crate) fn decode(messages: Vec<Bytes>) -> Vec<pb::WatchResponse> {
+    let decode = |bytes| pb::WatchResponse::decode(bytes).expect("responses decode");
+    messages.into_iter().map(decode).collect()
+}
+
+pub(crate) fn answer(state: &State, query: &Query) -> Result<Bytes, Status> {
+    match etcd::answer(state, query, &HEADER)? {
+        Reply::Whole(bytes) => Ok(bytes),
+        Reply::Steps(mut steps) => loop {
+            if let Some(bytes) = steps.step(100) {
+                return Ok(bytes);
+            }
+        },
+    }
+}
+
+pub(crate) fn lease(id: i64) -> LeaseId {
+    LeaseId(id)
+}
