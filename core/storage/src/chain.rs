@@ -129,7 +129,23 @@ impl Chain {
 
     /// Whether everything that was durable is there.
     pub(crate) fn is_whole(&self) -> bool {
-        self.promise.position <= self.end && self.promise.serial <= self.hard_state_serial
+        let promise = self.promise;
+        if self.serial >= promise.serial {
+            return promise.position <= self.end;
+        }
+        // Durable records are missing. It does no harm when the log ends where it would end with them,
+        // or the checkpoint stands for all that they held; and when the last vote is known all the same.
+        let covered = promise.position == self.end || promise.position <= self.floor;
+        covered && promise.serial <= self.hard_state_serial
+    }
+
+    /// Where the log must end again before the loss is made good.
+    pub(crate) fn owed(&self) -> LogPosition {
+        match self.promise.position > self.end {
+            true => self.promise.position,
+            // What is missing replaced some of what is there: nothing that is here can tell.
+            false => UNKNOWN,
+        }
     }
 
     /// Takes in what the segment's header and slots say about other records.
@@ -152,9 +168,13 @@ impl Chain {
         }
     }
 
+    /// The latest promise counts: the end of a log may also go back, when a leader overwrites it.
     fn promised(&mut self, promise: Promise) {
-        self.promise.serial = self.promise.serial.max(promise.serial);
-        self.promise.position = self.promise.position.max(promise.position);
+        if promise.serial > self.promise.serial {
+            self.promise = promise;
+        } else if promise.serial == self.promise.serial {
+            self.promise.position = self.promise.position.max(promise.position);
+        }
     }
 
     fn note(&mut self, segment: u64, what: impl std::fmt::Display) {
@@ -234,6 +254,7 @@ impl Chain {
             Origin::Cut if self.known.get(&header.previous_hash) == Some(&header.base) => {
                 self.shorten(header.base);
                 self.hash = header.previous_hash;
+                self.serial = header.promise.serial;
                 self.broken = false;
             }
             Origin::Restart => self.begin(&header),
@@ -252,6 +273,8 @@ impl Chain {
         self.begun = true;
         self.broken = false;
         self.hash = header.previous_hash;
+        // What was before is either covered or lost and noted: the promise says so.
+        self.serial = header.promise.serial;
         self.restart(header.base);
         self.known.insert(self.hash, header.base);
     }
@@ -306,6 +329,7 @@ impl Chain {
                 },
             };
             self.torn = None;
+            self.promised(label.kept());
             self.hash = label.hash;
             self.serial = label.serial;
             self.known.insert(label.hash, self.end);

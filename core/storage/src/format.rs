@@ -156,7 +156,8 @@ impl Identity {
 pub(crate) struct Promise {
     /// The serial of the last record known to be durable.
     pub(crate) serial: u64,
-    /// The furthest end of the log that was ever durable, in Raft's order (term, then index).
+    /// How far the log was durable then: the end of that record; or, in a log that has lost something
+    /// and not caught up yet, the end before the loss, which is later in Raft's order.
     pub(crate) position: LogPosition,
 }
 
@@ -403,6 +404,8 @@ pub(crate) struct Label {
     pub(crate) frames: u32,
     /// The log is emptied and begins anew after `end`; the record has no entries.
     pub(crate) reset: bool,
+    /// The log ended before its watermark when this was written.
+    pub(crate) behind: bool,
     /// Bytes and sum of the body.
     pub(crate) body_bytes: u32,
     pub(crate) body_crc: u32,
@@ -432,7 +435,11 @@ impl Label {
         put_u32(&mut bytes, 32, self.number);
         put_u32(&mut bytes, 36, self.frame);
         put_u32(&mut bytes, 40, self.frames);
-        put_u32(&mut bytes, 44, u32::from(self.reset));
+        put_u32(
+            &mut bytes,
+            44,
+            u32::from(self.reset) | u32::from(self.behind) << 1,
+        );
         put_u32(&mut bytes, 48, self.body_bytes);
         put_u32(&mut bytes, 52, self.body_crc);
         put_u32(&mut bytes, 56, self.n_entries);
@@ -456,7 +463,8 @@ impl Label {
             number: get_u32(bytes, 32),
             frame: get_u32(bytes, 36),
             frames: get_u32(bytes, 40),
-            reset: get_u32(bytes, 44) == 1,
+            reset: get_u32(bytes, 44) & 1 != 0,
+            behind: get_u32(bytes, 44) & 2 != 0,
             body_bytes: get_u32(bytes, 48),
             body_crc: get_u32(bytes, 52),
             n_entries: get_u32(bytes, 56),
@@ -467,7 +475,7 @@ impl Label {
             end: get_position(bytes, 88),
             hard_state: get_hard_state(bytes, 104),
         };
-        let sound = get_u32(bytes, 44) <= 1
+        let sound = get_u32(bytes, 44) <= 3
             && label.frames == record_frames(label.body_bytes as usize)
             && u64::from(label.n_entries) <= label.end.index.0
             && !(label.reset && label.n_entries > 0);
@@ -481,6 +489,18 @@ impl Label {
         hasher.update(&self.encode_unsummed());
         hasher.update(body);
         hasher.digest()
+    }
+
+    /// What is promised once this record is durable.
+    pub(crate) fn kept(&self) -> Promise {
+        let position = match self.behind {
+            true => self.promise.position.max(self.end),
+            false => self.end,
+        };
+        Promise {
+            serial: self.serial,
+            position,
+        }
     }
 
     /// The place of the first entry, or the one after the end when there is none.

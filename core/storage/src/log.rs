@@ -375,6 +375,7 @@ impl Log {
             frame: current.next_frame,
             frames,
             reset: reset.is_some(),
+            behind: before.1.position > before.0,
             body_bytes: body.len() as u32,
             body_crc: crc32c::crc32c(&body),
             n_entries: entries.len() as u32,
@@ -416,10 +417,7 @@ impl Log {
 
         current.last = current.last.max(before.0.index).max(self.end.index);
         self.hash = label.hash;
-        self.promise = Promise {
-            serial: label.serial,
-            position: before.1.position.max(self.end),
-        };
+        self.promise = label.kept();
     }
 
     /// Ends the current segment and takes one in which `frames` fit; returns what that needs on disk.

@@ -482,7 +482,7 @@ fn recover_log(
     let mut health = match chain.is_whole() {
         true => Health::Intact,
         false => Health::Damaged {
-            watermark: chain.promise.position,
+            watermark: chain.owed(),
             intact: chain.end,
             report: report(&chain, notes),
         },
@@ -501,6 +501,9 @@ fn recover_log(
         chain.origin = Origin::Restart;
     }
 
+    if !intact {
+        chain.promise.position = chain.owed();
+    }
     let mut log = Log {
         identity: *identity,
         config: *config,
@@ -558,7 +561,7 @@ fn recover_log(
             execute(disk, &removals)?;
         }
         log.promise.serial = log.promise.serial.max(chain.serial);
-        log.promise.position = log.promise.position.max(log.end);
+        log.promise.position = log.end;
     }
     // A former process may have died between write and sync: what is read now may be in the page cache
     // only, and is promised to others from here on.
@@ -660,9 +663,9 @@ fn plan_repairs(
 }
 
 fn report(chain: &Chain, notes: &[String]) -> String {
-    let promised = match chain.promise.position == UNKNOWN {
+    let promised = match chain.owed() == UNKNOWN {
         true => "an unknown place".to_string(),
-        false => format!("entry {}", chain.promise.position),
+        false => format!("entry {}", chain.owed()),
     };
     let mut text = format!(
         "the log was durable up to {promised} and is intact up to entry {}",

@@ -1,0 +1,5 @@
+//! The claims about the log and the checkpoints, one file per kind of adversity.
+
+mod common;
+mod crashes;
+mod model;
