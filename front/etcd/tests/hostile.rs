@@ -32,7 +32,7 @@ fn likely() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(support::cases(2000))]
 
     #[test]
     fn any_bytes_are_answered_by_every_method(body in likely()) {

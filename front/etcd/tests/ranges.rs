@@ -188,7 +188,7 @@ fn naive(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(support::cases(600))]
 
     #[test]
     fn every_option_means_what_it_means_in_etcd(

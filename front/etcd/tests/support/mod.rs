@@ -177,3 +177,12 @@ pub(crate) fn answer(state: &State, query: &Query) -> Result<Bytes, Status> {
 pub(crate) fn lease(id: i64) -> LeaseId {
     LeaseId(id)
 }
+
+/// So many cases, and no files left behind: a failure prints its smallest input.
+pub(crate) fn cases(cases: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        cases,
+        failure_persistence: None,
+        ..Default::default()
+    }
+}
