@@ -56,7 +56,7 @@ pub use method::{Method, Shape};
 pub use range::{RangeAnswer, RangeChunks, RangeQuery};
 pub use request::{Kind, RangeOptions};
 pub use session::*;
-pub use snapshot::SnapshotStream;
+pub use snapshot::{SnapshotDamage, SnapshotStream, snapshot_contents};
 pub use status::{Code, Refusal, Status};
 pub use watch::{EventCache, Handled, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream};
 

@@ -1,0 +1,495 @@
+//! The session half beyond keys: leases, members, status, snapshots, health, and what is not offered.
+
+extern crate quorate_etcd as etcd;
+
+mod support;
+
+use base::{LeaseId, MemberId};
+use bytes::Bytes;
+use etcd::proto::etcdserverpb as pb;
+use etcd::proto::health as health_pb;
+use etcd::{
+    ClusterOp, Code, Health, LeaseStream, Limits, MemberStatus, Method, Plan, Refusal, Session,
+    Shape, SnapshotDamage, SnapshotStream, Status,
+};
+use prost::Message;
+use sha2::{Digest, Sha256};
+use support::{HEADER, World};
+
+fn body(message: &impl Message) -> Bytes {
+    message.encode_to_vec().into()
+}
+
+// ---- leases ------------------------------------------------------------------------------------
+
+#[test]
+fn a_lease_without_an_id_gets_one_that_is_positive_and_its_own() {
+    let mut world = World::new();
+    let request = pb::LeaseGrantRequest { ttl: 10, id: 0 };
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let answer: pb::LeaseGrantResponse = world.call(Method::LeaseGrant, &request).unwrap();
+        assert!(answer.id > 0 && ids.insert(answer.id));
+        assert_eq!((answer.ttl, answer.error.as_str()), (10, ""));
+    }
+}
+
+#[test]
+fn the_least_time_to_live_goes_with_the_election_timeout() {
+    let cases = [
+        (1000, 2),
+        (1333, 2),
+        (1334, 3),
+        (5000, 8),
+        (100, 1),
+        (50_000, 75),
+    ];
+    for (election_ms, ttl_s) in cases {
+        assert_eq!(Limits::lease_ttl_min_s(election_ms), ttl_s, "{election_ms}");
+    }
+}
+
+#[test]
+fn renewals_are_answered_in_the_order_in_which_they_were_asked() {
+    let mut world = World::new();
+    for (id, ttl) in [(1, 10), (2, 20)] {
+        let grant = pb::LeaseGrantRequest { id, ttl };
+        let _: pb::LeaseGrantResponse = world.call(Method::LeaseGrant, &grant).unwrap();
+    }
+    let mut stream = LeaseStream::new();
+    let renewals: Vec<_> = [1, 77, 2]
+        .map(|id| {
+            stream
+                .handle(&pb::LeaseKeepAliveRequest { id }.encode_to_vec())
+                .unwrap()
+        })
+        .into();
+    assert_eq!(
+        renewals.iter().map(|r| r.lease).collect::<Vec<_>>(),
+        [1, 77, 2].map(LeaseId)
+    );
+    // The member answers in another order.
+    stream.renewed(renewals[2].number, true);
+    assert_eq!(stream.next_answer(&world.state, &HEADER), None);
+    stream.renewed(renewals[0].number, true);
+    stream.renewed(renewals[1].number, false);
+    let mut answers = Vec::new();
+    while let Some(bytes) = stream.next_answer(&world.state, &HEADER) {
+        let answer = pb::LeaseKeepAliveResponse::decode(bytes).unwrap();
+        assert_eq!(answer.header.unwrap().revision, 1);
+        answers.push((answer.id, answer.ttl));
+    }
+    // Unknown is no error: its time to live is 0.
+    assert_eq!(answers, [(1, 10), (77, 0), (2, 20)]);
+    // Late or wrong numbers are nobody's.
+    stream.renewed(0, true);
+    stream.renewed(99, true);
+    assert_eq!(stream.next_answer(&world.state, &HEADER), None);
+}
+
+#[test]
+fn a_stream_of_renewals_is_bounded() {
+    let mut stream = LeaseStream::new();
+    for _ in 0..etcd::RENEWALS_MAX {
+        assert!(!stream.is_full());
+        stream.handle(&[]).unwrap();
+    }
+    assert!(stream.is_full());
+}
+
+// ---- members -----------------------------------------------------------------------------------
+
+#[test]
+fn members_must_have_urls_of_a_scheme_and_an_address() {
+    let mut session = Session::new(Limits::default(), 1);
+    let mut add = |urls: &[&str]| {
+        let request = pb::MemberAddRequest {
+            peer_ur_ls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            is_learner: true,
+        };
+        session.plan(Method::MemberAdd, body(&request))
+    };
+    for right in [
+        "http://10.0.0.1:2380",
+        "https://n1.example:2380",
+        "http://[::1]:1",
+        "unix://sock:1",
+    ] {
+        let expected = ClusterOp::Add {
+            peer_urls: vec![right.to_owned()],
+            is_learner: true,
+        };
+        assert_eq!(add(&[right]), Ok(Plan::Change(expected)), "{right}");
+    }
+    let wrong = [
+        "",
+        "127.0.0.1:2380",
+        "http://10.0.0.1",
+        "http://10.0.0.1:x",
+        "http://10.0.0.1:99999",
+        "http://10.0.0.1:80/x",
+        "ftp://10.0.0.1:80",
+        "http://::1:80",
+        "http://a@b:80",
+        "unix://",
+    ];
+    for wrong in wrong {
+        assert_eq!(add(&[wrong]), Err(Refusal::BadMemberUrls.into()), "{wrong}");
+    }
+    assert_eq!(add(&[]), Err(Refusal::BadMemberUrls.into()));
+    let sorted = ClusterOp::Add {
+        peer_urls: vec!["http://a:1".into(), "http://b:1".into()],
+        is_learner: true,
+    };
+    assert_eq!(
+        add(&["http://b:1", " http://a:1 "]),
+        Ok(Plan::Change(sorted))
+    );
+}
+
+#[test]
+fn the_membership_refuses_what_etcd_refuses() {
+    let mut world = World::new();
+    let mut txn = world.store.begin(etcd::ROOT, &store::Stamp::default());
+    txn.member_put(&store::Member {
+        id: MemberId(2),
+        peer_urls: vec!["http://l:1".into()],
+        is_learner: true,
+        ..Default::default()
+    });
+    txn.finish();
+    let state = world.store.publish();
+    let check = |op| etcd::check_cluster_op(&state, &op, etcd::LEARNERS_MAX);
+    let urls = |url: &str| vec![url.to_owned()];
+    let add = |url, is_learner| ClusterOp::Add {
+        peer_urls: urls(url),
+        is_learner,
+    };
+    let update = |id, url| ClusterOp::Update {
+        member: MemberId(id),
+        peer_urls: urls(url),
+    };
+    assert_eq!(check(add("http://new:1", false)), Ok(()));
+    assert_eq!(
+        check(add("http://new:1", true)),
+        Err(Refusal::TooManyLearners)
+    );
+    assert_eq!(check(add("http://l:1", false)), Err(Refusal::PeerUrlExists));
+    assert_eq!(
+        check(ClusterOp::Remove(MemberId(9))),
+        Err(Refusal::MemberNotFound)
+    );
+    assert_eq!(check(ClusterOp::Remove(MemberId(2))), Ok(()));
+    assert_eq!(
+        check(ClusterOp::Promote(MemberId(9))),
+        Err(Refusal::MemberNotFound)
+    );
+    assert_eq!(
+        check(ClusterOp::Promote(MemberId(1))),
+        Err(Refusal::MemberNotLearner)
+    );
+    assert_eq!(check(ClusterOp::Promote(MemberId(2))), Ok(()));
+    assert_eq!(
+        check(update(9, "http://new:1")),
+        Err(Refusal::MemberNotFound)
+    );
+    assert_eq!(check(update(1, "http://l:1")), Err(Refusal::PeerUrlExists));
+    assert_eq!(check(update(2, "http://l:1")), Ok(()));
+
+    let added = etcd::answer_member_add(&state, MemberId(2), &HEADER);
+    let added = pb::MemberAddResponse::decode(added).unwrap();
+    assert_eq!(
+        added.header.unwrap().revision,
+        0,
+        "the Cluster service tells no revision"
+    );
+    assert!(added.member.unwrap().is_learner);
+    assert_eq!(added.members.len(), 2);
+    let all = pb::MemberListResponse::decode(etcd::answer_members(&state, &HEADER)).unwrap();
+    assert_eq!(all.members[0].name, "n1");
+    assert_eq!(all.members, added.members);
+}
+
+#[test]
+fn a_member_list_is_linearizable_when_asked() {
+    let mut session = Session::new(Limits::default(), 1);
+    for linearizable in [false, true] {
+        let request = pb::MemberListRequest { linearizable };
+        let Ok(Plan::Read(read)) = session.plan(Method::MemberList, body(&request)) else {
+            panic!("a list is a read");
+        };
+        assert_eq!(read.linearizable, linearizable);
+    }
+}
+
+// ---- maintenance -------------------------------------------------------------------------------
+
+#[test]
+fn status_tells_alarms_and_a_missing_leader_in_etcds_words() {
+    let mut world = World::new();
+    world.put("a", "1");
+    let alarm = etcd::Alarm {
+        kind: etcd::AlarmKind::NoSpace,
+        member: MemberId(5),
+    };
+    world.apply(&etcd::alarm_request(alarm)).unwrap();
+    let status = MemberStatus {
+        committed: base::Index(9),
+        applied: base::Index(8),
+        is_learner: true,
+        quota_bytes: 1000,
+        ..Default::default()
+    };
+    let answer = etcd::answer_status(&world.state, &status, &HEADER);
+    let answer = pb::StatusResponse::decode(answer).unwrap();
+    assert_eq!(
+        answer.errors,
+        ["etcdserver: no leader", "memberID:5 alarm:NOSPACE "]
+    );
+    assert_eq!(answer.version, etcd::ETCD_VERSION);
+    assert_eq!(
+        (
+            answer.raft_index,
+            answer.raft_applied_index,
+            answer.raft_term
+        ),
+        (9, 8, 3)
+    );
+    assert_eq!((answer.is_learner, answer.db_size_quota), (true, 1000));
+    assert!(answer.db_size > 0 && answer.db_size_in_use > 0);
+    assert!(answer.downgrade_info.is_some());
+    assert_eq!(answer.header.unwrap().revision, 2);
+}
+
+#[test]
+fn the_version_is_one_that_kubernetes_trusts() {
+    let numbers: Vec<u32> = etcd::ETCD_VERSION
+        .split('.')
+        .map(|n| n.parse().unwrap())
+        .collect();
+    assert!(numbers.len() == 3 && numbers >= vec![3, 5, 13]);
+}
+
+#[test]
+fn a_full_store_is_noticed_before_a_request_enters_the_log() {
+    let mut world = World::new();
+    world.put("a", &"v".repeat(10_000));
+    let limits = Limits {
+        quota_bytes: 12_000,
+        ..Limits::default()
+    };
+    assert!(!limits.is_over_quota(&world.state, 300));
+    assert!(limits.is_over_quota(&world.state, 5000));
+    assert!(
+        !limits.is_over_quota(&world.state, 0),
+        "what frees is never refused"
+    );
+    let endless = Limits {
+        quota_bytes: 0,
+        ..limits
+    };
+    assert!(!endless.is_over_quota(&world.state, u64::MAX));
+
+    let cost = |plan| match plan {
+        Ok(Plan::Propose { cost_bytes, .. }) => cost_bytes,
+        other => panic!("{other:?}"),
+    };
+    let put = pb::PutRequest {
+        key: "abc".into(),
+        value: "defg".into(),
+        ..Default::default()
+    };
+    assert_eq!(cost(world.session.plan(Method::Put, body(&put))), 256 + 7);
+    let op = |put: &pb::PutRequest| pb::RequestOp {
+        request: Some(pb::request_op::Request::RequestPut(put.clone())),
+    };
+    let other = pb::PutRequest {
+        key: "x".into(),
+        ..Default::default()
+    };
+    let txn = pb::TxnRequest {
+        success: vec![op(&other)],
+        failure: vec![op(&put), op(&other)],
+        ..Default::default()
+    };
+    assert_eq!(
+        cost(world.session.plan(Method::Txn, body(&txn))),
+        256 + 7 + 256 + 1
+    );
+    let grant = pb::LeaseGrantRequest { ttl: 10, id: 1 };
+    assert_eq!(
+        cost(world.session.plan(Method::LeaseGrant, body(&grant))),
+        64
+    );
+    let delete = pb::DeleteRangeRequest {
+        key: "a".into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        cost(world.session.plan(Method::DeleteRange, body(&delete))),
+        0
+    );
+}
+
+#[test]
+fn hashes_of_equal_members_are_equal_and_history_counts() {
+    let hash = |world: &mut World, revision| -> Result<pb::HashKvResponse, Status> {
+        world.call(Method::HashKv, &pb::HashKvRequest { revision })
+    };
+    let (mut one, mut two) = (World::new(), World::new());
+    for world in [&mut one, &mut two] {
+        for n in 0..10 {
+            world.put("a", &n.to_string());
+        }
+        world.compact(5);
+    }
+    while one.store.sweep(100) {}
+    one.state = one.store.publish();
+    let (of_one, of_two) = (hash(&mut one, 0).unwrap(), hash(&mut two, 0).unwrap());
+    assert_eq!(of_one, of_two, "however far each has swept");
+    assert_eq!((of_one.compact_revision, of_one.hash_revision), (5, 11));
+    assert_ne!(of_one.hash, hash(&mut one, 10).unwrap().hash);
+    assert_eq!(hash(&mut one, 4), Err(Refusal::Compacted.into()));
+    assert_eq!(hash(&mut one, 12), Err(Refusal::FutureRevision.into()));
+    assert_eq!(hash(&mut World::new(), 0).unwrap().compact_revision, -1);
+    let whole: pb::HashResponse = one.call(Method::Hash, &pb::HashRequest {}).unwrap();
+    assert_eq!(whole.hash, of_one.hash);
+}
+
+#[test]
+fn a_snapshot_ends_in_its_hash_and_restores() {
+    let mut world = World::new();
+    for n in 0..3000 {
+        world.put(&format!("key-{n}"), &"v".repeat(n % 100));
+    }
+    let mut stream = SnapshotStream::new(world.state.clone());
+    let mut file = Vec::new();
+    let mut messages = Vec::new();
+    while let Some(bytes) = stream.next_message() {
+        // Writes go on beside it.
+        world.put("later", "x");
+        let message = pb::SnapshotResponse::decode(bytes).unwrap();
+        assert!(message.header.is_none(), "as in etcd");
+        assert_eq!(message.version, etcd::STORAGE_VERSION);
+        file.extend_from_slice(&message.blob);
+        messages.push(message);
+    }
+    // What etcd's client checks from 3.5 on.
+    assert_eq!(file.len() % 512, 32);
+    let (body, hash) = file.split_at(file.len() - 32);
+    assert_eq!(hash, &Sha256::digest(body)[..]);
+    let (last, others) = messages.split_last().unwrap();
+    assert_eq!((last.remaining_bytes, last.blob.len()), (0, 32));
+    assert!(others.len() > 2 && others.iter().all(|message| message.remaining_bytes > 0));
+
+    let mut reader = store::stream::Reader::new();
+    reader
+        .push(etcd::snapshot_contents(&file).unwrap())
+        .unwrap();
+    let restored = reader.finish().unwrap();
+    let root = restored.root(etcd::ROOT).get(b"key-2999", None).unwrap();
+    assert_eq!(root.unwrap().value().len(), 99);
+}
+
+#[test]
+fn a_damaged_snapshot_is_told_from_a_whole_one() {
+    let mut world = World::new();
+    for n in 0..40 {
+        // Every length modulo 512 that padding may meet.
+        world.put(&n.to_string(), &"v".repeat(n * 7));
+        let mut stream = SnapshotStream::new(world.state.clone());
+        let mut file = Vec::new();
+        while let Some(bytes) = stream.next_message() {
+            file.extend_from_slice(&pb::SnapshotResponse::decode(bytes).unwrap().blob);
+        }
+        assert!(etcd::snapshot_contents(&file).is_ok());
+        file[n] ^= 1;
+        assert_eq!(etcd::snapshot_contents(&file), Err(SnapshotDamage::Hash));
+        file.pop();
+        assert_eq!(
+            etcd::snapshot_contents(&file),
+            Err(SnapshotDamage::Length(file.len()))
+        );
+    }
+    assert_eq!(etcd::snapshot_contents(&[]), Err(SnapshotDamage::Length(0)));
+    let foreign = [vec![7; 512], Sha256::digest([7; 512]).to_vec()].concat();
+    assert_eq!(
+        etcd::snapshot_contents(&foreign),
+        Err(SnapshotDamage::Padding)
+    );
+    let empty = Sha256::digest([]).to_vec();
+    assert_eq!(
+        etcd::snapshot_contents(&empty),
+        Err(SnapshotDamage::Padding)
+    );
+}
+
+// ---- health, and what is not offered -----------------------------------------------------------
+
+#[test]
+fn health_of_the_whole_server_is_known_and_of_nothing_else() {
+    let mut session = Session::new(Limits::default(), 1);
+    for method in [Method::HealthCheck, Method::HealthWatch] {
+        for (service, known) in [("", true), ("etcdserverpb.KV", false)] {
+            let request = health_pb::HealthCheckRequest {
+                service: service.into(),
+            };
+            assert_eq!(
+                session.plan(method, body(&request)),
+                Ok(Plan::Health { known })
+            );
+        }
+    }
+    for (health, number) in [
+        (Health::Serving, 1),
+        (Health::NotServing, 2),
+        (Health::ServiceUnknown, 3),
+    ] {
+        let answer = health_pb::HealthCheckResponse::decode(etcd::answer_health(health)).unwrap();
+        assert_eq!(answer.status, number);
+    }
+    assert_eq!(etcd::unknown_service().code, Code::NotFound);
+}
+
+#[test]
+fn every_method_is_planned_or_says_clearly_that_it_is_not_offered() {
+    let mut session = Session::new(Limits::default(), 1);
+    for method in Method::ALL
+        .iter()
+        .filter(|method| method.shape() != Shape::Bidirectional)
+    {
+        let planned = session.plan(*method, Bytes::new());
+        let service = method.path().split('/').nth(1).unwrap();
+        let offered = match service {
+            "etcdserverpb.Auth" => *method == Method::AuthStatus,
+            "v3lockpb.Lock" | "v3electionpb.Election" => false,
+            _ => *method != Method::Downgrade,
+        };
+        match planned {
+            Err(status) if !offered => {
+                assert_eq!(status.code, Code::Unimplemented, "{method:?}");
+                assert!(status.message.starts_with("quorate: "), "{method:?}");
+            }
+            Err(status) => assert_eq!(status.code, Code::InvalidArgument, "{method:?}"),
+            Ok(_) => assert!(offered, "{method:?}"),
+        }
+    }
+}
+
+#[test]
+fn users_and_roles_are_said_to_be_off() {
+    let answer: pb::AuthStatusResponse = World::new()
+        .call(Method::AuthStatus, &pb::AuthStatusRequest {})
+        .unwrap();
+    assert!(!answer.enabled);
+}
+
+#[test]
+fn an_outcome_of_a_newer_member_is_an_error_and_not_a_crash() {
+    let outcome = store::Outcome {
+        status: 65_000,
+        body: Bytes::new(),
+    };
+    let status = etcd::answer_outcome(&outcome, base::Revision(1), &HEADER).unwrap_err();
+    assert_eq!(status.code, Code::Unknown);
+}
