@@ -1,1 +1,39 @@
-//! To be told.
+//! Seeded worlds of whole clusters: the production member, log and etcd front, in a world of our own.
+//!
+//! ```text
+//!   seed ─► Plan (what this world is like) ─► World ─► trouble ─► healing ─► judgement ─► Report
+//!                                              │
+//!     Member = node::Node + storage::Log over SimDisk + etcd::{Session, WatchDesk}
+//!     Network of frames (wire's bytes)    Clients and watchers (etcd's bytes)    Misfortune
+//! ```
+//!
+//! One seed replays one run exactly, in any process: there is one thread, one heap of events, and a
+//! generator of its own for each concern. What is simulated: disks that lose, tear and reorder what was
+//! not synced, links, clocks, pauses, processes. What is *not* simulated: the server's sockets and
+//! threads (chaos on real processes does that), and the kernel.
+//!
+//! Read in this order: `plan` (what varies), `schedule`, `world` (the loop), `member` and `disk_work`
+//! (the shell around the production core), `disk`, `network`, `client` and `asking`, `watching`,
+//! `misfortune`, then `run` and `judge`. `docs/testing.md` says how to use it.
+#![forbid(unsafe_code)]
+
+pub mod asking;
+pub mod client;
+pub mod disk;
+pub mod disk_work;
+pub mod judge;
+pub mod member;
+pub mod misfortune;
+pub mod mutants;
+pub mod network;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod speak;
+pub mod trace;
+pub mod watching;
+pub mod world;
+
+pub use plan::{Fault, Plan};
+pub use run::{Report, run, run_plan};

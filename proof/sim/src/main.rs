@@ -1,1 +1,255 @@
-fn main() {}
+//! `sim`: runs seeded worlds and says what was broken.
+
+use base::{Mutant, Mutants};
+use clap::{Parser, Subcommand};
+use quorate_sim::mutants::{Fate, hunt, named};
+use quorate_sim::report::{Totals, failure};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Seeded worlds of whole clusters.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run many seeds. The last line is the sum; the exit code is 1 after any violation.
+    Run {
+        /// How many seeds.
+        #[arg(long, default_value_t = 100)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Print one hash per seed: two runs must print the same.
+        #[arg(long)]
+        trace_hash: bool,
+        /// Plant a bug.
+        #[arg(long)]
+        mutant: Option<String>,
+        /// Threads; all cores when not given.
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// Go on after a violation, and show so many at most.
+        #[arg(long, default_value_t = 5)]
+        show: u64,
+    },
+    /// Run one seed and keep its trace in target/sim.
+    Replay {
+        /// Which seed.
+        seed: u64,
+        /// Plant a bug.
+        #[arg(long)]
+        mutant: Option<String>,
+    },
+    /// Run every planted bug until it is caught.
+    Mutants {
+        /// Seeds at most for each.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// Only these.
+        names: Vec<String>,
+        /// How many must be caught for the exit code 0.
+        #[arg(long, default_value_t = 10)]
+        at_least: usize,
+        /// Threads; all cores when not given.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run {
+            seeds,
+            from,
+            trace_hash,
+            mutant,
+            jobs,
+            show,
+        } => {
+            let Some(mutants) = planted(mutant.as_deref()) else {
+                return ExitCode::from(2);
+            };
+            run_many(
+                seeds,
+                from,
+                trace_hash,
+                mutants,
+                mutant.as_deref(),
+                n_jobs(jobs),
+                show,
+            )
+        }
+        Command::Replay { seed, mutant } => {
+            let Some(mutants) = planted(mutant.as_deref()) else {
+                return ExitCode::from(2);
+            };
+            replay(seed, mutants, mutant.as_deref())
+        }
+        Command::Mutants {
+            seeds,
+            names,
+            at_least,
+            jobs,
+        } => hunt_all(seeds, &names, at_least, n_jobs(jobs)),
+    }
+}
+
+fn n_jobs(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn planted(name: Option<&str>) -> Option<Mutants> {
+    let Some(name) = name else {
+        return Some(Mutants::none());
+    };
+    let mutant = named(name);
+    if mutant.is_none() {
+        eprintln!("no planted bug has the name {name}; there are:");
+        Mutant::ALL
+            .iter()
+            .for_each(|mutant| eprintln!("  {}", mutant.name()));
+    }
+    mutant.map(Mutants::only)
+}
+
+fn run_many(
+    seeds: u64,
+    from: u64,
+    trace_hash: bool,
+    mutants: Mutants,
+    mutant: Option<&str>,
+    jobs: usize,
+    show: u64,
+) -> ExitCode {
+    let next = AtomicU64::new(from);
+    let totals = Mutex::new(Totals::default());
+    let began = Instant::now();
+    let mut hashes = Vec::new();
+    std::thread::scope(|scope| {
+        let worker = || {
+            let mut hashes = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= from + seeds {
+                    return hashes;
+                }
+                let report = quorate_sim::run(seed, mutants, false);
+                hashes.push((seed, report.hash));
+                let n_shown = {
+                    let mut totals = totals.lock().unwrap_or_else(|e| e.into_inner());
+                    totals.add(&report);
+                    totals.n_violations
+                };
+                if !report.violations.is_empty() && n_shown <= show {
+                    print!("{}", failure(&report, mutants, mutant));
+                } else if !report.violations.is_empty() {
+                    println!("FAILED {}   seed {seed}", report.violations[0].claim);
+                }
+            }
+        };
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            hashes.extend(worker.join().unwrap_or_default());
+        }
+    });
+    if trace_hash {
+        hashes.sort_unstable();
+        hashes
+            .iter()
+            .for_each(|(seed, hash)| println!("{seed} {hash:016x}"));
+    }
+    let totals = totals.into_inner().unwrap_or_else(|e| e.into_inner());
+    eprintln!(
+        "{:.1} s of wall time; {}",
+        began.elapsed().as_secs_f64(),
+        totals.fault_line()
+    );
+    println!("{}", totals.line());
+    if totals.n_violations == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    }
+}
+
+fn replay(seed: u64, mutants: Mutants, mutant: Option<&str>) -> ExitCode {
+    let report = quorate_sim::run(seed, mutants, false);
+    println!("seed {seed}: {}", report.plan);
+    // Also for a seed without a violation: the trace is what one wants to read.
+    let text = failure(&report, mutants, mutant);
+    let mut totals = Totals::default();
+    totals.add(&report);
+    if report.violations.is_empty() {
+        println!(
+            "no violation; trace: target/sim/{seed}.jsonl; hash {:016x}",
+            report.hash
+        );
+        println!("{}", totals.line());
+        return ExitCode::SUCCESS;
+    }
+    print!("{text}");
+    println!("{}", totals.line());
+    ExitCode::from(1)
+}
+
+fn hunt_all(seeds: u64, names: &[String], at_least: usize, jobs: usize) -> ExitCode {
+    let wanted: Vec<Mutant> = Mutant::ALL
+        .iter()
+        .copied()
+        .filter(|mutant| names.is_empty() || names.iter().any(|name| name == mutant.name()))
+        .collect();
+    let next = AtomicU64::new(0);
+    let fates = Mutex::new(Vec::new());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let at = next.fetch_add(1, Ordering::Relaxed) as usize;
+                    let Some(mutant) = wanted.get(at) else { return };
+                    let fate = hunt(*mutant, seeds);
+                    println!("{:32} {}", mutant.name(), describe(&fate));
+                    fates.lock().unwrap_or_else(|e| e.into_inner()).push(fate);
+                }
+            });
+        }
+    });
+    let fates = fates.into_inner().unwrap_or_else(|e| e.into_inner());
+    let mut caught: Vec<u64> = fates
+        .iter()
+        .filter_map(|fate| match fate {
+            Fate::Caught { n_seeds, .. } => Some(*n_seeds),
+            _ => None,
+        })
+        .collect();
+    caught.sort_unstable();
+    let escaped = fates.iter().filter(|fate| **fate == Fate::Escaped).count();
+    let median = caught.get(caught.len() / 2).copied().unwrap_or(0);
+    println!(
+        "{} of {} planted bugs caught, median {median} seeds, {escaped} escaped, {} not planted",
+        caught.len(),
+        fates.len(),
+        fates.len() - caught.len() - escaped
+    );
+    let enough = caught.len() >= at_least.min(wanted.len());
+    if enough {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    }
+}
+
+fn describe(fate: &Fate) -> String {
+    match fate {
+        Fate::Caught { n_seeds, claim } => format!("caught by {n_seeds} seeds: {claim}"),
+        Fate::Escaped => "ESCAPED".to_owned(),
+        Fate::NotPlanted => "not planted".to_owned(),
+    }
+}

@@ -31,6 +31,7 @@ fn watch(chronicle: &Chronicle, span: Span, start: Revision) -> Watch {
         deliveries.push(Delivery {
             time: page.first_seen,
             revision,
+            compacted: Revision(0),
             content,
         });
     }
@@ -163,6 +164,7 @@ fn a_bookmark_ahead_of_its_events_is_rejected() {
             Delivery {
                 time: Time(0),
                 revision,
+                compacted: Revision(0),
                 content,
             },
         );

@@ -1,0 +1,313 @@
+//! One member: a disk that outlives it, a clock of its own, and the process that runs, or not.
+//!
+//! The process is the shell around `node::Node`: what the server does with sockets and threads, done
+//! with events. It keeps the node's contract to the letter (see `node`'s story): durable before
+//! `persisted`; events to the hub, then the new root, then answers.
+
+use crate::disk::SimDisk;
+use crate::disk_work::DiskWork;
+use base::{Chain, ClusterId, Instant, MemberId, Mutants, Rng, SnapshotMeta};
+use checker::Time;
+use etcd::{EtcdDialect, HeaderParts, Limits, Read, Session, StreamId, WatchDesk};
+use node::{Boot, Health, Node, NodeConfig, Tag, Ticket};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use storage::{
+    Catalog, CheckpointWriter, DiskError, Identity, Log, LogConfig, Step, execute, recover,
+};
+use store::{Genesis, State, Store};
+
+/// The cluster of every world.
+pub const CLUSTER: ClusterId = ClusterId(0x51);
+
+/// Wall time at the beginning, milliseconds since 1970.
+const WALL_START_MS: u64 = 1_700_000_000_000;
+
+/// A member's clocks: they run at their own rate, and the wall clock jumps.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    since: Time,
+    local: u64,
+    rate_permille: u64,
+    wall_offset_ms: i64,
+}
+
+impl Clock {
+    fn new(rng: &mut Rng) -> Clock {
+        Clock {
+            since: Time(0),
+            local: rng.below(1 << 40),
+            rate_permille: 1000,
+            wall_offset_ms: 0,
+        }
+    }
+
+    /// The monotonic clock.
+    pub fn instant(&self, now: Time) -> Instant {
+        let passed = (now.0 - self.since.0) as u128 * self.rate_permille as u128 / 1000;
+        Instant(self.local + passed as u64)
+    }
+
+    /// The wall clock.
+    pub fn wall_ms(&self, now: Time) -> u64 {
+        WALL_START_MS.saturating_add_signed(self.wall_offset_ms) + self.instant(now).0 / 1_000_000
+    }
+
+    /// From now on it runs so much faster or slower.
+    pub fn set_rate(&mut self, now: Time, rate_permille: u64) {
+        self.local = self.instant(now).0;
+        self.since = now;
+        self.rate_permille = rate_permille;
+    }
+
+    /// The wall clock jumps.
+    pub fn jump_wall(&mut self, by_ms: i64) {
+        self.wall_offset_ms += by_ms;
+    }
+
+    /// How long `local` takes in true time.
+    pub fn true_duration(&self, local: Duration) -> Duration {
+        local * 1000 / self.rate_permille as u32
+    }
+}
+
+/// Whether a member takes part in the run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// It runs, or can be started.
+    Well,
+    /// Its disk was hurt on purpose and it refused to start: as it should.
+    Ruined(String),
+    /// It has left the cluster.
+    Left,
+}
+
+/// A read that waits for its round.
+pub struct Reading {
+    /// Which operation.
+    pub operation: u64,
+    /// What it asks.
+    pub read: Read,
+}
+
+/// One member.
+pub struct Member {
+    /// Who it is.
+    pub id: MemberId,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its clocks.
+    pub clock: Clock,
+    /// How often it was started.
+    pub life: u32,
+    /// What runs, if anything.
+    pub process: Option<Process>,
+    /// What the cluster began with; nothing for a member that joins.
+    pub genesis: Option<Genesis>,
+    /// Whether it takes part.
+    pub condition: Condition,
+    /// Whether bits of its disk were flipped.
+    pub was_hurt: bool,
+    /// It stands still.
+    pub is_paused: bool,
+    /// How many times longer its disk takes.
+    pub disk_slowness: u64,
+    /// The next sync takes so much longer, in microseconds.
+    pub hang_us: u64,
+    rng: Rng,
+}
+
+/// The process of one life.
+pub struct Process {
+    /// The production core.
+    pub node: Node,
+    /// Its watches.
+    pub desk: WatchDesk,
+    /// The root that readers see.
+    pub state: State,
+    /// The front.
+    pub session: Session,
+    /// Its disk's work.
+    pub work: DiskWork,
+    /// Who waits for which command: operations.
+    pub proposed: BTreeMap<Tag, u64>,
+    /// Who waits for which read.
+    pub reading: BTreeMap<Ticket, Reading>,
+    /// Who waits for which renewal: operations.
+    pub renewing: BTreeMap<Ticket, u64>,
+    /// Which watch stream is whose: numbers of watchers.
+    pub streams: BTreeMap<StreamId, usize>,
+    /// A pump is scheduled.
+    pub pump_due: bool,
+    next_ticket: u64,
+    life: u32,
+}
+
+impl Process {
+    /// A ticket that no life of this member has used.
+    pub fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(u64::from(self.life) << 32 | self.next_ticket)
+    }
+}
+
+/// What a start gave.
+pub enum Started {
+    /// It runs.
+    Runs,
+    /// It runs and waits for the others: its log is damaged.
+    RunsDamaged(String),
+    /// The power went before it ran.
+    Died(String),
+    /// It does not: the words are for people.
+    Refused(String),
+}
+
+/// How members of a run are configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Timers and counts, as drawn.
+    pub plan: crate::plan::Plan,
+    /// Planted bugs.
+    pub mutants: Mutants,
+}
+
+impl Member {
+    /// A member that has never run.
+    pub fn new(id: MemberId, genesis: Option<Genesis>, mut rng: Rng) -> Member {
+        Member {
+            id,
+            disk: SimDisk::new(u64::MAX / 2, rng.fork(1)),
+            clock: Clock::new(&mut rng),
+            life: 0,
+            process: None,
+            genesis,
+            condition: Condition::Well,
+            was_hurt: false,
+            is_paused: false,
+            disk_slowness: 1,
+            hang_us: 0,
+            rng,
+        }
+    }
+
+    /// Starts the process from what the disk holds.
+    pub fn start(&mut self, settings: &Settings, now: Time) -> Started {
+        self.life += 1;
+        self.is_paused = false;
+        let identity = Identity {
+            cluster: CLUSTER,
+            member: self.id,
+        };
+        let log_config = LogConfig {
+            segment_bytes: settings.plan.segment_bytes,
+            spares: 2,
+            space_low_bytes: 0,
+        };
+        let mutants = settings.mutants;
+        let recovered = match recover(&mut self.disk, &identity, &log_config, mutants) {
+            Ok(recovered) => recovered,
+            Err(error) if self.disk.is_dead() => return Started::Died(Chain(&error).to_string()),
+            Err(error) => return Started::Refused(Chain(&error).to_string()),
+        };
+        let storage::Recovered {
+            mut log,
+            mut catalog,
+            ..
+        } = recovered;
+        let state = match (recovered.checkpoint, &self.genesis) {
+            (Some((_, state)), _) => state,
+            (None, None) => Store::blank().publish(),
+            (None, Some(genesis)) => {
+                let state = Store::new(genesis.clone()).publish();
+                if log.end() == base::LogPosition::default() {
+                    match begin(&mut self.disk, &identity, &catalog, &mut log, &state) {
+                        Ok(begun) => catalog = begun,
+                        Err(error) => return Started::Died(Chain(&error).to_string()),
+                    }
+                }
+                state
+            }
+        };
+        // What the first state contains is committed by definition.
+        let mut hard_state = recovered.hard_state;
+        hard_state.term = hard_state.term.max(state.applied().term);
+        hard_state.commit = hard_state.commit.max(state.applied().index);
+        let (health, damage) = match recovered.health {
+            storage::Health::Intact => (Health::Intact, None),
+            storage::Health::Damaged {
+                watermark, report, ..
+            } => (Health::Damaged { watermark }, Some(report)),
+        };
+        let config = NodeConfig {
+            seed: settings.plan.seed,
+            incarnation: self.life,
+            heartbeat: settings.plan.heartbeat,
+            election: settings.plan.election,
+            snapshot_count: settings.plan.snapshot_count,
+            mutants,
+            ..NodeConfig::new(CLUSTER, self.id)
+        };
+        let boot = Boot {
+            hard_state,
+            entries: recovered.entries,
+            state: state.clone(),
+            health,
+        };
+        let dialects: Vec<Box<dyn store::Dialect + Send>> = vec![Box::new(EtcdDialect)];
+        let node = match Node::new(config, boot, dialects, self.clock.instant(now)) {
+            Ok(node) => node,
+            Err(error) => return Started::Refused(Chain(&error).to_string()),
+        };
+        let header = HeaderParts {
+            cluster: CLUSTER,
+            member: self.id,
+            term: base::Term(1),
+        };
+        let mut desk = WatchDesk::new(header, base::limits::REQUEST_BYTES_MAX, mutants);
+        desk.set_progress_interval(Duration::from_millis(700));
+        self.process = Some(Process {
+            node,
+            desk,
+            state,
+            session: Session::new(Limits::default(), self.rng.next_u64()),
+            work: DiskWork::new(log, catalog, identity, self.rng.fork(2)),
+            proposed: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            renewing: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            pump_due: false,
+            next_ticket: 0,
+            life: self.life,
+        });
+        match damage {
+            Some(report) => Started::RunsDamaged(report),
+            None => Started::Runs,
+        }
+    }
+}
+
+/// Makes the first state durable and begins the log behind it, as the server does.
+fn begin(
+    disk: &mut SimDisk,
+    identity: &Identity,
+    catalog: &Catalog,
+    log: &mut Log,
+    state: &State,
+) -> Result<Catalog, DiskError> {
+    let meta = SnapshotMeta {
+        position: state.applied(),
+        membership: state.membership().clone(),
+    };
+    let mut writer = CheckpointWriter::new(identity, catalog, &meta, state.clone());
+    loop {
+        match writer.step(4096) {
+            Step::More(ops) => execute(disk, &ops)?,
+            Step::Done { ops, catalog } => {
+                execute(disk, &ops)?;
+                execute(disk, &log.install(&meta))?;
+                return Ok(catalog);
+            }
+        }
+    }
+}

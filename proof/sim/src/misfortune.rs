@@ -1,0 +1,343 @@
+//! What goes wrong, and when it stops going wrong.
+//!
+//! One misfortune at a time is drawn from the seed's kinds; its consequences overlap with the next
+//! ones. When the trouble is over everything heals: links, disks, clocks, processes.
+
+use crate::disk::PowerCut;
+use crate::member::{Condition, Member};
+use crate::network::{Split, Weather};
+use crate::plan::{Fault, Plan};
+use crate::world::{Event, World};
+use base::{MemberId, Rng};
+use node::MemberChange;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What can happen to the world.
+#[allow(missing_docs)] // The fields' names say what they are.
+pub enum Trouble {
+    /// The next misfortune.
+    Next,
+    /// Links are whole again.
+    NetworkHeals,
+    /// A disk is fast again.
+    DiskSpeedsUp { member: usize },
+    /// A disk has room again.
+    DiskHasRoom { member: usize },
+    /// The next step of a change of membership.
+    Membership,
+}
+
+impl Misfortune {
+    /// After how many changes of the disk the power goes during a start, if it does.
+    pub fn fuse(&mut self, plan: &Plan) -> Option<u64> {
+        let may = plan.has(Fault::PowerCut) || plan.has(Fault::Blackout);
+        (may && !self.is_over && self.rng.one_in(3)).then(|| self.rng.below(40))
+    }
+}
+
+/// What goes wrong.
+pub struct Misfortune {
+    rng: Rng,
+    /// No more of it.
+    pub is_over: bool,
+    /// How often each kind struck.
+    pub counts: BTreeMap<Fault, u64>,
+    hurt: Option<usize>,
+    n_joined: usize,
+}
+
+impl Misfortune {
+    /// Nothing yet.
+    pub fn new(rng: Rng) -> Misfortune {
+        Misfortune {
+            rng,
+            is_over: false,
+            counts: BTreeMap::new(),
+            hurt: None,
+            n_joined: 0,
+        }
+    }
+}
+
+impl World {
+    /// The first misfortune comes soon.
+    pub fn begin_trouble(&mut self) {
+        self.next_trouble();
+    }
+
+    fn next_trouble(&mut self) {
+        let calm = self.settings.plan.calm;
+        let after = self
+            .misfortune
+            .rng
+            .between(10_000, calm.as_micros() as u64 * 2);
+        self.schedule.after_us(after, Event::Trouble(Trouble::Next));
+    }
+
+    fn later(&mut self, from_ms: u64, to_ms: u64, trouble: Trouble) {
+        let after = self.misfortune.rng.between(from_ms * 1000, to_ms * 1000);
+        self.schedule.after_us(after, Event::Trouble(trouble));
+    }
+
+    /// Something goes wrong, or ends.
+    pub fn trouble(&mut self, trouble: Trouble) {
+        if self.misfortune.is_over {
+            return;
+        }
+        match trouble {
+            Trouble::Next => {
+                let faults = self.settings.plan.faults.clone();
+                if let Some(fault) = self.misfortune.rng.pick(&faults).copied() {
+                    self.strike(fault);
+                }
+                self.next_trouble();
+            }
+            Trouble::NetworkHeals => {
+                self.network.heal();
+                self.network.set_weather(Weather::FAIR);
+                let now = self.now();
+                self.trace.note(now, "network", &[0], || "heals".to_owned());
+            }
+            Trouble::DiskSpeedsUp { member } => self.members[member].disk_slowness = 1,
+            Trouble::DiskHasRoom { member } => self.members[member].disk.set_capacity(u64::MAX / 2),
+            Trouble::Membership => self.change_membership(),
+        }
+    }
+
+    fn victim(&mut self) -> Option<usize> {
+        let running = self.running();
+        // Leaders are more interesting.
+        let leaders: Vec<usize> = running
+            .iter()
+            .copied()
+            .filter(|at| {
+                self.members[*at]
+                    .process
+                    .as_ref()
+                    .is_some_and(|p| p.node.is_leader())
+            })
+            .collect();
+        if self.misfortune.rng.one_in(2)
+            && let Some(leader) = self.misfortune.rng.pick(&leaders)
+        {
+            return Some(*leader);
+        }
+        self.misfortune.rng.pick(&running).copied()
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        let now = self.now();
+        *self.misfortune.counts.entry(fault).or_default() += 1;
+        self.trace
+            .note(now, "fault", &[fault as u64], || format!("{fault:?}"));
+        let Some(victim) = self.victim() else { return };
+        match fault {
+            Fault::Kill => {
+                self.kill(victim, "kill");
+                self.start_later(victim, 3_000);
+            }
+            Fault::PowerCut => self.cut_power(victim, 3_000),
+            Fault::Blackout => {
+                for member in self.running() {
+                    self.cut_power(member, 1_500);
+                }
+            }
+            Fault::Split => {
+                let members: Vec<MemberId> = self.members.iter().map(|member| member.id).collect();
+                let split = Split::draw(&mut self.misfortune.rng);
+                if self.misfortune.rng.one_in(2) {
+                    self.network.heal();
+                }
+                split.apply(&members, &mut self.network, &mut self.misfortune.rng);
+                self.trace
+                    .note(now, "network", &[1], || format!("{split:?}"));
+                self.later(100, 6_000, Trouble::NetworkHeals);
+            }
+            Fault::Weather => {
+                let weather = Weather::foul(&mut self.misfortune.rng);
+                self.network.set_weather(weather);
+                self.trace
+                    .note(now, "network", &[2], || format!("{weather:?}"));
+                self.later(500, 6_000, Trouble::NetworkHeals);
+            }
+            Fault::Pause => {
+                if !self.members[victim].is_paused {
+                    self.members[victim].is_paused = true;
+                    self.note(victim, "pause", String::new);
+                    let after = self.misfortune.rng.between(10_000, 5_000_000);
+                    self.schedule
+                        .after_us(after, Event::Resume { member: victim });
+                }
+            }
+            Fault::Clock => self.disturb_clock(victim),
+            Fault::SlowDisk => {
+                let rng = &mut self.misfortune.rng;
+                if rng.one_in(2) {
+                    self.members[victim].hang_us = rng.between(100_000, 6_000_000);
+                } else {
+                    self.members[victim].disk_slowness = *rng.pick(&[5, 50, 300]).unwrap_or(&5);
+                    self.later(500, 5_000, Trouble::DiskSpeedsUp { member: victim });
+                }
+            }
+            Fault::FailedSync => self.members[victim].disk.fail_syncs(1),
+            Fault::FullDisk => {
+                let more = self.misfortune.rng.below(20_000);
+                let disk = &mut self.members[victim].disk;
+                disk.set_capacity(disk.used_bytes() + more);
+                self.later(200, 4_000, Trouble::DiskHasRoom { member: victim });
+            }
+            Fault::Corruption => self.corrupt(victim),
+            Fault::Transfer => self.transfer(victim),
+            Fault::Membership => self.change_membership(),
+        }
+    }
+
+    fn start_later(&mut self, member: usize, ms_max: u64) {
+        let after = self.misfortune.rng.between(1_000, ms_max * 1000);
+        self.schedule.after_us(after, Event::Start { member });
+    }
+
+    /// The power goes; it comes back after at most so many milliseconds.
+    pub fn cut_power(&mut self, member: usize, ms_max: u64) {
+        self.kill(member, "power-cut");
+        let cut = PowerCut::draw(&mut self.misfortune.rng);
+        self.members[member].disk.cut_power(cut);
+        self.start_later(member, ms_max);
+    }
+
+    fn disturb_clock(&mut self, victim: usize) {
+        let now = self.now();
+        let error = self.settings.plan.clock_error_permille;
+        let rng = &mut self.misfortune.rng;
+        let clock = &mut self.members[victim].clock;
+        if rng.one_in(2) {
+            let by_ms = rng.between(0, 200_000_000) as i64 - 100_000_000;
+            clock.jump_wall(by_ms);
+            self.note(victim, "clock", || format!("wall jumps by {by_ms} ms"));
+        } else {
+            let rate = rng.between(1000 - error.min(500), 1000 + error);
+            clock.set_rate(now, rate);
+            self.note(victim, "clock", || format!("rate {rate} permille"));
+        }
+    }
+
+    /// Flips bits on one member only, the same one for the whole run, while it is down.
+    fn corrupt(&mut self, victim: usize) {
+        let victim = *self.misfortune.hurt.get_or_insert(victim);
+        self.kill(victim, "kill");
+        let rng = &mut self.misfortune.rng;
+        if rng.one_in(3) {
+            let cut = PowerCut::draw(rng);
+            self.members[victim].disk.cut_power(cut);
+        }
+        let n_flips = *self.misfortune.rng.pick(&[1, 1, 3]).unwrap_or(&1);
+        for _ in 0..n_flips {
+            let rng = &mut self.misfortune.rng;
+            let prefix = *rng
+                .pick(&["wal", "wal", "checkpoint", ""])
+                .unwrap_or(&"wal");
+            let member = &mut self.members[victim];
+            if let Some((file, at)) = member.disk.flip_bit(prefix, rng) {
+                member.was_hurt = true;
+                if rng.one_in(6) {
+                    member.disk.spoil(&file, at);
+                }
+                self.note(victim, "corrupt", || format!("{file} at {at}"));
+            }
+        }
+        self.start_later(victim, 2_000);
+    }
+
+    fn transfer(&mut self, victim: usize) {
+        let to: Vec<MemberId> = self.membership.1.voters.clone();
+        let Some(to) = self.misfortune.rng.pick(&to).copied() else {
+            return;
+        };
+        if let Some(process) = &mut self.members[victim].process {
+            // Refused unless it leads: that is fine.
+            let _ = process.node.transfer_leader(to);
+            self.note(victim, "transfer", || format!("to n{to}"));
+            self.pump_soon(victim);
+        }
+    }
+
+    /// One step towards another membership: add, promote or remove. What is refused is tried again in
+    /// another way by the next step.
+    fn change_membership(&mut self) {
+        let Some(victim) = self.victim() else { return };
+        let membership = self.membership.1.clone();
+        let rng = &mut self.misfortune.rng;
+        let change = if let Some(learner) = membership.learners.first() {
+            if rng.one_in(5) {
+                MemberChange::Remove { member: *learner }
+            } else {
+                MemberChange::Promote { member: *learner }
+            }
+        } else if membership.voters.len() > 1 && (rng.one_in(3) || membership.voters.len() >= 5) {
+            match rng.pick(&membership.voters) {
+                Some(member) => MemberChange::Remove { member: *member },
+                None => return,
+            }
+        } else {
+            let member = self.invite();
+            MemberChange::Add {
+                member,
+                peer_urls: vec![format!("http://n{member}:2380")],
+                is_learner: true,
+            }
+        };
+        self.note(victim, "membership", || format!("{change:?}"));
+        if let Some(process) = &mut self.members[victim].process {
+            let _ = process.node.change_members(change);
+            self.pump_soon(victim);
+        }
+        if !self.misfortune.rng.one_in(3) {
+            self.later(200, 1_500, Trouble::Membership);
+        }
+    }
+
+    /// Somebody who has been invited and is not in yet, or a new one, which starts soon.
+    fn invite(&mut self) -> MemberId {
+        let in_it = self.membership.1.everyone();
+        let waiting = self.members.iter().find(|member| {
+            member.condition == Condition::Well
+                && member.genesis.is_none()
+                && !in_it.contains(&member.id)
+        });
+        if let Some(member) = waiting {
+            return member.id;
+        }
+        self.misfortune.n_joined += 1;
+        let id = MemberId(100 + self.misfortune.n_joined as u64);
+        let rng = self.member_rng.fork(id.0);
+        self.members.push(Member::new(id, None, rng));
+        self.deferred.push(Vec::new());
+        self.start_later(self.members.len() - 1, 1_000);
+        id
+    }
+
+    /// Everything is whole again, and everybody who belongs to the cluster runs.
+    pub fn heal(&mut self) {
+        self.misfortune.is_over = true;
+        let now = self.now();
+        self.trace.note(now, "heal", &[], String::new);
+        self.network.heal();
+        self.network.set_weather(Weather::FAIR);
+        for member in 0..self.members.len() {
+            let it = &mut self.members[member];
+            it.disk_slowness = 1;
+            it.hang_us = 0;
+            it.disk.set_capacity(u64::MAX / 2);
+            it.disk.fail_syncs(0);
+            it.clock.set_rate(now, 1000);
+            if it.is_paused {
+                self.schedule.after_us(1, Event::Resume { member });
+            }
+            if self.members[member].process.is_none() {
+                self.schedule
+                    .after(Duration::from_millis(5), Event::Start { member });
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What one seed's world is like: every number that may vary, drawn before it begins.
+//!
+//! Swarm testing (Groce et al., ISSTA 2012): each seed leaves most things out. A world with every fault
+//! at once rarely gets far enough to be interesting; many worlds with one to four kinds of fault each
+//! meet more than any mixture.
+
+use base::Rng;
+use std::fmt;
+use std::time::Duration;
+
+/// One kind of misfortune.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fault {
+    /// A member's process dies; its disk keeps everything.
+    Kill,
+    /// A member's power goes; its disk loses some of what was not synced.
+    PowerCut,
+    /// The power of all members goes at once.
+    Blackout,
+    /// The network falls apart in some shape.
+    Split,
+    /// Frames are lost, doubled, delayed, reordered, damaged.
+    Weather,
+    /// A member stands still while time goes on.
+    Pause,
+    /// Wall clocks jump and clocks run at different rates.
+    Clock,
+    /// A member's disk is slow, up to a sync that hangs for seconds.
+    SlowDisk,
+    /// A sync fails once, and what it covered is lost.
+    FailedSync,
+    /// A member's disk is full for a while.
+    FullDisk,
+    /// Bits flip in the log or a checkpoint of one member, while it is down.
+    Corruption,
+    /// Leadership is handed on by request.
+    Transfer,
+    /// Members join, are promoted, and leave.
+    Membership,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Fault; 13] = [
+        Fault::Kill,
+        Fault::PowerCut,
+        Fault::Blackout,
+        Fault::Split,
+        Fault::Weather,
+        Fault::Pause,
+        Fault::Clock,
+        Fault::SlowDisk,
+        Fault::FailedSync,
+        Fault::FullDisk,
+        Fault::Corruption,
+        Fault::Transfer,
+        Fault::Membership,
+    ];
+
+    /// Whether it makes sense with so many members.
+    fn fits(self, n_members: usize) -> bool {
+        match self {
+            Fault::Split | Fault::Weather | Fault::Corruption | Fault::Transfer => n_members > 1,
+            // One that is alone halts for ever when its only copy is hurt; that is not a world.
+            Fault::FailedSync => n_members > 1,
+            _ => true,
+        }
+    }
+}
+
+/// How often each kind of request is asked, in parts of their sum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mix {
+    /// Put one key.
+    pub put: u64,
+    /// Get one key, linearizable.
+    pub get: u64,
+    /// Get one key from the member itself.
+    pub get_serializable: u64,
+    /// Get all keys, now or in the past.
+    pub range: u64,
+    /// Delete one key or some.
+    pub delete: u64,
+    /// Compare and swap one key.
+    pub swap: u64,
+    /// Several keys in one transaction.
+    pub txn: u64,
+    /// Grant, renew and revoke leases, and hang keys on them.
+    pub lease: u64,
+}
+
+impl Mix {
+    /// Most mixes are of everything; some lean to one side.
+    fn draw(rng: &mut Rng) -> Mix {
+        let mut part = || *rng.pick(&[0, 1, 3, 10]).unwrap_or(&1);
+        Mix {
+            put: 2 + part(),
+            get: 1 + part(),
+            get_serializable: part(),
+            range: part(),
+            delete: part(),
+            swap: part(),
+            txn: part(),
+            lease: part(),
+        }
+    }
+
+    /// The sum of all parts.
+    pub fn sum(&self) -> u64 {
+        self.put
+            + self.get
+            + self.get_serializable
+            + self.range
+            + self.delete
+            + self.swap
+            + self.txn
+            + self.lease
+    }
+}
+
+/// One seed's world.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// Members at the beginning.
+    pub n_members: usize,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// How long things go wrong.
+    pub trouble: Duration,
+    /// How long a quiet spell between two misfortunes is, at most.
+    pub calm: Duration,
+    /// How often a leader says that it lives.
+    pub heartbeat: Duration,
+    /// How long a follower waits for it.
+    pub election: Duration,
+    /// Entries between two checkpoints.
+    pub snapshot_count: u64,
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
+    /// Clients that ask one request at a time each.
+    pub n_clients: u64,
+    /// Watchers.
+    pub n_watchers: u64,
+    /// Different keys.
+    pub n_keys: u64,
+    /// What clients ask.
+    pub mix: Mix,
+    /// The longest pause of a client between an answer and its next request.
+    pub think: Duration,
+    /// When a client gives up waiting.
+    pub patience: Duration,
+    /// History is compacted about so often; nothing: never.
+    pub compaction: Option<Duration>,
+    /// How long a sync takes at most in good times.
+    pub sync: Duration,
+    /// How much faster or slower than true time clocks may run, in permille.
+    pub clock_error_permille: u64,
+}
+
+impl Plan {
+    /// The world of `seed`.
+    pub fn draw(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed ^ 0x5157_4f52_4c44_0001);
+        let n_members = *rng.pick(&[1, 3, 3, 3, 3, 5, 5]).unwrap_or(&3);
+        let mut kinds: Vec<Fault> = Fault::ALL
+            .into_iter()
+            .filter(|fault| fault.fits(n_members))
+            .collect();
+        let n_faults = rng.between(1, 4) as usize;
+        let mut faults = Vec::new();
+        for _ in 0..n_faults.min(kinds.len()) {
+            let at = rng.below(kinds.len() as u64) as usize;
+            faults.push(kinds.swap_remove(at));
+        }
+        faults.sort();
+        let heartbeat_ms = *rng.pick(&[20, 50, 100]).unwrap_or(&100);
+        let ms = Duration::from_millis;
+        Plan {
+            seed,
+            n_members,
+            trouble: ms(rng.between(4_000, 14_000)),
+            calm: ms(*rng.pick(&[100, 500, 2_000]).unwrap_or(&500)),
+            heartbeat: ms(heartbeat_ms),
+            election: ms(heartbeat_ms * 10),
+            snapshot_count: *rng.pick(&[10, 50, 300, 10_000]).unwrap_or(&300),
+            segment_bytes: *rng
+                .pick(&[16 * 1024, 64 * 1024, 256 * 1024])
+                .unwrap_or(&65_536),
+            n_clients: rng.between(2, 6),
+            n_watchers: rng.below(4),
+            n_keys: *rng.pick(&[1, 3, 8]).unwrap_or(&3),
+            mix: Mix::draw(&mut rng),
+            think: ms(*rng.pick(&[5, 20, 60]).unwrap_or(&20)),
+            patience: ms(*rng.pick(&[400, 1_500, 4_000]).unwrap_or(&1_500)),
+            compaction: rng.one_in(2).then(|| ms(rng.between(200, 2_000))),
+            sync: Duration::from_micros(*rng.pick(&[200, 1_000, 8_000]).unwrap_or(&1_000)),
+            clock_error_permille: if faults.contains(&Fault::Clock) {
+                *rng.pick(&[1, 50, 200]).unwrap_or(&50)
+            } else {
+                0
+            },
+            faults,
+        }
+    }
+
+    /// Whether `fault` is in it.
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} members, {} clients, {} keys, {:?}, {} s of trouble, election {} ms, checkpoint \
+             every {} entries",
+            self.n_members,
+            self.n_clients,
+            self.n_keys,
+            self.faults,
+            self.trouble.as_secs(),
+            self.election.as_millis(),
+            self.snapshot_count
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_decides_its_world_and_every_fault_is_drawn() {
+        assert_eq!(Plan::draw(7), Plan::draw(7));
+        let plans: Vec<Plan> = (0..500).map(Plan::draw).collect();
+        for fault in Fault::ALL {
+            assert!(
+                plans.iter().filter(|plan| plan.has(fault)).count() > 20,
+                "{fault:?}"
+            );
+        }
+        assert!(
+            plans
+                .iter()
+                .all(|plan| (1..=4).contains(&plan.faults.len()))
+        );
+        assert!(
+            [1, 3, 5]
+                .iter()
+                .all(|n| plans.iter().any(|plan| plan.n_members == *n))
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! What people read: totals, and failures that explain themselves.
+
+use crate::plan::Fault;
+use crate::run::{Report, run};
+use crate::trace;
+use base::Mutants;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Lines of the trace that a failure shows.
+const LAST_EVENTS: usize = 20;
+
+/// The sum of many runs.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Seeds.
+    pub n_seeds: u64,
+    /// Operations judged.
+    pub n_operations: u64,
+    /// Simulated time.
+    pub simulated: Duration,
+    /// Seeds with a violation.
+    pub n_violations: u64,
+    /// Events.
+    pub n_events: u64,
+    /// How often each fault struck.
+    pub faults: BTreeMap<Fault, u64>,
+}
+
+impl Totals {
+    /// Adds one run.
+    pub fn add(&mut self, report: &Report) {
+        self.n_seeds += 1;
+        self.n_operations += report.n_operations;
+        self.simulated += report.simulated;
+        self.n_violations += u64::from(!report.violations.is_empty());
+        self.n_events += report.n_events;
+        for (fault, n) in &report.faults {
+            *self.faults.entry(*fault).or_default() += n;
+        }
+    }
+
+    /// The line that scripts read.
+    pub fn line(&self) -> String {
+        format!(
+            "{} seeds, {} operations checked, {:.0} s simulated, {} violations",
+            self.n_seeds,
+            self.n_operations,
+            self.simulated.as_secs_f64(),
+            self.n_violations
+        )
+    }
+
+    /// Which faults struck how often.
+    pub fn fault_line(&self) -> String {
+        let each: Vec<String> = self
+            .faults
+            .iter()
+            .map(|(fault, n)| format!("{fault:?} {n}"))
+            .collect();
+        format!("{} events; faults: {}", self.n_events, each.join(", "))
+    }
+}
+
+/// A failure in full: runs the seed again, recording, writes the trace, and says how to replay it.
+pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> String {
+    let seed = report.plan.seed;
+    let again = run(seed, mutants, true);
+    let mut text = String::new();
+    let first = report.violations.first();
+    let _ = writeln!(
+        text,
+        "FAILED {}   seed {seed}   {}",
+        first.map_or("nothing", |violation| violation.claim),
+        report.plan
+    );
+    for violation in report.violations.iter().take(3) {
+        let _ = writeln!(text, "  {violation}");
+    }
+    if report.violations.len() > 3 {
+        let _ = writeln!(text, "  and {} more", report.violations.len() - 3);
+    }
+    let planted = mutant.map_or(String::new(), |name| format!(" --mutant {name}"));
+    let _ = write!(
+        text,
+        "  replay: cargo run -p quorate-sim -- replay {seed}{planted}"
+    );
+    match write_trace(seed, &again.lines) {
+        Ok(path) => {
+            let _ = writeln!(text, "     trace: {} (last events below)", path.display());
+        }
+        Err(error) => {
+            let _ = writeln!(text, "     trace: cannot be written: {error}");
+        }
+    }
+    if again.hash != report.hash {
+        let _ = writeln!(
+            text,
+            "  NOT DETERMINISTIC: {:016x}, then {:016x}",
+            report.hash, again.hash
+        );
+    }
+    for line in trace::last(&again.lines, LAST_EVENTS) {
+        let cut = line
+            .char_indices()
+            .nth(300)
+            .map_or(line.len(), |(at, _)| at);
+        let _ = writeln!(text, "    {}", &line[..cut]);
+    }
+    text
+}
+
+fn write_trace(seed: u64, lines: &[String]) -> std::io::Result<PathBuf> {
+    let directory = PathBuf::from("target/sim");
+    std::fs::create_dir_all(&directory)?;
+    let path = directory.join(format!("{seed}.jsonl"));
+    let mut text = lines.join("\n");
+    text.push('\n');
+    std::fs::write(&path, text)?;
+    Ok(path)
+}

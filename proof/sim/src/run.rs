@@ -1,0 +1,154 @@
+//! One seed from its first event to its judgement.
+//!
+//! Two phases. First everything is drawn against safety: faults, clients, time. Then the world heals
+//! and owes progress: within [`PROGRESS_MAX`] a write on every member is acknowledged and all members
+//! have applied the same; if not, the report says who stands where.
+
+use crate::member::Settings;
+use crate::plan::{Fault, Plan};
+use crate::world::World;
+use base::Mutants;
+use checker::{Time, Violation};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::time::Duration;
+
+/// After healing, so much simulated time may pass until all is well.
+const PROGRESS_MAX: Duration = Duration::from_secs(60);
+
+/// What one seed came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The world.
+    pub plan: Plan,
+    /// What was broken, worst first.
+    pub violations: Vec<Violation>,
+    /// Operations that were judged.
+    pub n_operations: u64,
+    /// True time that passed in the world.
+    pub simulated: Duration,
+    /// The number that stands for the whole run.
+    pub hash: u64,
+    /// Events that happened.
+    pub n_events: u64,
+    /// How often each kind of fault struck.
+    pub faults: BTreeMap<Fault, u64>,
+    /// The trace, if it was recorded.
+    pub lines: Vec<String>,
+}
+
+/// Runs `seed` with planted bugs, or none.
+pub fn run(seed: u64, mutants: Mutants, records: bool) -> Report {
+    run_plan(Plan::draw(seed), mutants, records)
+}
+
+/// Runs a world that was drawn or made up.
+pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
+    catch_panics_quietly();
+    let mut world = World::new(
+        Settings {
+            plan: plan.clone(),
+            mutants,
+        },
+        records,
+    );
+    let outcome = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
+    let mut violations = std::mem::take(&mut world.violations);
+    match outcome {
+        Ok(more) => violations.extend(more),
+        Err(_) => {
+            let message = PANIC
+                .with(|panic| panic.borrow_mut().take())
+                .unwrap_or_default();
+            violations.push(Violation::new("no_invariant_breaks", message));
+        }
+    }
+    let now = world.now();
+    let hash = world.trace.digest();
+    Report {
+        violations,
+        n_operations: world.asking.history.len() as u64,
+        simulated: Duration::from_nanos(now.0),
+        hash,
+        n_events: world.trace.n_events(),
+        faults: std::mem::take(&mut world.misfortune.counts),
+        lines: world.trace.into_lines(),
+        plan,
+    }
+}
+
+fn live(world: &mut World) -> Vec<Violation> {
+    let trouble = Time(world.settings.plan.trouble.as_nanos() as u64);
+    while world.now() < trouble && world.violations.is_empty() && world.step() {}
+    if !world.violations.is_empty() {
+        return Vec::new();
+    }
+    world.heal();
+    world.run_until(Duration::from_secs(2), |_| false);
+    world.asking.are_quiet = true;
+    world.run_until(world.settings.plan.patience, |_| false);
+    let mut progress = false;
+    // Membership may still change by what was under way: ask whoever belongs to it as we see it.
+    for _ in 0..PROGRESS_MAX.as_millis() / 500 {
+        for member in world.expected_members() {
+            if !world.asking.last_writes.contains_key(&member)
+                && world.members[member].process.is_some()
+            {
+                world.ask_last_write(member);
+            }
+        }
+        if world.run_until(Duration::from_millis(500), World::has_converged) {
+            progress = true;
+            break;
+        }
+        if !world.violations.is_empty() {
+            break;
+        }
+    }
+    if world.violations.is_empty() && !progress {
+        let what = world.explain();
+        world.violate(Violation::new("progress_after_healing", what));
+    }
+    if progress {
+        // Lazy watchers take what is left, and members stay equal.
+        world.run_until(Duration::from_secs(3), |_| false);
+        if world.violations.is_empty() && !world.run_until(PROGRESS_MAX, World::has_converged) {
+            let what = world.explain();
+            world.violate(Violation::new("members_stay_equal", what));
+        }
+    }
+    if world.violations.is_empty() {
+        world.judge()
+    } else {
+        Vec::new()
+    }
+}
+
+thread_local! {
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// A broken invariant is a finding, not a crash of the simulator: its words are kept for the report.
+fn catch_panics_quietly() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let message = info
+                .payload()
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| info.payload().downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "a panic without words".to_owned());
+            let place = info
+                .location()
+                .map_or(String::new(), |place| format!(" ({place})"));
+            PANIC.with(|panic| *panic.borrow_mut() = Some(format!("{message}{place}")));
+            if std::env::var_os("SIM_PANICS").is_some() {
+                default(info);
+            }
+        }));
+    });
+}
