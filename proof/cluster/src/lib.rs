@@ -29,6 +29,7 @@ pub use usage::{Usage, usage};
 
 use std::io;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// Members that were started as one new cluster, and those that joined it later.
 pub struct Cluster {
@@ -105,6 +106,32 @@ impl Cluster {
             .iter()
             .filter_map(Member::usage)
             .fold(Usage::default(), |sum, one| sum + one)
+    }
+
+    /// Has a small shell wait for the end of this process, however it ends, and then kill the members and remove
+    /// the folder. For clusters in statics, which nobody drops. Members started later are not known to it.
+    ///
+    /// # Errors
+    /// No shell.
+    pub fn end_with_this_process(&self) -> io::Result<()> {
+        // Its input is a pipe from us: when we are gone, `read` meets the end of it.
+        let script = "folder=$1; shift; read -r _; kill -9 \"$@\"; rm -rf \"$folder\"";
+        let mut guardian = Command::new("sh")
+            .args(["-c", script, "guardian"])
+            .arg(&self.folder)
+            .args(
+                self.members
+                    .iter()
+                    .filter_map(Member::pid)
+                    .map(|pid| pid.to_string()),
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        // Kept open until the end of the process, on purpose.
+        std::mem::forget(guardian.stdin.take());
+        Ok(())
     }
 
     /// The last lines of every member's log, for a failure that must explain itself.

@@ -23,7 +23,7 @@ else
     free_port; client="$port"
     free_port; peer="$port"
     holds "add --learner is accepted" until_true add n4 --learner --peer-urls="http://127.0.0.1:$peer"
-    matches "… and says so" '^Member [0-9a-f]+ added to cluster +[0-9a-f]+' "$(without_logs < "$scratch/added")"
+    matches "… and says so" '^Member +[0-9a-f]+ added to cluster +[0-9a-f]+' "$(without_logs < "$scratch/added")"
     matches "… and how to start it" 'ETCD_NAME="n4".*ETCD_INITIAL_CLUSTER=".*n4=http://127.0.0.1:'"$peer"'.*".*ETCD_INITIAL_ADVERTISE_PEER_URLS="http://127.0.0.1:'"$peer"'".*ETCD_INITIAL_CLUSTER_STATE="existing"' "$(tr '\n' ' ' < "$scratch/added")"
     id="$(member_of ":$peer")"
     like "… and lists it" "$id, unstarted, , http://127.0.0.1:$peer, , true" ctl member list
@@ -40,7 +40,7 @@ else
     refused "a learner serves no linearizable get" "Error: etcdserver: rpc not supported for learner" ctl_at "$at" get members/a
     refused "a learner takes no put" "Error: etcdserver: rpc not supported for learner" ctl_at "$at" put members/a 2
     like "status of a learner" ', false, true, ' ctl_at "$at" endpoint status
-    eventually "promote" "Member $id promoted in cluster $(sed -n 's/^Member [0-9a-f]* added to cluster *\([0-9a-f]*\)$/\1/p' "$scratch/added")" ctl member promote "$id"
+    eventually "promote" "Member $id promoted in cluster $(sed -n 's/^Member *[0-9a-f]* added to cluster *\([0-9a-f]*\)$/\1/p' "$scratch/added")" ctl member promote "$id"
     eventually "… is listed as a voter" "$id, started, n4, http://127.0.0.1:$peer, http://127.0.0.1:$client, false" listed
     eventually "it serves linearizable gets" $'members/a\n1' ctl_at "$at" get members/a
     eventually "it takes puts" "OK" ctl_at "$at" put members/a 2
@@ -49,7 +49,7 @@ else
     eventually "four equal hashes" "1" four_hashes
 
     # Out again.
-    like "remove" "^Member $id removed from cluster +[0-9a-f]+\$" ctl member remove "$id"
+    like "remove" "^Member +$id removed from cluster +[0-9a-f]+\$" ctl member remove "$id"
     same "… is listed no more" "$n" bash -c "ETCDCTL_API=3 '$ETCDCTL' --endpoints='$ENDPOINTS' member list | wc -l"
     gone() { ! kill -0 "$n4"; }
     holds "… and its process ends by itself" until_true gone
@@ -61,7 +61,7 @@ else
     holds "add a voter" until_true add n5 --peer-urls="http://127.0.0.1:$peer"
     id="$(member_of ":$peer")"
     free_port; peer="$port"
-    like "update" "^Member $id updated in cluster +[0-9a-f]+\$" ctl member update "$id" --peer-urls="http://127.0.0.1:$peer"
+    like "update" "^Member +$id updated in cluster +[0-9a-f]+\$" ctl member update "$id" --peer-urls="http://127.0.0.1:$peer"
     like "… is listed" "$id, unstarted, , http://127.0.0.1:$peer, , false" ctl member list
     refused "update to taken URLs" "Error: etcdserver: Peer URLs already exists" ctl member update "$id" --peer-urls="$(ctl member list | grep -v "$id" | head -n 1 | cut -d' ' -f4 | tr -d ,)"
     eventually "remove it" "$n" bash -c "ETCDCTL_API=3 '$ETCDCTL' --endpoints='$ENDPOINTS' member remove $id > /dev/null 2>&1; ETCDCTL_API=3 '$ETCDCTL' --endpoints='$ENDPOINTS' member list | wc -l"
