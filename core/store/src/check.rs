@@ -91,46 +91,42 @@ impl Root {
         let mut n_reached = 0;
         let mut keys = self.keys.cursor();
         while let Some((key, slot)) = keys.next() {
-            let mut place = slot.place();
-            let latest = self.history.get(&place);
+            let mut ordinal = slot.ordinal();
+            let latest = self.history.get(ordinal);
             invariant!(
                 latest.is_some(),
                 "the latest version of {key:?} is retained"
             );
             invariant!(
-                latest.is_some_and(|record| slot.live != record.is_tombstone()),
-                "the slot of {key:?} knows whether it is alive"
+                latest.is_some_and(|record| slot.is_live() != record.is_tombstone()
+                    && slot.revision == record.mod_revision()),
+                "the slot of {key:?} agrees with its version"
             );
             // A swept version ends the chain, and nothing older is retained either.
-            while let Some(record) = self.history.get(&place) {
+            while let Some(record) = self.history.get(ordinal) {
                 invariant!(record.key() == key, "{record:?} is a version of {key:?}");
-                invariant!(record.place() == place, "{record:?} lies at {place}");
                 let links = record.links();
                 invariant!(
-                    links.previous < place,
-                    "{record:?} is newer than the one before"
-                );
-                invariant!(
-                    links.jump <= links.previous,
-                    "jumps go back at least one step"
+                    links.are_sound(ordinal, record.mod_revision()),
+                    "links of {record:?} go back"
                 );
                 n_reached += 1;
-                place = links.previous;
+                if links.previous.is_none() {
+                    break;
+                }
+                ordinal = links.previous.ordinal;
             }
         }
         invariant!(
-            n_reached == self.history.weight(),
+            n_reached == self.history.len(),
             "{} versions are retained, {n_reached} of them reached from their keys",
-            self.history.weight()
+            self.history.len()
         );
-        let mut history = self.history.cursor();
-        while let Some((place, record)) = history.next() {
-            invariant!(
-                place.revision <= newest,
-                "{record:?} is not from the future"
-            );
+        for (_, record) in self.history.iter() {
+            let revision = record.mod_revision();
+            invariant!(revision <= newest, "{record:?} is not from the future");
             let kept = self.swept < self.compacted
-                || place.revision >= self.compacted
+                || revision >= self.compacted
                 || self.is_retained(record);
             invariant!(
                 kept,

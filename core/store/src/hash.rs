@@ -30,12 +30,12 @@ impl RootView<'_> {
         // After a finished sweep nothing is left that would have to be looked at.
         let swept = self.root.swept == compacted;
         let mut hasher = Xxh3::with_seed(compacted.0);
-        let mut history = self.root.history.cursor();
-        while let Some((place, record)) = history.next() {
-            if place.revision > at {
+        for (_, record) in self.root.history.iter() {
+            let revision = record.mod_revision();
+            if revision > at {
                 break;
             }
-            if place.revision >= compacted || swept || self.root.is_retained(record) {
+            if revision >= compacted || swept || self.root.is_retained(record) {
                 hasher.update(record.logical_bytes());
             }
         }

@@ -28,6 +28,7 @@ mod codec;
 pub mod command;
 mod dialect;
 mod hash;
+mod history;
 pub mod hub;
 mod lease;
 pub mod members;

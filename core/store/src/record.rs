@@ -3,19 +3,18 @@
 //! A record is written once and never changed. Cloning it is one reference count.
 //!
 //! ```text
-//!  byte 0                8               16        20        24        28        32
-//!       │ previous: revision │ jump: revision │ prev. sub │ jump sub │ depth │ jump depth │
-//!      32        36        40         48         56         64        72
-//!       │ key len │ flags+sub │ created  │ modified │ version  │ lease   │ key … │ value …
-//!       └───────────────────────── logical: the same on every member ──────────────────┘
+//!  byte 0                8                16               24           32      36
+//!       │ previous: revision │ ordinal │ jump: revision │ ordinal │ depth │ jump depth │
+//!      40        44         48        56         64        72      80
+//!       │ key len │ flags+sub │ created │ modified │ version │ lease │ key … │ value …
+//!       └────────────────────── logical: the same on every member ───────────────────┘
 //! ```
 //!
-//! The first 32 bytes are links to older versions of the same key, private to this member: they may
+//! The first 40 bytes are links to older versions of the same key, private to this member: they may
 //! point at versions that are swept already. `jump` skips over many versions, chosen so that any old
 //! version is found in logarithmically many steps (Myers, "An applicative random-access stack", 1983).
-//! Everything from byte 32 on is replicated state and goes into digests and hashes.
+//! Everything from byte 40 on is replicated state and goes into digests and hashes.
 
-use crate::tree::Weighted;
 use base::{LeaseId, Revision};
 use bytes::Bytes;
 use std::fmt;
@@ -31,16 +30,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// Before all history: "no such version".
-    pub(crate) const NONE: Place = Place::start_of(Revision(0));
-
     /// The first place of `revision`.
     pub(crate) const fn start_of(revision: Revision) -> Place {
         Place { revision, sub: 0 }
-    }
-
-    pub(crate) fn is_none(self) -> bool {
-        self == Place::NONE
     }
 }
 
@@ -57,20 +49,18 @@ impl fmt::Debug for Place {
 }
 
 const PREVIOUS: usize = 0;
-const JUMP: usize = 8;
-const PREVIOUS_SUB: usize = 16;
-const JUMP_SUB: usize = 20;
-const DEPTH: usize = 24;
-const JUMP_DEPTH: usize = 28;
+const JUMP: usize = 16;
+const DEPTH: usize = 32;
+const JUMP_DEPTH: usize = 36;
 /// Where the replicated part begins.
-const LOGICAL: usize = 32;
-const KEY_LEN: usize = 32;
-const FLAGS_SUB: usize = 36;
-const CREATED: usize = 40;
-const MODIFIED: usize = 48;
-const VERSION: usize = 56;
-const LEASE: usize = 64;
-const HEADER_BYTES: usize = 72;
+const LOGICAL: usize = 40;
+const KEY_LEN: usize = 40;
+const FLAGS_SUB: usize = 44;
+const CREATED: usize = 48;
+const MODIFIED: usize = 56;
+const VERSION: usize = 64;
+const LEASE: usize = 72;
+const HEADER_BYTES: usize = 80;
 
 /// The top bit of the word at [`FLAGS_SUB`]: the key was deleted here.
 const TOMBSTONE: u32 = 1 << 31;
@@ -82,11 +72,26 @@ const ALLOCATION_BYTES: u64 = 24;
 #[derive(Clone)]
 pub struct Record(Arc<[u8]>);
 
+/// A way from a version to an older one of its key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Link {
+    /// The older version's revision; 0 when there is none.
+    pub(crate) revision: Revision,
+    /// Where it is in `history`, if it is retained.
+    pub(crate) ordinal: u64,
+}
+
+impl Link {
+    pub(crate) fn is_none(self) -> bool {
+        self.revision == Revision(0)
+    }
+}
+
 /// How a record hangs together with older versions of its key.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Links {
-    pub(crate) previous: Place,
-    pub(crate) jump: Place,
+    pub(crate) previous: Link,
+    pub(crate) jump: Link,
     pub(crate) depth: u32,
     pub(crate) jump_depth: u32,
 }
@@ -94,12 +99,22 @@ pub(crate) struct Links {
 impl Links {
     /// The next version on the way to `at`, from a version above it: the farthest that is surely not
     /// too far. Everything above `at` is retained, so a jump that stays above it always lands.
-    pub(crate) fn towards(&self, at: Revision) -> Place {
+    pub(crate) fn towards(&self, at: Revision) -> Link {
         if self.jump.revision > at {
             self.jump
         } else {
             self.previous
         }
+    }
+
+    /// Whether these can be the links of a version with this ordinal and revision: each goes back.
+    pub(crate) fn are_sound(&self, ordinal: u64, revision: Revision) -> bool {
+        let back = |link: Link, ordinal: u64, revision: Revision| {
+            link.is_none() || (link.ordinal < ordinal && link.revision <= revision)
+        };
+        back(self.previous, ordinal, revision)
+            && back(self.jump, ordinal, revision)
+            && self.jump.revision <= self.previous.revision
     }
 }
 
@@ -120,10 +135,10 @@ impl Record {
         let links = &parts.links;
         let tombstone = if parts.value.is_none() { TOMBSTONE } else { 0 };
         scratch.clear();
-        scratch.extend_from_slice(&links.previous.revision.0.to_le_bytes());
-        scratch.extend_from_slice(&links.jump.revision.0.to_le_bytes());
-        scratch.extend_from_slice(&links.previous.sub.to_le_bytes());
-        scratch.extend_from_slice(&links.jump.sub.to_le_bytes());
+        for link in [links.previous, links.jump] {
+            scratch.extend_from_slice(&link.revision.0.to_le_bytes());
+            scratch.extend_from_slice(&link.ordinal.to_le_bytes());
+        }
         scratch.extend_from_slice(&links.depth.to_le_bytes());
         scratch.extend_from_slice(&links.jump_depth.to_le_bytes());
         scratch.extend_from_slice(&(parts.key.len() as u32).to_le_bytes());
@@ -149,10 +164,7 @@ impl Record {
         } else {
             record.version() > 0 && record.create_revision() <= record.mod_revision()
         };
-        let place = record.place();
-        let links = record.links();
-        let linked = links.previous < place && links.jump <= links.previous;
-        (sound && linked && !place.revision.eq(&Revision(0))).then_some(record)
+        (sound && record.mod_revision() > Revision(0)).then_some(record)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -244,15 +256,13 @@ impl Record {
     }
 
     pub(crate) fn links(&self) -> Links {
+        let link = |at| Link {
+            revision: Revision(self.u64_at(at)),
+            ordinal: self.u64_at(at + 8),
+        };
         Links {
-            previous: Place {
-                revision: Revision(self.u64_at(PREVIOUS)),
-                sub: self.u32_at(PREVIOUS_SUB),
-            },
-            jump: Place {
-                revision: Revision(self.u64_at(JUMP)),
-                sub: self.u32_at(JUMP_SUB),
-            },
+            previous: link(PREVIOUS),
+            jump: link(JUMP),
             depth: self.u32_at(DEPTH),
             jump_depth: self.u32_at(JUMP_DEPTH),
         }
@@ -262,12 +272,6 @@ impl Record {
 impl AsRef<[u8]> for Record {
     fn as_ref(&self) -> &[u8] {
         &self.0
-    }
-}
-
-impl Weighted for Record {
-    fn weight(&self) -> u64 {
-        1
     }
 }
 

@@ -1,10 +1,10 @@
 //! One root: the keys of one front with all their retained versions, and how to read them.
 //!
 //! ```text
-//!   keys     "config"  ──► 7.0  ┐            live keys are counted: count() is a walk, not a scan
-//!            "lock/a"  ──► 9.1  │ Slot = the place of the latest version, and whether it is alive
-//!            "old"     ──► 8.0 ✝┘
-//!   history  … 5.0 config=1 │ 7.0 config=2 │ 8.0 old ✝ │ 9.0 … │ 9.1 lock/a=x …
+//!   keys     "config"  ──► #41  ┐            live keys are counted: count() is a walk, not a scan
+//!            "lock/a"  ──► #44  │ Slot = where the latest version is, and whether it is alive
+//!            "old"     ──► #42 ✝┘
+//!   history  … #40 config=1 │ #41 config=2 │ #42 old ✝ │ #43 … │ #44 lock/a=x …
 //!                   ▲──previous──┘    every retained version in (revision, sub) order
 //! ```
 //!
@@ -12,9 +12,10 @@
 //! Compaction is logical at once (`compacted` rises and reads below it are refused); the versions that
 //! nobody can see any more are removed later, by `sweep`, and no read can tell whether they are.
 
+use crate::history::{self, History};
 use crate::range::{KeyRange, RangeEnd};
-use crate::record::{Links, Parts, Place, Record};
-use crate::tree::{Cursor, Packed, Plain, Tree, Weighted};
+use crate::record::{Link, Links, Parts, Place, Record};
+use crate::tree::{Cursor, Packed, Tree, Weighted};
 use base::{LeaseId, Revision};
 
 /// Which front a key belongs to. Roots share the revision counter and nothing else.
@@ -63,40 +64,47 @@ impl Event {
     }
 }
 
-/// The latest version of a key.
+/// Where the latest version of a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) revision: Revision,
-    pub(crate) sub: u32,
-    pub(crate) live: bool,
+    /// The ordinal in `history`, doubled, with whether the key is alive in the lowest bit: a slot is
+    /// copied with its node, so it is kept at 16 bytes.
+    bits: u64,
 }
 
 impl Slot {
-    pub(crate) fn place(self) -> Place {
-        Place {
-            revision: self.revision,
-            sub: self.sub,
-        }
+    pub(crate) fn new(revision: Revision, ordinal: u64, live: bool) -> Slot {
+        let bits = ordinal << 1 | u64::from(live);
+        Slot { revision, bits }
+    }
+
+    pub(crate) fn ordinal(self) -> u64 {
+        self.bits >> 1
+    }
+
+    pub(crate) fn is_live(self) -> bool {
+        self.bits & 1 == 1
     }
 }
 
 impl Weighted for Slot {
     fn weight(&self) -> u64 {
-        u64::from(self.live)
+        self.bits & 1
     }
 }
 
 /// Bytes that a key takes in the key tree beside its own: slot, offset and the tree's slack.
 const SLOT_BYTES: u64 = 40;
-/// Bytes that a version takes in the history tree beside its own.
-const HISTORY_BYTES: u64 = 36;
+/// Bytes that a version takes in the history beside its own.
+const HISTORY_BYTES: u64 = 18;
 
 /// The keys of one front.
 #[derive(Clone)]
 pub(crate) struct Root {
     pub(crate) id: RootId,
     pub(crate) keys: Tree<Packed, Slot>,
-    pub(crate) history: Tree<Plain<Place>, Record>,
+    pub(crate) history: History,
     /// Reads below this revision are refused. Replicated.
     pub(crate) compacted: Revision,
     /// Up to here the versions that a compaction hid are removed. Private to this member.
@@ -117,7 +125,7 @@ impl Root {
         Root {
             id,
             keys: Tree::new(),
-            history: Tree::new(),
+            history: History::new(),
             compacted: Revision(0),
             swept: Revision(0),
             bytes: 0,
@@ -126,25 +134,25 @@ impl Root {
 
     /// Whether this root was never written.
     pub(crate) fn is_unused(&self) -> bool {
-        self.history.is_empty() && self.keys.is_empty() && self.compacted == Revision(0)
+        self.history.end() == 0 && self.keys.is_empty() && self.compacted == Revision(0)
     }
 
     /// The latest version of `key`, dead or alive.
     pub(crate) fn latest(&self, key: &[u8]) -> Option<&Record> {
         let slot = self.keys.get(key)?;
-        self.history.get(&slot.place())
+        self.history.get(slot.ordinal())
     }
 
     /// The newest version of the key in `slot` that is not above `at`, dead or alive. `at` must not lie
     /// more than one below `compacted`.
     pub(crate) fn version_at(&self, slot: Slot, at: Revision) -> Option<&Record> {
-        let mut record = self.history.get(&slot.place())?;
+        let mut record = self.history.get(slot.ordinal())?;
         while record.mod_revision() > at {
             let next = record.links().towards(at);
             if next.is_none() {
                 return None;
             }
-            record = self.history.get(&next)?;
+            record = self.history.get(next.ordinal)?;
         }
         Some(record)
     }
@@ -158,7 +166,9 @@ impl Root {
         lease: LeaseId,
         scratch: &mut Vec<u8>,
     ) -> Written {
-        let latest = self.latest(key).cloned();
+        let slot = self.keys.get(key).copied();
+        let latest = slot.and_then(|slot| self.history.get(slot.ordinal()));
+        let latest = latest.cloned();
         let alive = latest.as_ref().filter(|record| !record.is_tombstone());
         let (created, version) = match (value, alive) {
             (None, _) => (Revision(0), 0),
@@ -173,20 +183,16 @@ impl Root {
                 created,
                 version,
                 lease,
-                links: self.links_to(latest.as_ref()),
+                links: self.links_to(slot, latest.as_ref()),
             },
             scratch,
         );
-        let slot = Slot {
-            revision: place.revision,
-            sub: place.sub,
-            live: value.is_some(),
-        };
         self.bytes += record.size() + HISTORY_BYTES;
+        let ordinal = self.history.push(record.clone());
+        let slot = Slot::new(place.revision, ordinal, value.is_some());
         if self.keys.insert(key, slot).is_none() {
             self.bytes += key.len() as u64 + SLOT_BYTES;
         }
-        self.history.insert(&place, record.clone());
         Written {
             record,
             replaced: latest.filter(|record| !record.is_tombstone()),
@@ -195,25 +201,29 @@ impl Root {
 
     /// The links of a new version above `latest`: a skew-binary list, in which a jump spans as much as
     /// the two jumps below it together.
-    fn links_to(&self, latest: Option<&Record>) -> Links {
-        let Some(latest) = latest else {
+    fn links_to(&self, slot: Option<Slot>, latest: Option<&Record>) -> Links {
+        let (Some(slot), Some(latest)) = (slot, latest) else {
             return Links::default();
         };
         let below = latest.links();
+        let previous = Link {
+            revision: slot.revision,
+            ordinal: slot.ordinal(),
+        };
         let mut links = Links {
-            previous: latest.place(),
-            jump: latest.place(),
+            previous,
+            jump: previous,
             depth: below.depth.wrapping_add(1),
             jump_depth: below.depth,
         };
         // Nobody walks below the compacted revision, so no jump needs to.
         if below.jump.revision > self.compacted
-            && let Some(jumped) = self.history.get(&below.jump)
+            && let Some(jumped) = self.history.get(below.jump.ordinal)
         {
             let farther = jumped.links();
             let span = below.depth.wrapping_sub(below.jump_depth);
-            if span == below.jump_depth.wrapping_sub(farther.jump_depth) && !farther.jump.is_none()
-            {
+            let next_span = below.jump_depth.wrapping_sub(farther.jump_depth);
+            if span == next_span && !farther.jump.is_none() {
                 links.jump = farther.jump;
                 links.jump_depth = farther.jump_depth;
             }
@@ -222,8 +232,8 @@ impl Root {
     }
 
     /// Takes a version out of history: only `sweep` may, and only what nobody can see.
-    pub(crate) fn forget(&mut self, place: Place) {
-        if let Some(record) = self.history.remove(&place) {
+    pub(crate) fn forget(&mut self, ordinal: u64) {
+        if let Some(record) = self.history.remove(ordinal) {
             self.bytes -= record.size() + HISTORY_BYTES;
         }
     }
@@ -238,8 +248,7 @@ impl Root {
     /// Recounts `bytes` after a bulk load.
     pub(crate) fn recount(&mut self) {
         self.bytes = 0;
-        let mut history = self.history.cursor();
-        while let Some((_, record)) = history.next() {
+        for (_, record) in self.history.iter() {
             self.bytes += record.size() + HISTORY_BYTES;
         }
         let mut keys = self.keys.cursor();
@@ -298,7 +307,7 @@ impl<'a> RootView<'a> {
                 .root
                 .version_at(slot, at)
                 .filter(|record| !record.is_tombstone()),
-            _ if slot.live => self.root.history.get(&slot.place()),
+            _ if slot.is_live() => self.root.history.get(slot.ordinal()),
             _ => None,
         }
     }
@@ -348,20 +357,23 @@ impl<'a> RootView<'a> {
             _ => return Ok(now),
         };
         let history = &self.root.history;
-        let since = Place::start_of(at.next());
-        let n_since = history.weight() - history.weight_before(&since);
+        let since = history.seek(Place::start_of(at.next()));
+        let n_since = history.end() - since;
         if n_since > now.saturating_mul(2) + 16 {
             return Ok(self.range(range, Some(at))?.count() as u64);
         }
         let mut count = now;
-        let mut cursor = history.cursor_at(&since);
-        while let Some((_, record)) = cursor.next() {
+        for (_, record) in history.iter_from(since) {
             // Each key that changed since is looked at once: at its first change.
             if record.links().previous.revision > at || !range.contains(record.key()) {
                 continue;
             }
             let was = record.is_tombstone() || record.version() > 1;
-            let is = self.root.keys.get(record.key()).is_some_and(|s| s.live);
+            let is = self
+                .root
+                .keys
+                .get(record.key())
+                .is_some_and(|s| s.is_live());
             count = count + u64::from(was) - u64::from(is);
         }
         Ok(count)
@@ -373,7 +385,9 @@ impl<'a> RootView<'a> {
             return 0;
         }
         match &range.end {
-            RangeEnd::Single => u64::from(keys.get(&range.start).is_some_and(|slot| slot.live)),
+            RangeEnd::Single => {
+                u64::from(keys.get(&range.start).is_some_and(|slot| slot.is_live()))
+            }
             RangeEnd::Before(end) => keys.weight_before(end) - keys.weight_before(&range.start),
             RangeEnd::Unbounded => keys.weight() - keys.weight_before(&range.start),
         }
@@ -390,7 +404,10 @@ impl<'a> RootView<'a> {
         }
         Ok(Events {
             view: *self,
-            cursor: self.root.history.cursor_at(&Place::start_of(from)),
+            versions: {
+                let history = &self.root.history;
+                history.iter_from(history.seek(Place::start_of(from)))
+            },
         })
     }
 
@@ -402,16 +419,16 @@ impl<'a> RootView<'a> {
         if revision < self.root.compacted {
             return None;
         }
-        let mut place = record.links().previous;
+        let mut link = record.links().previous;
         loop {
-            if place.is_none() {
+            if link.is_none() {
                 return None;
             }
-            let older = self.root.history.get(&place)?;
+            let older = self.root.history.get(link.ordinal)?;
             if older.mod_revision() < revision {
                 return (!older.is_tombstone()).then(|| older.clone());
             }
-            place = older.links().previous;
+            link = older.links().previous;
         }
     }
 
@@ -421,7 +438,7 @@ impl<'a> RootView<'a> {
         let mut steps = 1;
         let mut record = self.root.latest(key);
         while let Some(newer) = record.filter(|record| record.mod_revision() > at) {
-            record = self.root.history.get(&newer.links().towards(at));
+            record = self.root.history.get(newer.links().towards(at).ordinal);
             steps += 1;
         }
         steps
@@ -429,7 +446,7 @@ impl<'a> RootView<'a> {
 
     /// The number of retained versions, counting those that wait to be swept.
     pub fn versions(&self) -> u64 {
-        self.root.history.weight()
+        self.root.history.len()
     }
 }
 
@@ -470,13 +487,13 @@ impl<'a> Iterator for Range<'a> {
 /// What happened, in order. See [`RootView::events`].
 pub struct Events<'a> {
     view: RootView<'a>,
-    cursor: Cursor<'a, Plain<Place>, Record>,
+    versions: history::Iter<'a>,
 }
 
 impl<'a> Events<'a> {
     /// The next version without looking up the one before it.
     pub fn next_record(&mut self) -> Option<&'a Record> {
-        self.cursor.next().map(|(_, record)| record)
+        self.versions.next().map(|(_, record)| record)
     }
 }
 

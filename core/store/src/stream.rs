@@ -11,6 +11,7 @@
 //! ```
 
 use crate::codec::{DecodeError, Reader as Bytewise, put_slice};
+use crate::history::ORDINALS_MAX;
 use crate::lease::{Lease, lease_key};
 use crate::members::{decode_membership, encode_membership};
 use crate::record::{Place, Record};
@@ -67,8 +68,8 @@ enum Next {
     /// Leases above this one.
     Leases(Option<LeaseId>),
     Root(usize),
-    /// Versions of root number … from this place on.
-    Versions(usize, Place),
+    /// Versions of root number … from this ordinal on.
+    Versions(usize, u64),
     /// Keys of root number … above this one.
     Keys(usize, Option<Vec<u8>>),
     End,
@@ -215,7 +216,8 @@ impl Writer {
             out.push(root.id.0);
             out.extend_from_slice(&root.compacted.0.to_le_bytes());
             out.extend_from_slice(&root.swept.0.to_le_bytes());
-            Next::Versions(at, Place::NONE)
+            out.extend_from_slice(&root.history.end().to_le_bytes());
+            Next::Versions(at, 0)
         };
         Kind::Root
     }
@@ -224,14 +226,15 @@ impl Writer {
         let Next::Versions(at, from) = self.next else {
             return Kind::Versions;
         };
-        let mut cursor = self.state.roots[at].history.cursor_at(&from);
         self.next = Next::Keys(at, None);
-        while let Some((place, record)) = cursor.next() {
-            if out.len() > CHUNK_HEAD_BYTES && out.len() + record.as_bytes().len() + 4 > max_bytes {
-                self.next = Next::Versions(at, *place);
+        for (ordinal, record) in self.state.roots[at].history.iter_from(from) {
+            let bytes = record.as_bytes();
+            if out.len() > CHUNK_HEAD_BYTES && out.len() + bytes.len() + 12 > max_bytes {
+                self.next = Next::Versions(at, ordinal);
                 break;
             }
-            put_slice(out, record.as_bytes());
+            out.extend_from_slice(&ordinal.to_le_bytes());
+            put_slice(out, bytes);
         }
         Kind::Versions
     }
@@ -248,8 +251,7 @@ impl Writer {
         };
         let mut last = None;
         while let Some((key, slot)) = cursor.next() {
-            out.extend_from_slice(&slot.revision.0.to_le_bytes());
-            out.extend_from_slice(&slot.sub.to_le_bytes());
+            out.extend_from_slice(&slot.ordinal().to_le_bytes());
             put_slice(out, key);
             last = Some(key.to_vec());
             if out.len() >= max_bytes {
@@ -287,7 +289,9 @@ pub struct Reader {
 
 struct LoadingRoot {
     root: Root,
-    versions: Builder<Plain<Place>, Record>,
+    /// The ordinal that the next new version gets.
+    end: u64,
+    last: Place,
     keys: Builder<Packed, Slot>,
 }
 
@@ -424,17 +428,19 @@ impl Reader {
         let mut root = Root::new(RootId(reader.u8()?));
         root.compacted = Revision(reader.u64()?);
         root.swept = Revision(reader.u64()?);
+        let end = reader.u64()?;
         let state = self.state.as_ref();
         let ascending = state.is_some_and(|state| {
             state.roots.last().is_none_or(|last| last.id < root.id)
                 && root.compacted <= state.revision
         });
-        if !ascending || root.swept > root.compacted {
+        if !ascending || root.swept > root.compacted || end > ORDINALS_MAX {
             return Err(DecodeError::Contradiction("a root is out of order"));
         }
         self.root = Some(LoadingRoot {
             root,
-            versions: Builder::default(),
+            end,
+            last: Place::start_of(Revision(0)),
             keys: Builder::default(),
         });
         Ok(())
@@ -446,12 +452,17 @@ impl Reader {
             return Err(DecodeError::Contradiction("versions outside a root"));
         };
         while !reader.is_empty() {
+            let ordinal = reader.u64()?;
             let record = Record::from_bytes(reader.slice()?)
                 .filter(|record| record.mod_revision() <= newest)
+                .filter(|record| record.links().are_sound(ordinal, record.mod_revision()))
                 .ok_or(DecodeError::OutOfBounds("a version"))?;
-            if !loading.versions.push(&record.place(), record) {
+            let history = &mut loading.root.history;
+            if record.place() <= loading.last || ordinal < history.end() || ordinal >= loading.end {
                 return Err(DecodeError::Contradiction("versions are out of order"));
             }
+            loading.last = record.place();
+            history.push_at(ordinal, record);
         }
         Ok(())
     }
@@ -460,16 +471,10 @@ impl Reader {
         let Some(loading) = &mut self.root else {
             return Err(DecodeError::Contradiction("keys outside a root"));
         };
-        if !loading.versions.is_empty() {
-            loading.root.history = std::mem::take(&mut loading.versions).finish();
-        }
         while !reader.is_empty() {
-            let place = Place {
-                revision: Revision(reader.u64()?),
-                sub: reader.u32()?,
-            };
+            let ordinal = reader.u64()?;
             let key = reader.slice()?;
-            let record = loading.root.history.get(&place);
+            let record = loading.root.history.get(ordinal);
             let Some(record) = record.filter(|record| record.key() == key) else {
                 return Err(DecodeError::Contradiction("a key without its version"));
             };
@@ -477,11 +482,7 @@ impl Reader {
                 let held = lease_key(record.lease(), loading.root.id, key);
                 self.lease_keys.push(held);
             }
-            let slot = Slot {
-                revision: place.revision,
-                sub: place.sub,
-                live: !record.is_tombstone(),
-            };
+            let slot = Slot::new(record.mod_revision(), ordinal, !record.is_tombstone());
             if !loading.keys.push(key, slot) {
                 return Err(DecodeError::Contradiction("keys are out of order"));
             }
@@ -493,9 +494,7 @@ impl Reader {
         let (Some(mut loading), Some(state)) = (self.root.take(), self.state.as_mut()) else {
             return Ok(());
         };
-        if !loading.versions.is_empty() {
-            return Err(DecodeError::Contradiction("versions without keys"));
-        }
+        loading.root.history.end_at(loading.end);
         loading.root.keys = loading.keys.finish();
         loading.root.recount();
         state.roots.push(loading.root);

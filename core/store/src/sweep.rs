@@ -25,8 +25,8 @@ struct Pass {
     root: RootId,
     /// What is hidden at this compaction is removed.
     to: Revision,
-    /// The next version to look at.
-    next: Place,
+    /// The ordinal of the next version to look at.
+    next: u64,
 }
 
 impl Store {
@@ -41,37 +41,26 @@ impl Store {
                 return false;
             };
             let root = self.state.root_mut(pass.root);
-            let mut history = root.history.cursor_at(&pass.next);
-            let Some(record) = history.next().map(|(_, record)| record.clone()) else {
-                root.swept = pass.to;
-                self.sweep.0 = None;
-                continue;
-            };
-            let place = record.place();
-            if place.revision > pass.to {
-                root.swept = pass.to;
-                self.sweep.0 = None;
-                continue;
-            }
-            pass.next = Place {
-                sub: place.sub + 1,
-                ..place
-            };
             let to = pass.to;
+            let version = root.history.iter_from(pass.next).next();
+            let version = version.map(|(ordinal, record)| (ordinal, record.clone()));
+            let Some((ordinal, record)) = version.filter(|(_, r)| r.mod_revision() <= to) else {
+                root.swept = to;
+                self.sweep.0 = None;
+                continue;
+            };
+            pass.next = ordinal + 1;
             let replaced = record.links().previous;
-            if !replaced.is_none() && place.revision < to {
-                root.forget(replaced);
+            let below = record.mod_revision() < to;
+            if !replaced.is_none() && below {
+                root.forget(replaced.ordinal);
             }
-            let hidden = place.revision < to || self.mutants.has(Mutant::TombstoneLost);
-            if record.is_tombstone() && hidden {
-                if root
-                    .keys
-                    .get(record.key())
-                    .is_some_and(|slot| slot.place() == place)
-                {
+            if record.is_tombstone() && (below || self.mutants.has(Mutant::TombstoneLost)) {
+                let slot = root.keys.get(record.key());
+                if slot.is_some_and(|slot| slot.ordinal() == ordinal) {
                     root.forget_key(record.key());
                 }
-                root.forget(place);
+                root.forget(ordinal);
             }
         }
         self.sweep.0.is_some() || self.next_pass().is_some()
@@ -86,7 +75,7 @@ impl Store {
         Some(Pass {
             root: root.id,
             to: root.compacted,
-            next: Place::start_of(root.swept),
+            next: root.history.seek(Place::start_of(root.swept)),
         })
     }
 }

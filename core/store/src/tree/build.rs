@@ -46,11 +46,6 @@ impl<K: KeyBlock, V: Weighted> Builder<K, V> {
         true
     }
 
-    /// Whether nothing was added yet.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.leaf.values.is_empty()
-    }
-
     fn close_leaf(&mut self) {
         let leaf = std::mem::replace(
             &mut self.leaf,
