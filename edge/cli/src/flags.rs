@@ -198,11 +198,7 @@ impl Raw {
         }
     }
 
-    fn number<T: std::str::FromStr>(
-        &self,
-        flag: &'static str,
-        default: T,
-    ) -> Result<T, FlagError> {
+    fn number<T: std::str::FromStr>(&self, flag: &'static str, default: T) -> Result<T, FlagError> {
         let Some(value) = self.text(flag) else {
             return Ok(default);
         };
@@ -222,7 +218,8 @@ impl Raw {
     fn complete(self) -> Result<Run, FlagError> {
         let name = self.text("name").unwrap_or("default").to_owned();
         let data_dir = self.text("data-dir").filter(|dir| !dir.is_empty());
-        let data_dir = data_dir.map_or_else(|| PathBuf::from(format!("{name}.etcd")), PathBuf::from);
+        let data_dir =
+            data_dir.map_or_else(|| PathBuf::from(format!("{name}.etcd")), PathBuf::from);
         let mut config = Config::new(&name, data_dir);
 
         if self.text("listen-client-urls").is_some() && self.text("advertise-client-urls").is_none()
@@ -230,18 +227,25 @@ impl Raw {
             return Err(FlagError::NotAdvertised);
         }
         let listen = |flag, default| -> Result<Vec<_>, FlagError> {
-            let listen = |url: Url| url.listen_address().map_err(|error| url_error(flag, &error));
+            let listen = |url: Url| {
+                url.listen_address()
+                    .map_err(|error| url_error(flag, &error))
+            };
             self.urls(flag, default)?.into_iter().map(listen).collect()
         };
         config.listen_client = listen("listen-client-urls", "http://localhost:2379")?;
         config.listen_peer = listen("listen-peer-urls", "http://localhost:2380")?;
         let advertised = |flag, default| -> Result<Vec<String>, FlagError> {
-            Ok(self.urls(flag, default)?.iter().map(Url::to_string).collect())
+            Ok(self
+                .urls(flag, default)?
+                .iter()
+                .map(Url::to_string)
+                .collect())
         };
         config.advertise_client = advertised("advertise-client-urls", "http://localhost:2379")?;
-        config.advertise_peer =
-            advertised("initial-advertise-peer-urls", "http://localhost:2380")?;
-        config.initial_cluster = match self.text("initial-cluster").filter(|text| !text.is_empty()) {
+        config.advertise_peer = advertised("initial-advertise-peer-urls", "http://localhost:2380")?;
+        config.initial_cluster = match self.text("initial-cluster").filter(|text| !text.is_empty())
+        {
             Some(text) => initial_cluster(text)?,
             None => vec![InitialMember {
                 name,

@@ -83,7 +83,10 @@ pub(crate) fn start(choice: LogChoice) -> LogGuard {
 
 fn lost_line(json: bool, lost: u64) -> String {
     if json {
-        format!("{{\"level\":\"warn\",\"ts\":\"{}\",\"msg\":\"log lines were dropped\",\"lost\":{lost}}}", timestamp())
+        format!(
+            "{{\"level\":\"warn\",\"ts\":\"{}\",\"msg\":\"log lines were dropped\",\"lost\":{lost}}}",
+            timestamp()
+        )
     } else {
         format!("{}  WARN log lines were dropped lost={lost}", timestamp())
     }
@@ -154,7 +157,12 @@ where
         let level = event.metadata().level();
         if !self.json {
             let target = event.metadata().target();
-            write!(out, "{} {level:>5} {target}: {}", timestamp(), fields.message)?;
+            write!(
+                out,
+                "{} {level:>5} {target}: {}",
+                timestamp(),
+                fields.message
+            )?;
             for (name, value) in &fields.rest {
                 write!(out, " {name}={value}")?;
             }
@@ -208,7 +216,9 @@ impl Visit for Fields {
 }
 
 fn timestamp() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     rfc3339(since.as_secs(), since.subsec_micros())
 }
 
@@ -221,7 +231,11 @@ fn rfc3339(seconds: u64, micros: u32) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")

@@ -15,7 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use storage::{Disk, DiskError, DiskFault, FileName};
 
 /// Zeros are written in pieces of this many bytes …
@@ -29,7 +29,7 @@ const ZEROS_PER_SYNC: u64 = 4 * 1024 * 1024;
 pub struct FileDisk {
     path: PathBuf,
     dir: File,
-    open: RefCell<BTreeMap<FileName, Rc<File>>>,
+    open: RefCell<BTreeMap<FileName, Arc<File>>>,
 }
 
 impl fmt::Debug for FileDisk {
@@ -51,7 +51,7 @@ impl FileDisk {
         })
     }
 
-    fn file(&self, action: &'static str, name: &FileName) -> Result<Rc<File>, DiskError> {
+    fn file(&self, action: &'static str, name: &FileName) -> Result<Arc<File>, DiskError> {
         if let Some(file) = self.open.borrow().get(name) {
             return Ok(file.clone());
         }
@@ -60,7 +60,7 @@ impl FileDisk {
             .write(true)
             .open(self.path.join(name.as_str()))
             .map_err(|error| failed(action, name, error))?;
-        let file = Rc::new(file);
+        let file = Arc::new(file);
         self.open.borrow_mut().insert(name.clone(), file.clone());
         Ok(file)
     }
@@ -157,7 +157,9 @@ impl Disk for FileDisk {
             .and_then(|handle| self.allocate(&handle, length).map(|()| handle));
         match made {
             Ok(handle) => {
-                self.open.borrow_mut().insert(file.clone(), Rc::new(handle));
+                self.open
+                    .borrow_mut()
+                    .insert(file.clone(), Arc::new(handle));
                 Ok(())
             }
             Err(error) => {
@@ -174,11 +176,15 @@ impl Disk for FileDisk {
 
     fn sync(&mut self, file: &FileName) -> Result<(), DiskError> {
         let handle = self.file("sync", file)?;
-        handle.sync_data().map_err(|error| failed("sync", file, error))
+        handle
+            .sync_data()
+            .map_err(|error| failed("sync", file, error))
     }
 
     fn sync_dir(&mut self) -> Result<(), DiskError> {
-        self.dir.sync_all().map_err(|e| failed("sync", DIRECTORY, e))
+        self.dir
+            .sync_all()
+            .map_err(|e| failed("sync", DIRECTORY, e))
     }
 
     fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError> {

@@ -3,7 +3,9 @@
 use super::*;
 
 fn parsed(line: &str, environment: &[(&str, &str)]) -> Result<Asked, FlagError> {
-    let pairs = environment.iter().map(|(k, v)| (k.to_string(), v.to_string()));
+    let pairs = environment
+        .iter()
+        .map(|(k, v)| (k.to_string(), v.to_string()));
     parse(line.split_whitespace().map(str::to_owned), pairs)
 }
 
@@ -56,9 +58,18 @@ fn what_is_not_understood_is_refused_by_name() {
     let text = "flag provided but not defined: --nmae (--help lists all flags)";
     assert_eq!(refusal("--nmae n1"), text);
     assert_eq!(refusal("--name"), "flag needs an argument: --name");
-    assert_eq!(refusal("start"), "\"start\" is not a flag; flags begin with --");
-    assert_eq!(refusal("--cert-file x"), "--cert-file: TLS is not supported yet");
-    assert_eq!(refusal("--auto-tls"), "--auto-tls: TLS is not supported yet");
+    assert_eq!(
+        refusal("start"),
+        "\"start\" is not a flag; flags begin with --"
+    );
+    assert_eq!(
+        refusal("--cert-file x"),
+        "--cert-file: TLS is not supported yet"
+    );
+    assert_eq!(
+        refusal("--auto-tls"),
+        "--auto-tls: TLS is not supported yet"
+    );
     let text = "--max-txn-ops is \"many\": a whole number is needed";
     assert_eq!(refusal("--max-txn-ops many"), text);
     let text = "--initial-cluster-state is \"old\": new or existing";

@@ -44,10 +44,20 @@ fn what_was_written_is_read_also_by_the_next_process() {
     let (a, b) = (name("a"), name("b"));
     let mut disk = scratch.disk();
     let ops = [
-        Op::Create { file: a.clone(), length: 10 },
-        Op::Write { file: a.clone(), offset: 8, data: "wxyz"[..].into() },
+        Op::Create {
+            file: a.clone(),
+            length: 10,
+        },
+        Op::Write {
+            file: a.clone(),
+            offset: 8,
+            data: "wxyz"[..].into(),
+        },
         Op::Sync { file: a.clone() },
-        Op::Rename { from: a.clone(), to: b.clone() },
+        Op::Rename {
+            from: a.clone(),
+            to: b.clone(),
+        },
         Op::SyncDir,
         Op::Remove { file: a.clone() },
     ];
@@ -68,7 +78,8 @@ fn a_file_that_is_made_again_is_empty_and_a_rename_replaces() {
     let mut disk = scratch.disk();
     for file in [&a, &b] {
         disk.create(file, 0).expect("room");
-        disk.write_at(file, 0, file.as_str().as_bytes()).expect("room");
+        disk.write_at(file, 0, file.as_str().as_bytes())
+            .expect("room");
     }
     disk.rename(&a, &b).expect("both exist");
     assert_eq!(contents(&disk, &b), b"a");
@@ -82,8 +93,13 @@ fn a_file_that_is_made_again_is_empty_and_a_rename_replaces() {
 fn what_fails_says_what_and_why() {
     let scratch = Scratch::new();
     let disk = scratch.disk();
-    let error = disk.read_at(&name("none"), 0, &mut [0]).expect_err("no such file");
+    let error = disk
+        .read_at(&name("none"), 0, &mut [0])
+        .expect_err("no such file");
     let text = base::Chain(&error).to_string();
-    assert_eq!(text, "cannot read none: No such file or directory (os error 2)");
+    assert_eq!(
+        text,
+        "cannot read none: No such file or directory (os error 2)"
+    );
     assert!(disk.space_left().expect("a file system") > 0);
 }

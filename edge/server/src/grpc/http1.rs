@@ -83,7 +83,7 @@ fn is_complete(head: &[u8]) -> bool {
 }
 
 /// Reads the rest of a request whose first bytes are `head`, asks `page`, answers and closes.
-pub(super) async fn answer<F: Future<Output = Page>>(
+pub(crate) async fn answer<F: Future<Output = Page>>(
     mut socket: TcpStream,
     mut head: BytesMut,
     page: impl FnOnce(String, String) -> F,

@@ -27,8 +27,10 @@ mod output;
 mod status;
 
 pub use call::{Call, Head, Replies, Requests};
+pub(crate) use connection::prepare;
 pub use connection::{Service, serve};
 pub use http1::Page;
+pub(crate) use http1::answer as answer_http1;
 pub use limits::Limits;
 pub use message::{Assembler, Budget, frame};
 pub use status::{Code, Status};

@@ -1,0 +1,167 @@
+//! The patient thread: writes checkpoints and makes spare segments, while others do what is urgent.
+//!
+//! One checkpoint at a time is written in a directory, by whoever holds the catalog: this thread for the
+//! member's own, the log's thread for a received one, which makes an own one under way pointless.
+
+use super::{CHECKPOINT_STEP_BYTES, execute_or_stop};
+use crate::disk::FileDisk;
+use crate::events::{Event, Reports};
+use base::{Chain, Index, SnapshotMeta};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use storage::{Catalog, CheckpointWriter, DiskError, Identity, Op, Step, execute};
+use store::State;
+use tracing::{debug, info, warn};
+
+/// How much less important than serving clients this thread is (`nice`).
+const NICE: i32 = 10;
+
+type Done = Box<dyn FnOnce(bool) + Send>;
+
+enum Job {
+    Checkpoint(SnapshotMeta, Box<State>),
+    Prepare(Vec<Op>, Done),
+}
+
+/// The thread, and the catalog of checkpoints that it shares with the log's.
+pub(crate) struct Checkpoints {
+    identity: Identity,
+    catalog: Mutex<Catalog>,
+    /// A received state is waiting for the catalog.
+    superseded: AtomicBool,
+    jobs: Sender<Job>,
+}
+
+impl Checkpoints {
+    /// Starts it. It ends when all its handles are dropped.
+    pub(crate) fn start(
+        identity: Identity,
+        catalog: Catalog,
+        disk: FileDisk,
+        reports: Reports,
+    ) -> std::io::Result<Arc<Checkpoints>> {
+        let (jobs, queue) = channel();
+        let checkpoints = Arc::new(Checkpoints {
+            identity,
+            catalog: Mutex::new(catalog),
+            superseded: AtomicBool::new(false),
+            jobs,
+        });
+        let shared = Arc::downgrade(&checkpoints);
+        std::thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || {
+                // Without the permission it is merely less patient.
+                let _ = rustix::process::setpriority_process(None, NICE);
+                run(&queue, disk, &shared, &reports);
+            })?;
+        Ok(checkpoints)
+    }
+
+    /// Writes the member's own state; the answer is [`Event::Checkpointed`].
+    pub(crate) fn write(&self, meta: SnapshotMeta, state: State) {
+        // The thread lives as long as this handle.
+        let _ = self.jobs.send(Job::Checkpoint(meta, Box::new(state)));
+    }
+
+    /// Executes a plan of [`storage::Log::prepare`] and says whether it was.
+    pub(crate) fn prepare(&self, ops: Vec<Op>, done: impl FnOnce(bool) + Send + 'static) {
+        let _ = self.jobs.send(Job::Prepare(ops, Box::new(done)));
+    }
+
+    /// Writes a received state, on the caller's thread and disk.
+    pub(crate) fn install(&self, disk: &mut FileDisk, meta: &SnapshotMeta, state: State) {
+        self.superseded.store(true, Ordering::Release);
+        let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        self.superseded.store(false, Ordering::Release);
+        let mut writer = CheckpointWriter::new(&self.identity, &catalog, meta, state);
+        loop {
+            match writer.step(CHECKPOINT_STEP_BYTES) {
+                Step::More(ops) => execute_or_stop(disk, &ops),
+                Step::Done { ops, catalog: new } => {
+                    execute_or_stop(disk, &ops);
+                    *catalog = new;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes an own state; how far the log may then be freed, or nothing when it was given up.
+    fn write_own(
+        &self,
+        disk: &mut FileDisk,
+        meta: &SnapshotMeta,
+        state: State,
+    ) -> Result<Option<Index>, DiskError> {
+        let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = catalog.newest.map_or(Index(0), |info| info.position.index);
+        if newest >= meta.position.index {
+            return Ok(None);
+        }
+        let mut writer = CheckpointWriter::new(&self.identity, &catalog, meta, state);
+        loop {
+            if self.superseded.load(Ordering::Acquire) {
+                execute(disk, &writer.abandon())?;
+                return Ok(None);
+            }
+            match writer.step(CHECKPOINT_STEP_BYTES) {
+                Step::More(ops) => {
+                    if let Err(error) = execute(disk, &ops) {
+                        // What cannot be removed now is removed at the next start.
+                        let _ = execute(disk, &writer.abandon());
+                        return Err(error);
+                    }
+                }
+                Step::Done { ops, catalog: new } => {
+                    execute(disk, &ops)?;
+                    *catalog = new;
+                    return Ok(Some(catalog.log_floor()));
+                }
+            }
+        }
+    }
+}
+
+fn run(
+    queue: &Receiver<Job>,
+    mut disk: FileDisk,
+    shared: &std::sync::Weak<Checkpoints>,
+    reports: &Reports,
+) {
+    for job in queue {
+        match job {
+            Job::Prepare(ops, done) => {
+                let result = execute(&mut disk, &ops);
+                if let Err(error) = &result {
+                    warn!(reason = %Chain(error), "cannot make a spare segment of the log");
+                }
+                done(result.is_ok());
+            }
+            Job::Checkpoint(meta, state) => {
+                let Some(checkpoints) = shared.upgrade() else {
+                    return;
+                };
+                let began = std::time::Instant::now();
+                let written = checkpoints.write_own(&mut disk, &meta, *state);
+                let ms = began.elapsed().as_millis() as u64;
+                let log_floor = match written {
+                    Ok(floor @ Some(_)) => {
+                        info!(position = %meta.position, ms, "a checkpoint is durable");
+                        floor
+                    }
+                    Ok(None) => {
+                        debug!(position = %meta.position, "a checkpoint was given up for a newer state");
+                        None
+                    }
+                    Err(error) => {
+                        warn!(reason = %Chain(&error), "cannot write a checkpoint; the log grows until the next one");
+                        None
+                    }
+                };
+                let _ = reports.send(Event::Checkpointed { meta, log_floor });
+            }
+        }
+    }
+}

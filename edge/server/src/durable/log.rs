@@ -1,0 +1,203 @@
+//! The thread that owns the log.
+//!
+//! One record at a time: the member gathers the next one while this one is synced, which is what makes
+//! batches grow with load. When nothing comes for a while the log is sealed (see [`storage::Log::seal`]).
+
+use super::{Checkpoints, execute_or_stop};
+use crate::disk::FileDisk;
+use crate::events::{Event, Reports};
+use base::Index;
+use node::Persist;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use storage::{Disk as _, Log, Space};
+use tracing::{error, info, warn};
+
+/// After so long without a record the log is sealed.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// How often the room on the disk is looked at.
+const SPACE_EVERY: Duration = Duration::from_secs(1);
+
+/// A sync that takes longer is worth a line: heartbeats may be late because of it.
+const SLOW: Duration = Duration::from_millis(500);
+
+enum Job {
+    Persist(Box<Persist>),
+    Free(Index),
+    Prepared(bool),
+    Stop,
+}
+
+/// The thread.
+pub(crate) struct LogThread {
+    jobs: Sender<Job>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Writer {
+    log: Log,
+    disk: FileDisk,
+    reports: Reports,
+    checkpoints: Arc<Checkpoints>,
+    jobs: Sender<Job>,
+    space: Space,
+    looked: Instant,
+}
+
+impl LogThread {
+    /// Starts it.
+    pub(crate) fn start(
+        log: Log,
+        disk: FileDisk,
+        checkpoints: Arc<Checkpoints>,
+        reports: Reports,
+    ) -> std::io::Result<LogThread> {
+        let (jobs, queue) = channel();
+        let mut writer = Writer {
+            log,
+            disk,
+            reports,
+            checkpoints,
+            jobs: jobs.clone(),
+            space: Space::Normal,
+            looked: Instant::now(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.run(&queue))?;
+        Ok(LogThread {
+            jobs,
+            thread: Some(thread),
+        })
+    }
+
+    /// Writes and syncs; the answer is [`Event::Persisted`].
+    pub(crate) fn persist(&self, persist: Persist) {
+        // The thread ends only with the process.
+        let _ = self.jobs.send(Job::Persist(Box::new(persist)));
+    }
+
+    /// Frees the log up to `to`.
+    pub(crate) fn free(&self, to: Index) {
+        let _ = self.jobs.send(Job::Free(to));
+    }
+}
+
+impl Drop for LogThread {
+    fn drop(&mut self) {
+        let _ = self.jobs.send(Job::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Writer {
+    fn run(&mut self, queue: &Receiver<Job>) {
+        self.look_at_space();
+        self.want_spare();
+        let mut quiet = true;
+        loop {
+            let job = match quiet {
+                true => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => queue.recv_timeout(QUIET),
+            };
+            match job {
+                Ok(Job::Persist(persist)) => {
+                    self.persist(*persist);
+                    quiet = false;
+                }
+                Ok(Job::Free(to)) => {
+                    let ops = self.log.truncate_prefix(to);
+                    execute_or_stop(&mut self.disk, &ops);
+                    self.want_spare();
+                }
+                Ok(Job::Prepared(done)) => {
+                    self.log.prepared(done);
+                    self.look_at_space();
+                    if done {
+                        self.want_spare();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.seal();
+                    quiet = true;
+                }
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.seal();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn persist(&mut self, persist: Persist) {
+        let began = Instant::now();
+        if let Some((meta, state)) = persist.snapshot {
+            self.checkpoints.install(&mut self.disk, &meta, state);
+            let ops = self.log.install(&meta);
+            execute_or_stop(&mut self.disk, &ops);
+            info!(position = %meta.position, "a received state is durable; the log begins after it");
+        }
+        let ops = self.log.append(persist.hard_state, &persist.entries);
+        execute_or_stop(&mut self.disk, &ops);
+        let took = began.elapsed();
+        if took > SLOW {
+            let ms = took.as_millis() as u64;
+            warn!(ms, "a record of the log was slow to become durable");
+        }
+        let number = persist.number;
+        // If nobody listens, the member has stopped.
+        let _ = self.reports.send(Event::Persisted { number });
+        self.want_spare();
+        if self.looked.elapsed() > SPACE_EVERY {
+            self.look_at_space();
+        }
+    }
+
+    fn seal(&mut self) {
+        if let Some(ops) = self.log.seal() {
+            execute_or_stop(&mut self.disk, &ops);
+        }
+        if self.looked.elapsed() > SPACE_EVERY {
+            self.look_at_space();
+        }
+    }
+
+    /// Has the next spare segment made by the patient thread.
+    fn want_spare(&mut self) {
+        if self.space == Space::Full {
+            return;
+        }
+        if let Some(ops) = self.log.prepare() {
+            let jobs = self.jobs.clone();
+            self.checkpoints.prepare(ops, move |done| {
+                let _ = jobs.send(Job::Prepared(done));
+            });
+        }
+    }
+
+    fn look_at_space(&mut self) {
+        self.looked = Instant::now();
+        let Ok(left) = self.disk.space_left() else {
+            return;
+        };
+        let space = self.log.space(left);
+        if space == self.space {
+            return;
+        }
+        match space {
+            Space::Normal => info!(bytes_left = left, "the disk has room again"),
+            Space::Low => warn!(
+                bytes_left = left,
+                "the disk is nearly full: writes that grow the data are refused"
+            ),
+            Space::Full => error!(bytes_left = left, "the disk is full: writes are refused"),
+        }
+        self.space = space;
+        let _ = self.reports.send(Event::Space(space));
+    }
+}

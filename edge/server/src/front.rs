@@ -1,0 +1,376 @@
+//! etcd's API over the transport: which plan, what to wait for, what to answer.
+//!
+//! The pure half in `front/etcd` decides what a request means and how its answer looks; this file waits. A
+//! handler holds nothing of the member across an `.await` but its own state, so a client that goes away
+//! costs nothing.
+
+mod pages;
+mod streams;
+
+use crate::grpc::{self, Call, Page, Service};
+use crate::member::{Member, outcome};
+use base::{Chain, MemberId};
+use bytes::Bytes;
+use etcd::{
+    Alarm, AlarmKind, ClusterOp, Health, LeaseStream, Method, Plan, Query, RangeChunks, Read,
+    Refusal, Reply, Status,
+};
+use node::{LeaseAnswer, MemberChange, SystemRefusal};
+use std::rc::Rc;
+use storage::Space;
+use tracing::{info, warn};
+
+/// Records written between two looks at other work: about 0.1 ms.
+const ROWS_PER_STEP: usize = 1000;
+
+/// etcd's API of one member.
+pub(crate) struct Front(pub(crate) Rc<Member>);
+
+impl Service for Front {
+    async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
+        let Some(method) = Method::of_path(call.head.path()) else {
+            return Err(unknown_path(call.head.path()));
+        };
+        let served = match method {
+            Method::Watch => self.watch(call).await,
+            Method::LeaseKeepAlive => self.lease_keep_alive(call).await,
+            _ => self.single(method, call).await,
+        };
+        served.map_err(Into::into)
+    }
+
+    async fn page(&self, method: &str, target: &str) -> Page {
+        self.plain_page(method, target).await
+    }
+}
+
+/// Why a call ended early: in etcd's words, or in the transport's.
+pub(crate) enum Ended {
+    /// etcd's API refuses.
+    Etcd(Status),
+    /// The client is gone, or does not keep to gRPC.
+    Transport(grpc::Status),
+}
+
+impl From<Status> for Ended {
+    fn from(status: Status) -> Ended {
+        Ended::Etcd(status)
+    }
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Ended {
+        Ended::Etcd(refusal.into())
+    }
+}
+
+impl From<grpc::Status> for Ended {
+    fn from(status: grpc::Status) -> Ended {
+        Ended::Transport(status)
+    }
+}
+
+impl From<Ended> for grpc::Status {
+    fn from(ended: Ended) -> grpc::Status {
+        match ended {
+            Ended::Transport(status) => status,
+            Ended::Etcd(status) => {
+                let code = grpc::Code::from_number(status.code as u8);
+                grpc::Status::new(code, status.message)
+            }
+        }
+    }
+}
+
+fn unknown_path(path: &str) -> grpc::Status {
+    let parts = path
+        .strip_prefix('/')
+        .and_then(|path| path.rsplit_once('/'));
+    let text = match parts {
+        None => format!("malformed method name: {path:?}"),
+        Some((service, method)) => {
+            let prefix = format!("/{service}/");
+            match Method::ALL
+                .iter()
+                .any(|known| known.path().starts_with(&prefix))
+            {
+                true => format!("unknown method {method} for service {service}"),
+                false => format!("unknown service {service}"),
+            }
+        }
+    };
+    grpc::Status::new(grpc::Code::Unimplemented, text)
+}
+
+impl Front {
+    /// One request; one answer, or a stream of them.
+    async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
+        let body = call.requests.only().await?;
+        self.check_leader(call)?;
+        let plan = self.0.session.borrow_mut().plan(method, body)?;
+        self.check_learner(&plan)?;
+        let answer = match plan {
+            Plan::Propose {
+                request,
+                cost_bytes,
+            } => self.propose(request, cost_bytes).await?,
+            Plan::Read(read) => self.read(&read).await?,
+            Plan::ReadStream(read) => return self.read_stream(&read, call).await,
+            Plan::LeaseTimeToLive { lease, keys } => {
+                let left = match self.0.lease(lease, false).await? {
+                    LeaseAnswer::Alive { remaining_ms } => Some(remaining_ms),
+                    LeaseAnswer::Gone => None,
+                    LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
+                };
+                let header = self.0.header();
+                self.0.with_state(|state| {
+                    etcd::answer_lease_time_to_live(state, lease, keys, left, &header)
+                })
+            }
+            Plan::Change(op) => self.change(op).await?,
+            Plan::MoveLeader(to) => {
+                self.0.move_leader(to).await?;
+                Bytes::new()
+            }
+            Plan::Status => self.status(),
+            // Memory is freed in bounded steps as versions are compacted away; there is nothing to wait for.
+            Plan::Defragment => Bytes::new(),
+            Plan::Snapshot => return self.snapshot(call).await,
+            Plan::Health { known } => return self.health(method, known, call).await,
+        };
+        Ok(call.replies.reply(answer).await?)
+    }
+
+    /// A client may ask not to be served by a member that knows no leader.
+    fn check_leader(&self, call: &Call) -> Result<(), Refusal> {
+        let wants_leader = call
+            .head
+            .metadata()
+            .get("hasleader")
+            .is_some_and(|v| v == "true");
+        match wants_leader && self.0.leader().is_none() {
+            true => Err(Refusal::NoLeader),
+            false => Ok(()),
+        }
+    }
+
+    /// A learner answers only what needs nobody else.
+    fn check_learner(&self, plan: &Plan) -> Result<(), Refusal> {
+        let local = match plan {
+            Plan::Read(read) => {
+                let member_list = matches!(read.query, Query::Members);
+                !read.linearizable || member_list
+            }
+            Plan::Status | Plan::Snapshot | Plan::Health { .. } | Plan::Defragment => true,
+            _ => false,
+        };
+        let id = self.0.identity.member;
+        let is_learner = !local
+            && self
+                .0
+                .with_state(|state| state.membership().learners.contains(&id));
+        match is_learner {
+            true => Err(Refusal::NotSupportedForLearner),
+            false => Ok(()),
+        }
+    }
+
+    async fn propose(&self, request: Bytes, cost_bytes: u64) -> Result<Bytes, Status> {
+        self.check_room(cost_bytes).await?;
+        let answer = self.0.propose(request).await?;
+        etcd::answer_outcome(outcome(&answer)?, answer.revision, &self.0.header())
+    }
+
+    /// Refuses what would grow the data beyond the quota or the disk, and raises the alarm.
+    async fn check_room(&self, cost_bytes: u64) -> Result<(), Status> {
+        if self.0.space() == Space::Full || (cost_bytes > 0 && self.0.space() == Space::Low) {
+            return Err(Refusal::NoSpace.into());
+        }
+        let limits = *self.0.session.borrow().limits();
+        if !self
+            .0
+            .with_state(|state| limits.is_over_quota(state, cost_bytes))
+        {
+            return Ok(());
+        }
+        let alarm = Alarm {
+            member: self.0.identity.member,
+            kind: AlarmKind::NoSpace,
+        };
+        let is_raised = self
+            .0
+            .with_state(|state| etcd::alarms(state).any(|a| a == alarm));
+        if !is_raised {
+            warn!(
+                quota_bytes = limits.quota_bytes,
+                "the data would exceed the quota: alarm NOSPACE"
+            );
+            self.0.propose(etcd::alarm_request(alarm)).await?;
+        }
+        Err(Refusal::NoSpace.into())
+    }
+
+    async fn read(&self, read: &Read) -> Result<Bytes, Status> {
+        if read.linearizable {
+            self.0.read_index().await?;
+        }
+        let header = self.0.header();
+        if matches!(read.query, Query::Hash | Query::HashKv(_)) {
+            // Reads every version there is: not on the thread that everybody waits for.
+            let (state, query) = (self.0.state(), read.query.clone());
+            let hashing = tokio::task::spawn_blocking(move || whole(&state, &query, &header));
+            return hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
+        }
+        let reply = self
+            .0
+            .with_state(|state| etcd::answer(state, &read.query, &header))?;
+        match reply {
+            Reply::Whole(answer) => Ok(answer),
+            Reply::Steps(mut steps) => loop {
+                if let Some(answer) = steps.step(ROWS_PER_STEP) {
+                    return Ok(answer);
+                }
+                tokio::task::yield_now().await;
+            },
+        }
+    }
+
+    async fn read_stream(&self, read: &Read, call: &mut Call) -> Result<(), Ended> {
+        if read.linearizable {
+            self.0.read_index().await?;
+        }
+        let Query::Range(range) = &read.query else {
+            return Err(Refusal::Malformed.into());
+        };
+        let target = self.0.config.request_bytes_max;
+        let mut chunks = RangeChunks::begin(&self.0.state(), range, &self.0.header(), target)?;
+        while let Some(message) = chunks.next_message() {
+            call.replies.send(message).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    // ---- the cluster ------------------------------------------------------------------------
+
+    async fn change(&self, op: ClusterOp) -> Result<Bytes, Status> {
+        let learners_max = self.0.config.learners_max;
+        self.0
+            .with_state(|state| etcd::check_cluster_op(state, &op, learners_max))?;
+        let mut added = None;
+        let change = match op {
+            ClusterOp::Add {
+                peer_urls,
+                is_learner,
+            } => {
+                let now_s = crate::clock::wall_ms() / 1000;
+                let member = crate::identity::member_id(&peer_urls, "", Some(now_s));
+                added = Some(member);
+                MemberChange::Add {
+                    member,
+                    peer_urls,
+                    is_learner,
+                }
+            }
+            ClusterOp::Remove(member) => MemberChange::Remove { member },
+            ClusterOp::Update { member, peer_urls } => MemberChange::Update { member, peer_urls },
+            ClusterOp::Promote(member) => MemberChange::Promote { member },
+        };
+        let answer = self.0.change_members(change).await?;
+        check_change(outcome(&answer)?.status)?;
+        let header = self.0.header();
+        Ok(self.0.with_state(|state| match added {
+            Some(added) => etcd::answer_member_add(state, added, &header),
+            None => etcd::answer_members(state, &header),
+        }))
+    }
+
+    fn status(&self) -> Bytes {
+        let status = self.0.status();
+        let mut errors = Vec::new();
+        if status.is_recovering {
+            errors
+                .push("quorate: the log is damaged and is being brought back by the others".into());
+        }
+        let limits = *self.0.session.borrow().limits();
+        let told = etcd::MemberStatus {
+            leader: status.leader,
+            committed: status.commit,
+            applied: status.applied.index,
+            is_learner: status.is_learner,
+            quota_bytes: limits.quota_bytes,
+            errors,
+        };
+        self.0
+            .with_state(|state| etcd::answer_status(state, &told, &self.0.header()))
+    }
+
+    /// Tells the cluster this member's name and where its clients reach it, until it is heard.
+    pub(crate) async fn publish(self) {
+        let member = &self.0;
+        let change = || MemberChange::Publish {
+            member: member.identity.member,
+            name: member.config.name.clone(),
+            client_urls: member.config.advertise_client.clone(),
+        };
+        loop {
+            member.leader_known().await;
+            let told = match member.change_members(change()).await {
+                Ok(answer) => outcome(&answer).and_then(|outcome| check_change(outcome.status)),
+                Err(status) => Err(status),
+            };
+            match told {
+                Ok(()) => break,
+                Err(status) => {
+                    warn!(reason = %Chain(&status), "cannot publish this member's name; trying again");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+        member.set_ready();
+        let urls = member.config.advertise_client.join(",");
+        info!(member = %member.identity.member, urls, "ready to serve client requests");
+    }
+}
+
+fn whole(state: &store::State, query: &Query, header: &etcd::HeaderParts) -> Result<Bytes, Status> {
+    match etcd::answer(state, query, header)? {
+        Reply::Whole(answer) => Ok(answer),
+        Reply::Steps(mut steps) => loop {
+            if let Some(answer) = steps.step(usize::MAX) {
+                return Ok(answer);
+            }
+        },
+    }
+}
+
+/// A refusal of the membership's rules in etcd's words.
+fn check_change(status: u16) -> Result<(), Status> {
+    if status == 0 {
+        return Ok(());
+    }
+    let refusal = match SystemRefusal::from_status(status) {
+        Some(SystemRefusal::MemberNotFound) => Refusal::MemberNotFound,
+        Some(SystemRefusal::MemberExists) => Refusal::MemberExists,
+        Some(SystemRefusal::PeerUrlExists) => Refusal::PeerUrlExists,
+        Some(SystemRefusal::TooManyLearners) => Refusal::TooManyLearners,
+        Some(SystemRefusal::NotLearner) => Refusal::MemberNotLearner,
+        Some(SystemRefusal::LearnerNotReady) => Refusal::LearnerNotReady,
+        Some(SystemRefusal::NotEnoughStarted) => Refusal::NotEnoughStartedMembers,
+        Some(SystemRefusal::Unhealthy) => Refusal::UnhealthyCluster,
+        Some(SystemRefusal::Malformed) => Refusal::BadMemberUrls,
+        other => {
+            let text = match other {
+                Some(refusal) => format!("quorate: {refusal}"),
+                None => format!("quorate: refused with {status}"),
+            };
+            return Err(Status::new(etcd::Code::Unknown, text));
+        }
+    };
+    Err(refusal.into())
+}
+
+/// Nobody, as a number that JSON readers take for "none".
+pub(crate) fn hex(member: MemberId) -> String {
+    member.to_string()
+}

@@ -1,0 +1,183 @@
+//! The calls that go on: watches, lease keep-alive, snapshots, health.
+
+use super::{Ended, Front};
+use crate::grpc::{Call, Requests};
+use crate::member::OpenStream;
+use bytes::Bytes;
+use etcd::{Health, LeaseStream, Method, Refusal, SnapshotStream, Status};
+use node::LeaseAnswer;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Bytes of events that one stream takes from its watches at a time; what it holds behind a client that
+/// does not read.
+const POLL_BYTES: usize = 256 * 1024;
+
+/// What a watch stream's task woke for.
+enum Woken {
+    Request(Bytes),
+    End,
+    Work,
+}
+
+impl Front {
+    /// One client's watches. Requests are read only while nothing waits to be sent, so a client that does
+    /// not read cannot make this member remember its questions either.
+    pub(super) async fn watch(&self, call: &mut Call) -> Result<(), Ended> {
+        self.check_leader(call)?;
+        let stream = self.0.open_stream();
+        let Call {
+            requests, replies, ..
+        } = call;
+        replies.open()?;
+        loop {
+            match next_of(requests, &stream).await? {
+                Woken::Request(request) => {
+                    let handled = {
+                        let state = self.0.state();
+                        self.0.desk.borrow_mut().handle(stream.id, &request, &state)
+                    };
+                    for message in handled? {
+                        replies.send(message).await?;
+                    }
+                }
+                // The client has no more to ask and may still want to hear; etcd ends the stream.
+                Woken::End => return Ok(()),
+                Woken::Work => {}
+            }
+            // All that there is, in order, before anything else is asked.
+            loop {
+                let mut messages = stream.work.pending.take();
+                {
+                    let state = self.0.state();
+                    let mut desk = self.0.desk.borrow_mut();
+                    messages.extend(desk.poll(stream.id, &state, POLL_BYTES));
+                }
+                self.0.wake_streams();
+                if messages.is_empty() {
+                    break;
+                }
+                for message in messages {
+                    replies.send(message).await?;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// One client's lease renewals, answered in order.
+    pub(super) async fn lease_keep_alive(&self, call: &mut Call) -> Result<(), Ended> {
+        self.check_leader(call)?;
+        let Call {
+            requests, replies, ..
+        } = call;
+        let mut stream = LeaseStream::new();
+        let mut under_way: VecDeque<(u64, Renewing<'_>)> = VecDeque::new();
+        let mut open = true;
+        replies.open()?;
+        while open || !under_way.is_empty() {
+            let may_ask = open && !stream.is_full();
+            let next = poll_fn(|cx| poll_renewals(requests, may_ask, &mut under_way, cx)).await;
+            match next? {
+                Renewed::Asked(Some(request)) => {
+                    let renewal = stream.handle(&request)?;
+                    let asked = self.0.lease(renewal.lease, true);
+                    under_way.push_back((renewal.number, Box::pin(asked)));
+                }
+                Renewed::Asked(None) => open = false,
+                Renewed::Answered(number, answer) => match answer? {
+                    LeaseAnswer::Alive { .. } => stream.renewed(number, true),
+                    LeaseAnswer::Gone => stream.renewed(number, false),
+                    LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
+                },
+            }
+            let header = self.0.header();
+            while let Some(answer) = self
+                .0
+                .with_state(|state| stream.next_answer(state, &header))
+            {
+                replies.send(answer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole state, while writes go on.
+    pub(super) async fn snapshot(&self, call: &mut Call) -> Result<(), Ended> {
+        let mut stream = SnapshotStream::new(self.0.state());
+        while let Some(message) = stream.next_message() {
+            call.replies.send(message).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn health(
+        &self,
+        method: Method,
+        known: bool,
+        call: &mut Call,
+    ) -> Result<(), Ended> {
+        if method == Method::HealthCheck {
+            if !known {
+                return Err(etcd::unknown_service().into());
+            }
+            return Ok(call
+                .replies
+                .reply(etcd::answer_health(Health::Serving))
+                .await?);
+        }
+        let health = if known {
+            Health::Serving
+        } else {
+            Health::ServiceUnknown
+        };
+        call.replies.send(etcd::answer_health(health)).await?;
+        // It stays as it is for as long as this process answers at all.
+        std::future::pending().await
+    }
+}
+
+async fn next_of(requests: &mut Requests, stream: &OpenStream) -> Result<Woken, Ended> {
+    poll_fn(|cx| {
+        if stream.work.signal.poll_wait(cx).is_ready() {
+            return Poll::Ready(Ok(Woken::Work));
+        }
+        match requests.poll_next(cx) {
+            Poll::Ready(Ok(Some(request))) => Poll::Ready(Ok(Woken::Request(request))),
+            Poll::Ready(Ok(None)) => Poll::Ready(Ok(Woken::End)),
+            Poll::Ready(Err(status)) => Poll::Ready(Err(status.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+type Renewing<'a> = Pin<Box<dyn Future<Output = Result<LeaseAnswer, Status>> + 'a>>;
+
+enum Renewed {
+    Asked(Option<Bytes>),
+    Answered(u64, Result<LeaseAnswer, Status>),
+}
+
+fn poll_renewals(
+    requests: &mut Requests,
+    may_ask: bool,
+    under_way: &mut VecDeque<(u64, Renewing<'_>)>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Renewed, Ended>> {
+    for at in 0..under_way.len() {
+        let (number, renewing) = &mut under_way[at];
+        if let Poll::Ready(answer) = renewing.as_mut().poll(cx) {
+            let number = *number;
+            under_way.remove(at);
+            return Poll::Ready(Ok(Renewed::Answered(number, answer)));
+        }
+    }
+    if may_ask && let Poll::Ready(request) = requests.poll_next(cx) {
+        return Poll::Ready(Ok(Renewed::Asked(request?)));
+    }
+    Poll::Pending
+}

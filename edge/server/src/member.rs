@@ -1,0 +1,536 @@
+//! One member at work: the pure node, and everything that its effects ask for.
+//!
+//! ```text
+//!   requests ─► propose · read ─┐                          ┌─► peers.send
+//!   peers    ─► receive ────────┤      ┌──────────────┐    ├─► log thread (persist)
+//!   threads  ─► persisted … ────┼─────►│ node::Node   ├────┼─► desk.publish ► root ► answers · reads
+//!   clock    ─► tick ───────────┘ work │ take_effects │    ├─► checkpoint thread · snapshot threads
+//!                                      └──────────────┘    └─► leadership · membership · stop
+//! ```
+//!
+//! All of it is one thread, so a `RefCell` is the only lock, and no borrow lives across an `.await`. Inputs
+//! only change the node and set `work`; the *pump* then takes the effects of everything that came in the
+//! meantime at once: requests that arrive together share a record of the log, a sync and a message.
+//!
+//! Order that clients rely on: events reach the desk, then the root switches, then answers go out.
+
+use crate::clock;
+use crate::config::Config;
+use crate::durable::{Checkpoints, LogThread};
+use crate::events::{Event, Reports};
+use crate::peers::{Inbox, Peers, render_members, send_snapshot};
+use crate::signal::Signal;
+use crate::waits::{Expired, Waits};
+use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Term};
+use bytes::Bytes;
+use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
+use node::{
+    Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, Refused, StopReason, Ticket,
+};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Identity, Space};
+use store::{Outcome, State};
+use tokio::sync::{Notify, mpsc::UnboundedReceiver};
+use tracing::{error, info, warn};
+
+/// How often the desk looks for quiet watches.
+const DESK_TICK: Duration = Duration::from_millis(500);
+
+/// What a watch stream's task waits for.
+#[derive(Default)]
+pub(crate) struct StreamWork {
+    pub(crate) signal: Signal,
+    /// Messages that are to be sent before anything else.
+    pub(crate) pending: RefCell<Vec<Bytes>>,
+}
+
+/// A member at work.
+pub(crate) struct Member {
+    pub(crate) identity: Identity,
+    pub(crate) config: Config,
+    node: RefCell<Node>,
+    pub(crate) desk: RefCell<WatchDesk>,
+    pub(crate) session: RefCell<Session>,
+    state: RefCell<State>,
+    proposals: Waits<Answer>,
+    reads: Waits<Result<(), ReadFailed>>,
+    leases: Waits<LeaseAnswer>,
+    last_ticket: Cell<u64>,
+    work: Signal,
+    streams: RefCell<BTreeMap<StreamId, Rc<StreamWork>>>,
+    peers: Peers,
+    log: LogThread,
+    checkpoints: Arc<Checkpoints>,
+    reports: Reports,
+    space: Cell<Space>,
+    term: Cell<Term>,
+    desk_ticked: Cell<Instant>,
+    is_ready: Cell<bool>,
+    leadership: Notify,
+    stopped: RefCell<Option<StopReason>>,
+    stop_told: Notify,
+}
+
+/// What `Member::new` is made of.
+pub(crate) struct Parts {
+    pub(crate) identity: Identity,
+    pub(crate) config: Config,
+    pub(crate) node: Node,
+    pub(crate) session: Session,
+    pub(crate) peers: Peers,
+    pub(crate) log: LogThread,
+    pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) reports: Reports,
+}
+
+impl Member {
+    pub(crate) fn new(parts: Parts) -> Rc<Member> {
+        let patience = parts.config.request_timeout();
+        let header = HeaderParts {
+            cluster: parts.identity.cluster,
+            member: parts.identity.member,
+            term: parts.node.status().term,
+        };
+        let request_bytes_max = parts.config.request_bytes_max;
+        let desk = WatchDesk::new(header, request_bytes_max, base::Mutants::none());
+        let member = Rc::new(Member {
+            identity: parts.identity,
+            state: RefCell::new(parts.node.state().clone()),
+            desk: RefCell::new(desk),
+            session: RefCell::new(parts.session),
+            proposals: Waits::new(patience),
+            reads: Waits::new(patience),
+            leases: Waits::new(patience),
+            last_ticket: Cell::new(0),
+            work: Signal::default(),
+            streams: RefCell::default(),
+            peers: parts.peers,
+            log: parts.log,
+            checkpoints: parts.checkpoints,
+            reports: parts.reports,
+            space: Cell::new(Space::Normal),
+            term: Cell::new(header.term),
+            desk_ticked: Cell::new(Instant(0)),
+            is_ready: Cell::new(false),
+            leadership: Notify::new(),
+            stopped: RefCell::new(None),
+            stop_told: Notify::new(),
+            node: RefCell::new(parts.node),
+            config: parts.config,
+        });
+        member.work.set();
+        member
+    }
+
+    /// Connects to the members that `introduced` names, or that the state knows.
+    pub(crate) fn connect(self: &Rc<Self>, introduced: &[store::Member]) {
+        let inbox: Rc<dyn Inbox> = self.clone();
+        let members = self.state.borrow().members();
+        self.peers.update(
+            if members.is_empty() {
+                introduced
+            } else {
+                &members
+            },
+            &inbox,
+        );
+    }
+
+    // ---- what requests ask ------------------------------------------------------------------
+
+    /// The published state.
+    pub(crate) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Looks at the published state without holding it.
+    pub(crate) fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.borrow())
+    }
+
+    pub(crate) fn header(&self) -> HeaderParts {
+        HeaderParts {
+            cluster: self.identity.cluster,
+            member: self.identity.member,
+            term: self.term.get(),
+        }
+    }
+
+    pub(crate) fn leader(&self) -> MemberId {
+        self.node.borrow().leader()
+    }
+
+    pub(crate) fn status(&self) -> node::Status {
+        self.node.borrow().status()
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        self.space.get()
+    }
+
+    /// Whether the cluster has acknowledged that this member serves.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready.get()
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.is_ready.set(true);
+    }
+
+    /// Puts a request of etcd's into the log and waits for what became of it.
+    pub(crate) async fn propose(&self, request: Bytes) -> Result<Answer, Status> {
+        let proposed = self.node.borrow_mut().propose(etcd::DIALECT, request);
+        self.outcome(proposed).await
+    }
+
+    /// Asks for a change of the membership.
+    pub(crate) async fn change_members(&self, change: MemberChange) -> Result<Answer, Status> {
+        let proposed = self.node.borrow_mut().change_members(change);
+        self.outcome(proposed).await
+    }
+
+    async fn outcome(&self, proposed: Result<node::Tag, Refused>) -> Result<Answer, Status> {
+        let tag = proposed.map_err(refused)?;
+        let wait = self.proposals.begin(tag.0, clock::now());
+        self.work.set();
+        // A wait that is given up tells the node, which then need not keep the tag.
+        let forget = Forget { member: self, tag };
+        let answer = wait.answer().await.map_err(|Expired| self.timeout())?;
+        std::mem::forget(forget);
+        Ok(answer)
+    }
+
+    /// Waits until the published state is as fresh as a linearizable read wants it.
+    pub(crate) async fn read_index(&self) -> Result<(), Status> {
+        let ticket = self.next_ticket();
+        self.node.borrow_mut().read(ticket).map_err(refused)?;
+        let wait = self.reads.begin(ticket.0, clock::now());
+        self.work.set();
+        match wait.answer().await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(ReadFailed::Stopped)) => Err(Refusal::Stopped.into()),
+            Err(Expired) => Err(self.timeout()),
+        }
+    }
+
+    /// Renews a lease, or asks how long it has left.
+    pub(crate) async fn lease(&self, lease: LeaseId, renew: bool) -> Result<LeaseAnswer, Status> {
+        let ticket = self.next_ticket();
+        let asked = match renew {
+            true => self.node.borrow_mut().lease_renew(ticket, lease),
+            false => self.node.borrow_mut().lease_remaining(ticket, lease),
+        };
+        asked.map_err(refused)?;
+        let wait = self.leases.begin(ticket.0, clock::now());
+        self.work.set();
+        wait.answer().await.map_err(|Expired| self.timeout())
+    }
+
+    /// Hands the leadership to `to` and waits until it has it.
+    pub(crate) async fn move_leader(&self, to: MemberId) -> Result<(), Status> {
+        self.node
+            .borrow_mut()
+            .transfer_leader(to)
+            .map_err(refused)?;
+        self.work.set();
+        let moved = async {
+            while self.leader() != to {
+                self.leadership.notified().await;
+            }
+        };
+        let patience = self.config.request_timeout();
+        tokio::time::timeout(patience, moved)
+            .await
+            .map_err(|_| self.timeout())
+    }
+
+    fn next_ticket(&self) -> Ticket {
+        self.last_ticket.set(self.last_ticket.get() + 1);
+        Ticket(self.last_ticket.get())
+    }
+
+    fn timeout(&self) -> Status {
+        if self.stopped.borrow().is_some() {
+            return Refusal::Stopped.into();
+        }
+        Refusal::Timeout.into()
+    }
+
+    // ---- watch streams ----------------------------------------------------------------------
+
+    /// Opens a watch stream.
+    pub(crate) fn open_stream(self: &Rc<Self>) -> OpenStream {
+        let id = self.desk.borrow_mut().open();
+        let work = Rc::new(StreamWork::default());
+        self.streams.borrow_mut().insert(id, work.clone());
+        OpenStream {
+            member: self.clone(),
+            id,
+            work,
+        }
+    }
+
+    /// Wakes the streams that have something to send.
+    pub(crate) fn wake_streams(&self) {
+        let ready = self.desk.borrow_mut().ready();
+        let streams = self.streams.borrow();
+        for work in ready.iter().filter_map(|id| streams.get(id)) {
+            work.signal.set();
+        }
+    }
+
+    fn tick_desk(&self, now: Instant) {
+        if now.since(self.desk_ticked.get()) < DESK_TICK {
+            return;
+        }
+        self.desk_ticked.set(now);
+        let sent = self.desk.borrow_mut().tick(now, &self.state.borrow());
+        let streams = self.streams.borrow();
+        for (id, messages) in sent {
+            if let Some(work) = streams.get(&id) {
+                work.pending.borrow_mut().extend(messages);
+                work.signal.set();
+            }
+        }
+    }
+
+    // ---- the pump ---------------------------------------------------------------------------
+
+    /// Carries out what the node wants, as long as the member lives.
+    pub(crate) async fn pump(self: Rc<Self>) {
+        loop {
+            self.work.wait().await;
+            while self.turn() {
+                // More of the same is due, but sockets come first.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Lets time pass, every ten milliseconds.
+    pub(crate) async fn ticks(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(node::NodeConfig::TICK);
+        // A member that was paused has not seen the others all that while; running through the lost
+        // ticks at once would only make it campaign before it looks.
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let now = clock::now();
+            self.node.borrow_mut().tick(now, clock::wall_ms());
+            self.proposals.expire(now);
+            self.reads.expire(now);
+            self.leases.expire(now);
+            self.tick_desk(now);
+            self.work.set();
+        }
+    }
+
+    /// Takes in what the threads report.
+    pub(crate) async fn reports(self: Rc<Self>, mut reports: UnboundedReceiver<Event>) {
+        while let Some(event) = reports.recv().await {
+            let mut node = self.node.borrow_mut();
+            match event {
+                Event::Persisted { number } => node.persisted(number),
+                Event::Checkpointed {
+                    meta,
+                    log_floor: Some(floor),
+                } => {
+                    let to = node.checkpointed(&meta).min(floor);
+                    self.log.free(to);
+                }
+                Event::Checkpointed {
+                    log_floor: None, ..
+                } => node.checkpoint_failed(),
+                Event::SnapshotSent { to, sent } => node.snapshot_sent(to, sent),
+                Event::SnapshotReceived { from, meta, state } => {
+                    node.snapshot_received(from, meta, *state);
+                }
+                Event::Space(space) => self.space.set(space),
+            }
+            self.work.set();
+        }
+    }
+
+    /// One turn; whether the node has more to do.
+    fn turn(self: &Rc<Self>) -> bool {
+        let effects = self
+            .node
+            .borrow_mut()
+            .take_effects(clock::now(), clock::wall_ms());
+        let more = effects.more;
+        self.carry_out(effects);
+        more
+    }
+
+    fn carry_out(self: &Rc<Self>, effects: Effects) {
+        for (to, message) in &effects.send {
+            self.peers.send(*to, message);
+        }
+        for snapshot in effects.send_snapshots {
+            let urls = self.peers.urls(snapshot.to);
+            let own = wire::Origin {
+                cluster: self.identity.cluster,
+                member: self.identity.member,
+            };
+            let name = self.config.name.clone();
+            let what = (snapshot.meta, snapshot.state);
+            send_snapshot(own, name, snapshot.to, urls, what, self.reports.clone());
+        }
+        if let Some(persist) = effects.persist {
+            self.log.persist(persist);
+        }
+        if let Some(leadership) = effects.leadership {
+            self.term.set(leadership.term);
+            let (leader, term) = (leadership.leader, leadership.term);
+            match leadership.is_self {
+                true => info!(%term, "this member leads"),
+                false if leader.is_none() => info!(%term, "there is no leader"),
+                false => info!(%leader, %term, "another member leads"),
+            }
+            self.desk.borrow_mut().set_header(self.header());
+            self.leadership.notify_waiters();
+        }
+        if let Some(state) = effects.published {
+            let mut desk = self.desk.borrow_mut();
+            if effects.restored {
+                desk.restored(&state);
+            }
+            if !effects.events.is_empty() {
+                desk.publish(&state, &effects.events);
+            }
+            drop(desk);
+            let members_before = self.state.replace(state).membership().clone();
+            if effects.membership.is_some()
+                || effects.restored
+                || members_before != *self.state.borrow().membership()
+            {
+                self.connect(&[]);
+            }
+            self.wake_streams();
+        }
+        for answer in effects.answers {
+            self.proposals.answer(answer.tag.0, answer);
+        }
+        for (ticket, result) in effects.reads {
+            self.reads.answer(ticket.0, result);
+        }
+        for (ticket, answer) in effects.leases {
+            self.leases.answer(ticket.0, answer);
+        }
+        if let Some((meta, state)) = effects.checkpoint {
+            self.checkpoints.write(meta, state);
+        }
+        if let Some(membership) = effects.membership {
+            info!(voters = ?membership.voters, learners = ?membership.learners, "the membership changed");
+        }
+        if let Some(reason) = effects.stop {
+            self.stop(reason);
+        }
+    }
+
+    fn stop(&self, reason: StopReason) {
+        match &reason {
+            StopReason::Removed => warn!("this member was removed from the cluster"),
+            other => error!(reason = ?other, "this member must not go on"),
+        }
+        *self.stopped.borrow_mut() = Some(reason);
+        self.proposals.expire_all();
+        self.reads.expire_all();
+        self.leases.expire_all();
+        self.stop_told.notify_waiters();
+        self.stop_told.notify_one();
+    }
+
+    /// Waits until the member must not go on.
+    pub(crate) async fn stopped(&self) -> StopReason {
+        loop {
+            if let Some(reason) = self.stopped.borrow().clone() {
+                return reason;
+            }
+            self.stop_told.notified().await;
+        }
+    }
+
+    /// Waits until there is a leader.
+    pub(crate) async fn leader_known(&self) {
+        while self.leader().is_none() {
+            self.leadership.notified().await;
+        }
+    }
+
+    /// Which voters this member is connected to, itself left out.
+    pub(crate) fn connected_voters(&self) -> Vec<MemberId> {
+        let voters = self.with_state(|state| state.membership().voters.clone());
+        voters
+            .into_iter()
+            .filter(|voter| self.peers.is_connected(*voter))
+            .collect()
+    }
+}
+
+impl Inbox for Member {
+    fn receive(&self, from: MemberId, message: PeerMessage) {
+        self.node.borrow_mut().receive(from, message, clock::now());
+        self.work.set();
+    }
+
+    fn unreachable(&self, to: MemberId) {
+        self.node.borrow_mut().unreachable(to);
+    }
+
+    fn members_page(&self) -> String {
+        let cluster: ClusterId = self.identity.cluster;
+        render_members(cluster, &self.state.borrow().members())
+    }
+}
+
+/// Tells the node that nobody waits for a command any more, unless it was answered.
+struct Forget<'a> {
+    member: &'a Member,
+    tag: node::Tag,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        // Inside a turn the node is busy; then the tag is kept until its command is applied.
+        if let Ok(mut node) = self.member.node.try_borrow_mut() {
+            node.forget(self.tag);
+        }
+    }
+}
+
+/// An open watch stream; it ends when this is dropped.
+pub(crate) struct OpenStream {
+    pub(crate) member: Rc<Member>,
+    pub(crate) id: StreamId,
+    pub(crate) work: Rc<StreamWork>,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.member.streams.borrow_mut().remove(&self.id);
+        self.member.desk.borrow_mut().close(self.id);
+    }
+}
+
+/// A refusal of the node in etcd's words.
+pub(crate) fn refused(refused: Refused) -> Status {
+    let refusal = match refused {
+        Refused::Busy => Refusal::TooManyRequests,
+        Refused::TooLarge => Refusal::RequestTooLarge,
+        Refused::NotLeader => Refusal::NotLeader,
+        Refused::BadTransferee => Refusal::BadLeaderTransferee,
+        Refused::Stopped => Refusal::Stopped,
+    };
+    refusal.into()
+}
+
+/// The outcome of a command whose answer came.
+pub(crate) fn outcome(answer: &Answer) -> Result<&Outcome, Status> {
+    // The command may have taken effect: what a client hears when its request times out.
+    answer.outcome.as_ref().map_err(|_| Refusal::Timeout.into())
+}

@@ -1,0 +1,219 @@
+//! Incoming connections: who may come in, and what they say.
+
+use super::transfer::{Busy, receive_snapshot};
+use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX};
+use crate::events::Reports;
+use crate::grpc::{Page, answer_http1, prepare};
+use base::{Chain, MemberId};
+use bytes::BytesMut;
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, info, warn};
+use wire::{Frame, FrameReader, HelloRefusal, HelloReply, Origin, Purpose};
+
+/// Bytes read at a time at least, so that small frames come in few system calls.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Why an incoming connection was closed.
+#[derive(Debug, thiserror::Error)]
+enum IncomingError {
+    #[error("it said nothing for {0:?}")]
+    Silent(Duration),
+    #[error("the connection broke")]
+    Broken(#[from] io::Error),
+    #[error("what it says is refused")]
+    Wire(#[from] wire::WireError),
+    #[error("it is refused: {0}")]
+    Refused(HelloRefusal),
+    #[error("it closed the connection")]
+    Closed,
+    #[error("it did not say hello")]
+    NoHello,
+    #[error("it sends {0}, which does not belong on this connection")]
+    Unexpected(&'static str),
+}
+
+/// Shared by all incoming connections.
+struct Door {
+    own: Origin,
+    inbox: Rc<dyn Inbox>,
+    reports: Reports,
+    busy: Busy,
+    strangers: Rc<Cell<usize>>,
+    connections: Rc<Cell<usize>>,
+}
+
+/// Accepts connections of other members until it is dropped.
+pub(crate) async fn listen(
+    listener: TcpListener,
+    own: Origin,
+    inbox: Rc<dyn Inbox>,
+    reports: Reports,
+) {
+    let door = Rc::new(Door {
+        own,
+        inbox,
+        reports,
+        busy: Busy::default(),
+        strangers: Rc::default(),
+        connections: Rc::default(),
+    });
+    loop {
+        let (socket, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(error = %Chain(&error), "cannot accept a peer's connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if door.strangers.get() >= STRANGERS_MAX || door.connections.get() >= CONNECTIONS_MAX {
+            debug!(%address, "too many connections to the peer port: one refused");
+            continue;
+        }
+        tokio::task::spawn_local(door.clone().admit(socket, address));
+    }
+}
+
+/// Counts itself.
+struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn one(counter: &Rc<Cell<usize>>) -> Counted {
+        counter.set(counter.get() + 1);
+        Counted(counter.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// What a connection turned out to be.
+enum Guest {
+    /// A member that sends messages; the reader and the bytes that came with its hello.
+    Messages(MemberId, FrameReader, BytesMut),
+    /// A member that sends a snapshot.
+    Snapshot(MemberId, FrameReader, BytesMut),
+    /// A program that speaks HTTP/1: a member that joins, or a person with a browser.
+    Http(BytesMut),
+}
+
+impl Door {
+    async fn admit(self: Rc<Self>, socket: TcpStream, address: SocketAddr) {
+        let _connection = Counted::one(&self.connections);
+        if let Err(error) = self.serve(socket, address).await {
+            match error {
+                IncomingError::Closed | IncomingError::Broken(_) => {
+                    debug!(%address, reason = %Chain(&error), "a peer's connection ended");
+                }
+                _ => {
+                    warn!(%address, reason = %Chain(&error), "a connection to the peer port is closed")
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, mut socket: TcpStream, address: SocketAddr) -> Result<(), IncomingError> {
+        prepare(&socket)?;
+        let stranger = Counted::one(&self.strangers);
+        let greeting = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.greet(&mut socket));
+        let guest = greeting
+            .await
+            .map_err(|_| IncomingError::Silent(HANDSHAKE_TIMEOUT))??;
+        match guest {
+            Guest::Messages(from, reader, input) => {
+                drop(stranger);
+                info!(peer = %from, %address, "a peer connected");
+                self.messages(socket, from, reader, input).await
+            }
+            Guest::Snapshot(from, reader, input) => {
+                drop(stranger);
+                info!(peer = %from, %address, "a peer sends a snapshot");
+                let reports = self.reports.clone();
+                receive_snapshot(socket, self.own, from, reader, input, reports, &self.busy);
+                Ok(())
+            }
+            Guest::Http(head) => {
+                let answered = answer_http1(socket, head, |method, target| async move {
+                    match (method.as_str(), target.as_str()) {
+                        ("GET", "/members") => Page::text(200, self.inbox.members_page()),
+                        _ => Page::text(404, "404: this port is for members of the cluster\n"),
+                    }
+                });
+                let answered = tokio::time::timeout(HANDSHAKE_TIMEOUT, answered).await;
+                answered
+                    .map_err(|_| IncomingError::Silent(HANDSHAKE_TIMEOUT))?
+                    .map_err(Into::into)
+            }
+        }
+    }
+
+    /// Reads the first frame and answers it.
+    async fn greet(&self, socket: &mut TcpStream) -> Result<Guest, IncomingError> {
+        let mut reader = FrameReader::of_stranger();
+        let mut input = BytesMut::with_capacity(1024);
+        let (origin, hello) = loop {
+            if socket.read_buf(&mut input).await? == 0 {
+                return Err(IncomingError::Closed);
+            }
+            if input
+                .first()
+                .is_some_and(|first| matches!(first, b'G' | b'H' | b'P'))
+            {
+                return Ok(Guest::Http(input));
+            }
+            match reader.next(&mut input)? {
+                Some((origin, Frame::Hello(hello))) => break (origin, hello),
+                Some(_) => return Err(IncomingError::NoHello),
+                None => {}
+            }
+        };
+        let mut reply = hello.answer(origin, self.own);
+        if hello.purpose == Purpose::Snapshot && self.busy.is_taken() {
+            reply = HelloReply::Refused(HelloRefusal::Busy);
+        }
+        let mut out = BytesMut::new();
+        wire::encode(self.own, &Frame::HelloReply(reply), &mut out);
+        socket.write_all(&out).await?;
+        if let HelloReply::Refused(why) = reply {
+            return Err(IncomingError::Refused(why));
+        }
+        reader.trust(origin);
+        Ok(match hello.purpose {
+            Purpose::Messages => Guest::Messages(origin.member, reader, input),
+            Purpose::Snapshot => Guest::Snapshot(origin.member, reader, input),
+        })
+    }
+
+    async fn messages(
+        &self,
+        mut socket: TcpStream,
+        from: MemberId,
+        mut reader: FrameReader,
+        mut input: BytesMut,
+    ) -> Result<(), IncomingError> {
+        loop {
+            while let Some((_, frame)) = reader.next(&mut input)? {
+                match frame {
+                    Frame::Message(message) => self.inbox.receive(from, message),
+                    Frame::Hello(_) | Frame::HelloReply(_) => {
+                        return Err(IncomingError::Unexpected("a second hello"));
+                    }
+                    _ => return Err(IncomingError::Unexpected("a part of a snapshot")),
+                }
+            }
+            input.reserve(reader.missing(input.len()).max(READ_BYTES));
+            if socket.read_buf(&mut input).await? == 0 {
+                return Err(IncomingError::Closed);
+            }
+        }
+    }
+}

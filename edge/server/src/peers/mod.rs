@@ -1,0 +1,110 @@
+//! The connections among members.
+//!
+//! ```text
+//!   this member                                      another member
+//!   Peers::send ── queue ── link.rs ═══ messages ═══► listen.rs ── Inbox::receive
+//!   transfer.rs (a thread) ═══════════ a snapshot ══► transfer.rs (a thread) ── Event::SnapshotReceived
+//!   join.rs     ── GET /members over HTTP/1 ────────► listen.rs ── the members, as text
+//! ```
+//!
+//! Each member opens one connection to each other for its own messages, and one more for each snapshot. What
+//! the frames look like is `wire`'s business. A connection that fails is made again with growing pauses;
+//! messages that find no connection or a full queue are dropped, as a network may, and Raft sends again.
+//!
+//! Invariants: nothing is read from a stranger beyond a small frame; a frame of another cluster, another
+//! sender or wrong bytes closes the connection with one line in the log.
+
+mod join;
+mod link;
+mod listen;
+mod transfer;
+
+pub(crate) use join::{JoinError, Known, ask_members, render_members};
+pub(crate) use listen::listen;
+pub(crate) use transfer::send_snapshot;
+
+use base::{MemberId, PeerMessage};
+use link::Link;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use store::Member;
+use wire::Origin;
+
+/// The time in which a new connection must have introduced itself, and in which the answer must come.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Incoming connections that have not introduced themselves.
+const STRANGERS_MAX: usize = 64;
+
+/// Incoming connections at a time: a few for each member that there may be.
+const CONNECTIONS_MAX: usize = 4 * base::limits::MEMBERS_MAX;
+
+/// What the connections deliver to.
+pub(crate) trait Inbox: 'static {
+    /// A message of another member.
+    fn receive(&self, from: MemberId, message: PeerMessage);
+    /// The connection to `to` broke or cannot be made.
+    fn unreachable(&self, to: MemberId);
+    /// The members, for one that joins.
+    fn members_page(&self) -> String;
+}
+
+/// The outgoing connections.
+pub(crate) struct Peers {
+    own: Origin,
+    name: Rc<str>,
+    links: RefCell<BTreeMap<MemberId, (Vec<String>, Rc<Link>)>>,
+}
+
+impl Peers {
+    pub(crate) fn new(own: Origin, name: &str) -> Peers {
+        Peers {
+            own,
+            name: name.into(),
+            links: RefCell::default(),
+        }
+    }
+
+    /// Makes the connections fit the members.
+    pub(crate) fn update(&self, members: &[Member], inbox: &Rc<dyn Inbox>) {
+        let mut links = self.links.borrow_mut();
+        links.retain(|id, (urls, link)| {
+            let stays = members.iter().any(|m| m.id == *id && m.peer_urls == *urls);
+            if !stays {
+                link.close();
+            }
+            stays
+        });
+        for member in members {
+            if member.id != self.own.member && !links.contains_key(&member.id) {
+                let link = Link::open(self.own, &self.name, member, inbox.clone());
+                links.insert(member.id, (member.peer_urls.clone(), link));
+            }
+        }
+    }
+
+    /// Queues a message, or drops it.
+    pub(crate) fn send(&self, to: MemberId, message: &PeerMessage) {
+        if let Some((_, link)) = self.links.borrow().get(&to) {
+            link.send(message);
+        }
+    }
+
+    /// Where `member` is reached.
+    pub(crate) fn urls(&self, member: MemberId) -> Vec<String> {
+        let links = self.links.borrow();
+        links
+            .get(&member)
+            .map_or_else(Vec::new, |(urls, _)| urls.clone())
+    }
+
+    /// Whether the connection to `member` stands.
+    pub(crate) fn is_connected(&self, member: MemberId) -> bool {
+        let links = self.links.borrow();
+        links
+            .get(&member)
+            .is_some_and(|(_, link)| link.is_connected())
+    }
+}
