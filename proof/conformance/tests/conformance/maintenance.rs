@@ -193,7 +193,8 @@ async fn a_full_quota_raises_the_alarm() {
     }
     let mut client = target.client.clone();
     let refused = 'full: {
-        for i in 0..20 {
+        // etcd looks at the size of its last commit to disk, up to 100 ms ago.
+        for i in 0..400 {
             let put = client
                 .put(format!("quota/{i}"), vec![b'x'; 500_000], None)
                 .await;
@@ -201,7 +202,7 @@ async fn a_full_quota_raises_the_alarm() {
                 break 'full put;
             }
         }
-        panic!("10 MB fit into a quota of 3");
+        panic!("200 MB fit into a quota of 3");
     };
     let (code, message) = refusal(refused);
     let wanted = "etcdserver: mvcc: database space exceeded";
