@@ -28,6 +28,8 @@
 mod block;
 mod build;
 mod iter;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use block::{KeyBlock, Packed, Plain};
 pub(crate) use build::Builder;
@@ -463,6 +465,7 @@ impl<K: KeyBlock, V: Weighted> Node<K, V> {
             Node::Leaf(leaf) => &leaf.keys,
             Node::Inner(inner) => &inner.separators,
         };
+        keys.check();
         for at in 0..keys.len() {
             let key = keys.key(at);
             base::invariant!(at == 0 || keys.key(at - 1) < key, "keys ascend");

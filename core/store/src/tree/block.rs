@@ -4,6 +4,8 @@
 //! end to end in one buffer, [`Plain`] keeps small `Copy` keys in a vector. Blocks know nothing of
 //! values and children; keeping both in step is the tree's job.
 
+use std::cmp::Ordering;
+
 /// A sorted sequence of keys in one node.
 pub(crate) trait KeyBlock: Clone + Default {
     /// One key.
@@ -31,14 +33,23 @@ pub(crate) trait KeyBlock: Clone + Default {
     fn middle(&self) -> usize;
     /// A short key that is above `left` and at most `right`.
     fn separator<'a>(left: &Self::Key, right: &'a Self::Key) -> &'a Self::Key;
+    /// Stops the member when the block contradicts itself.
+    fn check(&self) {}
 }
 
 /// Byte strings, end to end.
+///
+/// Keys of one node have much in common, so the search looks at what they have not: `heads` are the
+/// four bytes of each key behind the prefix that all share, as numbers. A search is a comparison with
+/// the prefix, a binary search of numbers that lie side by side, and as a rule one comparison of keys.
 #[derive(Default, Debug)]
 pub(crate) struct Packed {
-    bytes: Vec<u8>,
+    /// Bytes that all keys begin with; there may be more.
+    prefix_len: usize,
+    heads: Vec<u32>,
     /// Where each key ends in `bytes`.
     ends: Vec<u32>,
+    bytes: Vec<u8>,
 }
 
 /// Bytes of keys above which a node is split though it has few keys: a copy stays in the microseconds.
@@ -47,13 +58,15 @@ const PACKED_BYTES_MAX: usize = 16 * 1024;
 impl Clone for Packed {
     fn clone(&self) -> Self {
         // With room for one more: a node is copied in order to be changed.
-        let n_keys = self.ends.len();
-        let typical = self.bytes.len() / n_keys.max(1);
+        let typical = self.bytes.len() / self.ends.len().max(1);
         let mut bytes = Vec::with_capacity(self.bytes.len() + typical + 16);
         bytes.extend_from_slice(&self.bytes);
-        let mut ends = Vec::with_capacity((n_keys + 1).next_multiple_of(8));
-        ends.extend_from_slice(&self.ends);
-        Packed { bytes, ends }
+        Packed {
+            prefix_len: self.prefix_len,
+            heads: super::clone_with_room(&self.heads),
+            ends: super::clone_with_room(&self.ends),
+            bytes,
+        }
     }
 }
 
@@ -65,6 +78,44 @@ impl Packed {
             self.ends[at - 1] as usize
         }
     }
+
+    /// Sets the common prefix, which must be one, and all heads by it.
+    fn set_prefix(&mut self, prefix_len: usize) {
+        self.prefix_len = prefix_len;
+        self.heads.clear();
+        let mut start = 0;
+        for end in &self.ends {
+            let key = &self.bytes[start..*end as usize];
+            self.heads.push(head_of(key, prefix_len));
+            start = *end as usize;
+        }
+    }
+
+    /// Finds the longest common prefix: that of the first and the last key.
+    fn tighten(&mut self) {
+        let prefix_len = match self.len() {
+            0 => 0,
+            n => common(self.key(0), self.key(n - 1)),
+        };
+        self.set_prefix(prefix_len);
+    }
+}
+
+/// The four bytes behind the prefix as a number that sorts as they do. Missing bytes count as zero, so
+/// different keys may have equal heads, but never heads in the wrong order.
+fn head_of(key: &[u8], prefix_len: usize) -> u32 {
+    let rest = key.get(prefix_len..).unwrap_or_default();
+    if let Some(head) = rest.first_chunk::<4>() {
+        return u32::from_be_bytes(*head);
+    }
+    let mut head = [0; 4];
+    head[..rest.len()].copy_from_slice(rest);
+    u32::from_be_bytes(head)
+}
+
+/// How many bytes two keys have in common at their beginning.
+fn common(left: &[u8], right: &[u8]) -> usize {
+    left.iter().zip(right).take_while(|(l, r)| l == r).count()
 }
 
 impl KeyBlock for Packed {
@@ -81,19 +132,38 @@ impl KeyBlock for Packed {
     }
 
     fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let (mut first, mut end) = (0, self.ends.len());
+        let prefix = &self.bytes[..self.prefix_len];
+        match key[..key.len().min(prefix.len())].cmp(prefix) {
+            Ordering::Less => return Err(0),
+            Ordering::Greater => return Err(self.len()),
+            Ordering::Equal => {}
+        }
+        let head = head_of(key, self.prefix_len);
+        let mut first = self.heads.partition_point(|other| *other < head);
+        let mut end = first;
+        while self.heads.get(end) == Some(&head) {
+            end += 1;
+        }
         while first < end {
             let middle = (first + end) / 2;
             match self.key(middle).cmp(key) {
-                std::cmp::Ordering::Less => first = middle + 1,
-                std::cmp::Ordering::Equal => return Ok(middle),
-                std::cmp::Ordering::Greater => end = middle,
+                Ordering::Less => first = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => end = middle,
             }
         }
         Err(first)
     }
 
     fn insert(&mut self, at: usize, key: &[u8]) {
+        if self.ends.is_empty() {
+            self.prefix_len = key.len();
+        } else {
+            let shared = common(&self.bytes[..self.prefix_len], key);
+            if shared < self.prefix_len {
+                self.set_prefix(shared);
+            }
+        }
         let start = self.start(at);
         let old_len = self.bytes.len();
         self.bytes.extend_from_slice(key);
@@ -105,14 +175,19 @@ impl KeyBlock for Packed {
             *end += key.len() as u32;
         }
         self.ends.insert(at, (start + key.len()) as u32);
+        self.heads.insert(at, head_of(key, self.prefix_len));
     }
 
     fn remove(&mut self, at: usize) {
         let (start, end) = (self.start(at), self.ends[at] as usize);
         self.bytes.drain(start..end);
         self.ends.remove(at);
+        self.heads.remove(at);
         for later in &mut self.ends[at..] {
             *later -= (end - start) as u32;
+        }
+        if self.ends.is_empty() {
+            self.prefix_len = 0;
         }
     }
 
@@ -123,13 +198,21 @@ impl KeyBlock for Packed {
         for end in &mut ends {
             *end -= start as u32;
         }
-        Packed { bytes, ends }
+        let mut right = Packed {
+            bytes,
+            ends,
+            ..Packed::default()
+        };
+        self.tighten();
+        right.tighten();
+        right
     }
 
     fn append(&mut self, right: &Self) {
         let shift = self.bytes.len() as u32;
         self.bytes.extend_from_slice(&right.bytes);
         self.ends.extend(right.ends.iter().map(|end| end + shift));
+        self.tighten();
     }
 
     fn is_over(&self, max: usize) -> bool {
@@ -152,8 +235,17 @@ impl KeyBlock for Packed {
     }
 
     fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
-        let common = left.iter().zip(right).take_while(|(l, r)| l == r).count();
-        &right[..common + 1]
+        &right[..common(left, right) + 1]
+    }
+
+    fn check(&self) {
+        let prefix = &self.bytes[..self.prefix_len];
+        base::invariant!(self.heads.len() == self.ends.len(), "a head for each key");
+        for (at, head) in self.heads.iter().enumerate() {
+            let key = self.key(at);
+            base::invariant!(key.starts_with(prefix), "the prefix is common");
+            base::invariant!(*head == head_of(key, self.prefix_len), "heads are exact");
+        }
     }
 }
 
