@@ -42,8 +42,11 @@ pub(crate) struct Chain {
     /// The term of the entry at the floor's place, when the segments hold it.
     floor_term: Option<Term>,
     begun: bool,
-    /// The newest hard state that is known.
+    /// The newest hard state that is known; of it only term and vote count.
     hard_state: HardState,
+    /// What the last record in the chain knew to be committed. A later record's word would be wrong
+    /// without the entries that came with it.
+    commit: Index,
     /// In which segment so much is lost that what was durable cannot be told.
     unknown_in: Option<u64>,
     /// The last segment that is shorter than it was made.
@@ -95,6 +98,7 @@ impl Chain {
             floor_term: None,
             begun: false,
             hard_state: noted.hard_state,
+            commit: Index(0),
             unknown_in: None,
             cut_in: None,
             walked: BTreeMap::new(),
@@ -123,7 +127,7 @@ impl Chain {
             hard_state.term = self.end.term;
             hard_state.vote = MemberId::NONE;
         }
-        hard_state.commit = hard_state.commit.max(self.floor.index).min(self.end.index);
+        hard_state.commit = self.commit.max(self.floor.index).min(self.end.index);
         hard_state
     }
 
@@ -221,6 +225,9 @@ impl Chain {
         }
         let header = self.enter(segment);
         let walked = self.records(segment, header)?;
+        if segment.is_table_cut() {
+            self.lose(number, "its table of slots is cut");
+        }
         // A segment in which nothing stands yet is begun again in the same way.
         self.origin = match (&walked.header, walked.labels.is_empty()) {
             (Some(header), true) => header.origin,
@@ -330,6 +337,7 @@ impl Chain {
             };
             self.torn = None;
             self.promised(label.kept());
+            self.commit = label.hard_state.commit;
             self.hash = label.hash;
             self.serial = label.serial;
             self.known.insert(label.hash, self.end);
@@ -407,10 +415,7 @@ impl Chain {
                     );
                     return Ok(None);
                 }
-                self.promised(Promise {
-                    serial: label.serial,
-                    position: label.end,
-                });
+                self.promised(label.kept());
                 let whole_in_slot = label.body_bytes == 0 && self.follows(&label, &[]);
                 if whole_in_slot {
                     self.apply(&label, Vec::new());
@@ -431,10 +436,8 @@ impl Chain {
                 );
                 Ok(Some(label))
             }
-            Slot::Missing => {
-                self.lose(name, "its table of slots is cut");
-                Ok(None)
-            }
+            // The walk says so of the whole segment.
+            Slot::Missing => Ok(None),
             Slot::Corrupt if !segment.is_clean(frame, self.serial_used)? => {
                 self.lose(
                     name,
@@ -459,7 +462,10 @@ impl Chain {
     }
 
     /// Draws the conclusions from the whole, when all segments have been walked.
-    pub(crate) fn conclude(&mut self, segments: &[Segment<'_>]) {
+    pub(crate) fn conclude(&mut self, segments: &mut [Segment<'_>]) -> Result<(), DiskError> {
+        if self.broken {
+            self.judge_last(segments)?;
+        }
         let noted = self.watermark.map_or(0, |watermark| watermark.segment);
         if noted > 0 && !segments.iter().any(|segment| segment.number == noted) {
             self.last_begun = self.last_begun.max(noted);
@@ -472,10 +478,7 @@ impl Chain {
             .unknown_in
             .is_some_and(|number| number >= self.last_begun)
         {
-            self.promised(Promise {
-                serial: 0,
-                position: UNKNOWN,
-            });
+            self.promise.position = UNKNOWN;
         }
         // Behind a cut there is no room that is known to be allocated.
         self.broken |= self.cut_in.is_some() && self.cut_in == Some(self.last_begun);
@@ -490,15 +493,13 @@ impl Chain {
                 "the log begins at entry {first}, the state ends at {after}"
             ));
             // All that is in the chain was durable.
-            self.promised(Promise {
-                serial: self.serial,
-                position: self.end,
-            });
+            self.promise.position = self.promise.position.max(self.end);
+            self.serial = 0;
             self.give_way();
             self.superseded = false;
             self.broken = true;
             self.origin = Origin::Restart;
-            return;
+            return Ok(());
         }
         let behind = self.end.index < floor.index;
         let at_floor = match self.end.index == floor.index {
@@ -508,6 +509,31 @@ impl Chain {
         if behind || at_floor.is_some_and(|term| term != floor.term && floor.index.0 > 0) {
             self.give_way();
         }
+        Ok(())
+    }
+
+    /// The walk did not come to the last record. Of it alone no later one says whether it was durable:
+    /// it was, unless it is torn.
+    fn judge_last(&mut self, segments: &mut [Segment<'_>]) -> Result<(), DiskError> {
+        for segment in segments {
+            let Some(label) = segment
+                .labels
+                .values()
+                .max_by_key(|label| label.serial)
+                .copied()
+            else {
+                continue;
+            };
+            if label.serial <= self.promise.serial {
+                continue;
+            }
+            let found = segment.record(label.number, label.frame)?;
+            let sound = matches!(found, Found::Record(found, ..) if found == label);
+            if sound || segment.is_corrupt(&label)? {
+                self.promised(label.kept());
+            }
+        }
+        Ok(())
     }
 
     /// The checkpoint takes the log's place.

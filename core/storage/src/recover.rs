@@ -477,7 +477,7 @@ fn recover_log(
     for segment in &mut segments {
         chain.walk(segment)?;
     }
-    chain.conclude(&segments);
+    chain.conclude(&mut segments)?;
     notes.append(&mut chain.notes);
     let mut health = match chain.is_whole() {
         true => Health::Intact,

@@ -191,6 +191,11 @@ impl<'a> Segment<'a> {
         })
     }
 
+    /// Whether the file ends in its table of slots or before.
+    pub(crate) fn is_table_cut(&self) -> bool {
+        self.image.length < u64::from(self.layout.first_frame()) * FRAME as u64
+    }
+
     /// What was found in slot `number`.
     pub(crate) fn slot(&self, number: u32) -> Slot {
         match self.labels.get(&number) {

@@ -46,13 +46,7 @@ impl Member {
         match deed {
             Deed::Append(state, entries) => {
                 let ops = self.log.append(*state, entries);
-                let mut states = vec![before.clone()];
-                // More than one record: any number of entries may have made it, in order.
-                for n in 0..=entries.len() {
-                    let mut model = before.clone();
-                    model.append(*state, &entries[..n]);
-                    states.push(model);
-                }
+                let states = before.states(*state, entries);
                 self.model.append(*state, entries);
                 (ops, states)
             }
@@ -101,8 +95,9 @@ fn assert_one_of(states: &[Model], found: &Recovered<Plain>, story: &dyn Fn() ->
     for model in states {
         for other in states {
             let mut model = model.clone();
-            // The hard state of a torn record may be taken from its slot, though its entries are lost.
-            model.hard_state = other.hard_state;
+            // Term and vote of a torn record may be taken from its slot, though its entries are lost.
+            model.hard_state.term = other.hard_state.term;
+            model.hard_state.vote = other.hard_state.vote;
             let mut wanted = model.hard_state;
             let (end, _) = model.after_checkpoint();
             wanted.commit = wanted.commit.max(model.checkpoint.index).min(end.index);
@@ -230,11 +225,12 @@ fn continue_after(mut disk: CrashDisk, found: Recovered<Plain>, story: &dyn Fn()
     );
     assert_eq!(again.hard_state, state, "{}", story());
     let all: Vec<Entry> = found.entries.iter().chain(&added).cloned().collect();
-    assert_eq!(again.entries, all, "{}", story());
+    assert!(again.entries == all, "{}", story());
 }
 
 fn append(indices: std::ops::Range<u64>, term: u64, bytes: usize) -> Deed {
-    let state = hard_state(term, term % 3, indices.start - 1);
+    // Some of what comes is committed already, as a follower that lags learns.
+    let state = hard_state(term, term % 3, indices.end - 2);
     Deed::Append(
         Some(state),
         indices.map(|index| entry(index, term, bytes)).collect(),
@@ -339,15 +335,9 @@ fn random_lives_survive_random_power_cuts() {
                 let entries: Vec<Entry> = (first..first + n)
                     .map(|i| entry(i, term, rng.below(2500) as usize))
                     .collect();
-                // What is committed is never overwritten.
-                let state = hard_state(term, rng.below(3), rng.below(first));
+                let state = hard_state(term, rng.below(3), rng.below(first + n));
                 let ops = log.append(Some(state), &entries);
-                states = vec![model.clone()];
-                for n in 0..=entries.len() {
-                    let mut model = model.clone();
-                    model.append(Some(state), &entries[..n]);
-                    states.push(model);
-                }
+                states = model.states(Some(state), &entries);
                 let done = if rng.one_in(4) {
                     rng.below(ops.len() as u64) as usize
                 } else {

@@ -178,6 +178,8 @@ impl Model {
 
     pub fn append(&mut self, hard_state: Option<HardState>, entries: &[Entry]) {
         self.hard_state = hard_state.unwrap_or(self.hard_state);
+        let end = entries.last().map_or(self.end(), |entry| entry.position);
+        self.hard_state.commit = self.hard_state.commit.min(end.index);
         if let Some(first) = entries.first() {
             self.entries
                 .retain(|entry| entry.position.index < first.position.index);
@@ -223,7 +225,7 @@ impl Model {
         let (end, entries) = self.after_checkpoint();
         let indices = |all: &[Entry]| all.iter().map(|e| e.position).collect::<Vec<_>>();
         assert_eq!(indices(&found.entries), indices(&entries), "{}", story());
-        assert_eq!(found.entries, entries, "{}", story());
+        assert!(found.entries == entries, "{}: the contents differ", story());
         assert_eq!(found.log.end(), end, "{}", story());
         let mut wanted = self.hard_state;
         wanted.commit = wanted.commit.max(self.checkpoint.index).min(end.index);
@@ -239,6 +241,19 @@ impl Model {
         let wanted =
             (self.checkpoint.index.0 > 0).then(|| (self.checkpoint, Plain::at(self.checkpoint)));
         assert_eq!(state, wanted, "{}", story());
+    }
+
+    /// The states that may be found when an append is cut off: nothing of it, all of it, and with
+    /// several records any number of entries, in order. What it says to be committed comes with its
+    /// entries only.
+    pub fn states(&self, hard_state: Option<HardState>, entries: &[Entry]) -> Vec<Model> {
+        let mut states = vec![self.clone()];
+        for n in entries.len().min(1)..=entries.len() {
+            let mut model = self.clone();
+            model.append(hard_state, &entries[..n]);
+            states.push(model);
+        }
+        states
     }
 
     pub fn matches(&self, found: &Recovered<Plain>) -> bool {
