@@ -142,6 +142,11 @@ fn check_fields(message: &Message, at: &Standing) -> Result<(), &'static str> {
     if numbers.iter().any(|number| *number > POSITION_MAX) {
         return Err("a number beyond belief");
     }
+    // Members of ours have none. With one, a member of term 0 would refuse, and the engine stops on an
+    // answer without a term.
+    if message.priority != 0 {
+        return Err("a priority");
+    }
     // Past its log's end the engine reads "term 0", which a claimed term of 0 would match.
     let claims_position = !matches!(message.kind, Kind::AppendResponse);
     if claims_position && (message.position.term == Term(0)) != (message.position.index == Index(0))

@@ -54,6 +54,10 @@ impl Engine for Raft {
                 term: lost.term.max(known.term),
                 index: lost.index.max(known.index),
             });
+            // There is a leader, and whatever this member was in its term, it is that no more.
+            let (term, leader) = (message.term.0, message.from.0);
+            self.node.raft.become_follower(term, leader);
+            self.after();
         }
         passed?;
         match message.kind {
@@ -313,22 +317,22 @@ impl Engine for Raft {
         if !self.is_leader() || member == self.config.member {
             return;
         }
-        // What stands at `intact` here may be another entry; then nothing of the claim is known.
+        // The claim comes from outside. What stands there in this log may be another entry; then
+        // nothing is known, and the place is only where to begin looking.
         let raft = &mut self.node.raft;
-        let agrees = raft.raft_log.match_term(intact.index.0, intact.term.0);
+        let begin = intact.index.0.min(raft.raft_log.last_index());
+        let agrees = begin == intact.index.0 && raft.raft_log.match_term(begin, intact.term.0);
         let Some(progress) = raft.mut_prs().get_mut(member.0) else {
             return;
         };
-        let known = if agrees { intact.index.0 } else { 0 };
+        let known = if agrees { begin } else { 0 };
         if known >= progress.matched && progress.state != ProgressState::Snapshot {
             return; // it has all that it is believed to have
         }
         progress.matched = progress.matched.min(known);
         progress.pending_snapshot = 0;
         progress.become_probe();
-        if agrees {
-            progress.next_idx = known + 1;
-        }
+        progress.next_idx = begin.max(progress.matched) + 1;
         progress.recent_active = true;
         raft.send_append(member.0);
         self.after();

@@ -5,6 +5,8 @@
 //! per index, every engine's own invariants, and that a read sees all that was decided before it.
 #![allow(dead_code, unreachable_pub)] // each test file is a crate that uses its part
 
+pub mod chaos;
+
 use base::{
     Change, Entry, EntryKind, HardState, Index, LogPosition, MemberId, Membership, Message,
     MessageKind, Mutants, SnapshotMeta, Term,
@@ -445,10 +447,7 @@ impl World {
             if self.show_messages {
                 self.note(format!("  {} (lost)", describe(&message)));
             }
-            if message.kind == MessageKind::Snapshot && self.is_up(from) {
-                self.raft_mut(from).report_snapshot(to, false);
-                self.drain(from);
-            }
+            self.lost(&message);
             return;
         }
         if self.show_messages {
@@ -463,9 +462,7 @@ impl World {
                 receiver.arrived.insert(index, state);
                 snapshot_from = Some(from);
             } else {
-                if self.is_up(from) {
-                    self.raft_mut(from).report_snapshot(to, false);
-                }
+                self.lost(&message);
                 return;
             }
         }
@@ -480,6 +477,20 @@ impl World {
             self.raft_mut(from).report_snapshot(to, true);
             self.drain(from);
         }
+    }
+
+    /// A message is lost. Of a snapshot the sender's transport notices.
+    pub fn lost(&mut self, message: &Message) {
+        if message.kind == MessageKind::Snapshot && self.is_up(message.from) {
+            self.raft_mut(message.from)
+                .report_snapshot(message.to, false);
+            self.drain(message.from);
+        }
+    }
+
+    /// Everything that is on its way from `member` is lost.
+    pub fn lose_sent_by(&mut self, member: MemberId) {
+        self.wire.retain(|message| message.from != member);
     }
 
     /// What `member` can stream: its state cut back to `meta`.

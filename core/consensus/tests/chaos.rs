@@ -1,0 +1,86 @@
+//! Safety and liveness under everything at once, and twin runs: a seed is a run, for ever.
+
+mod support;
+
+use base::Mutant;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::chaos::Chaos;
+
+const SEEDS: u64 = 500;
+const STEPS: usize = 6000;
+
+#[test]
+fn nothing_decided_is_lost_and_calm_brings_everybody_together() {
+    for seed in 0..SEEDS {
+        let mut chaos = Chaos::new(3 + 2 * (seed % 2), seed, None);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            chaos.run(STEPS);
+            assert_eq!(chaos.world.violations, [] as [&str; 0]);
+            chaos.calm_down();
+            assert_eq!(chaos.world.violations, [] as [&str; 0]);
+        }));
+        if outcome.is_err() {
+            let events = &chaos.world.events;
+            let last = events.len().saturating_sub(60);
+            panic!(
+                "seed {seed}\n{}\n{}",
+                events[last..].join("\n"),
+                chaos.world.table()
+            );
+        }
+    }
+}
+
+#[test]
+fn twin_runs_are_equal() {
+    for (n_members, seed) in [(3, 7), (5, 8)] {
+        let run = || {
+            let mut chaos = Chaos::new(n_members, seed, None);
+            chaos.run(2 * STEPS);
+            (chaos.hash, chaos.world.table(), chaos.world.decided())
+        };
+        let (first, second) = (run(), run());
+        assert_eq!(first, second);
+        assert!(first.2.0 > 20, "a run in which something happens");
+    }
+}
+
+#[test]
+fn different_seeds_are_different_runs() {
+    let hash = |seed| {
+        let mut chaos = Chaos::new(3, seed, None);
+        chaos.run(1000);
+        chaos.hash
+    };
+    assert_ne!(hash(1), hash(2));
+}
+
+/// Runs seeds until the planted bug shows: as a violation that the world sees, or as an engine that
+/// stops because nothing fits any more.
+fn is_caught(mutant: Mutant) -> bool {
+    (0..400).any(|seed| {
+        let mut chaos = Chaos::new(3, seed, Some(mutant));
+        let outcome = catch_unwind(AssertUnwindSafe(|| chaos.run(STEPS)));
+        outcome.is_err() || !chaos.world.violations.is_empty()
+    })
+}
+
+#[test]
+fn an_unsynced_vote_is_caught() {
+    assert!(is_caught(Mutant::VoteNotSynced));
+}
+
+#[test]
+fn an_early_acknowledgement_is_caught() {
+    assert!(is_caught(Mutant::FollowerAcksEarly));
+}
+
+#[test]
+fn a_stale_read_is_caught() {
+    assert!(is_caught(Mutant::StaleReadIndex));
+}
+
+#[test]
+fn an_amnesiac_that_votes_is_caught() {
+    assert!(is_caught(Mutant::AmnesiacVotes));
+}
