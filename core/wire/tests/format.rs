@@ -1,0 +1,76 @@
+//! The format is a promise: these bytes were sent by the first version and must be read for ever.
+//! `docs/format/peer.md` explains the same bytes.
+
+use base::{
+    ClusterId, Entry, EntryKind, Index, LogPosition, MemberId, Message, MessageKind, PeerMessage,
+    Term,
+};
+use bytes::{Bytes, BytesMut};
+use quorate_wire::{Frame, FrameReader, Hello, Origin, Purpose, encode};
+
+const ORIGIN: Origin = Origin {
+    cluster: ClusterId(0x0807_0605_0403_0201),
+    member: MemberId(0xa1),
+};
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.join(" ")
+}
+
+fn check(frame: Frame, expected: &[&str]) {
+    let mut bytes = BytesMut::new();
+    encode(ORIGIN, &frame, &mut bytes);
+    assert_eq!(hex(&bytes), expected.join(" "));
+    let read = FrameReader::of_stranger().next(&mut bytes);
+    assert_eq!(read, Ok(Some((ORIGIN, frame))));
+}
+
+#[test]
+fn hello() {
+    check(
+        Frame::Hello(Hello::new(Purpose::Messages, MemberId(0xa2), "n1")),
+        &[
+            // The header: "QR", version 1, kind 1 (Hello), flags, zero, length 17, body crc,
+            "51 52 01 01 00 00 00 00 11 00 00 00 b3 3c 03 42",
+            // cluster, sender, header crc.
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 86 ee 1d 00",
+            // Versions 1 to 1, for messages, to a2, "n1".
+            "01 00 01 00 01 a2 00 00 00 00 00 00 00 02 00 6e 31",
+        ],
+    );
+}
+
+#[test]
+fn append() {
+    let mut append = Message::new(MessageKind::Append, ORIGIN.member, MemberId(0xa2), Term(3));
+    append.position = LogPosition {
+        term: Term(2),
+        index: Index(7),
+    };
+    append.commit = Index(6);
+    append.entries = vec![Entry {
+        position: LogPosition {
+            term: Term(3),
+            index: Index(8),
+        },
+        kind: EntryKind::Normal,
+        data: Bytes::from_static(b"put"),
+        context: Bytes::new(),
+    }];
+    check(
+        Frame::Message(PeerMessage::Raft(Box::new(append))),
+        &[
+            "51 52 01 03 00 00 00 00 70 00 00 00 48 46 fa 60",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 74 9f ce d7",
+            // Raft, append, no refusal, no snapshot; to, from, term.
+            "01 01 00 00 a2 00 00 00 00 00 00 00 a1 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00",
+            // After 7@2, committed to 6, committed term, hint, priority.
+            "02 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00 06 00 00 00 00 00 00 00",
+            "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
+            // No context, one entry: 8@3, ordinary, "put", no context.
+            "00 00 00 00 01 00 00 00 03 00 00 00 00 00 00 00 08 00 00 00 00 00 00 00",
+            "01 03 00 00 00 70 75 74 00 00 00 00",
+        ],
+    );
+}
