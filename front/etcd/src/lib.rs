@@ -40,6 +40,7 @@ mod check;
 mod compare;
 mod method;
 mod range;
+mod read_only;
 mod request;
 
 mod apply;
@@ -54,6 +55,7 @@ pub use header::HeaderParts;
 pub use lease::{LeaseStream, RENEWALS_MAX, Renewal};
 pub use method::{Method, Shape};
 pub use range::{RangeAnswer, RangeChunks, RangeQuery};
+pub use read_only::TxnAnswer;
 pub use request::{Kind, RangeOptions};
 pub use session::*;
 pub use snapshot::{SnapshotDamage, SnapshotStream, snapshot_contents};

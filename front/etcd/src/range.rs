@@ -357,12 +357,35 @@ impl RangeAnswer {
     pub fn step(&mut self, rows: usize) -> Option<Bytes> {
         let view = self.state.root(crate::ROOT);
         if !self.walk.step(view, rows.max(1), &mut self.out) {
+            self.make_room();
             return None;
         }
         self.walk.finish(&mut self.out);
         Some(Bytes::from(std::mem::take(&mut self.out)))
     }
 }
+
+impl RangeAnswer {
+    /// Makes room for the rest at once, if it is about as large as what is there: growing by and by would
+    /// copy a large answer several times.
+    fn make_room(&mut self) {
+        if self.out.capacity() - self.out.len() > self.out.len() {
+            return;
+        }
+        let n_written = self.walk.n_written.max(1);
+        let n_left = self
+            .walk
+            .count
+            .min(self.walk.limit)
+            .saturating_sub(n_written);
+        let record_bytes = self.out.len() as u64 / n_written;
+        let room = n_left.saturating_mul(record_bytes + record_bytes / 8);
+        self.out.reserve(room.min(ROOM_BYTES_MAX) as usize);
+    }
+}
+
+/// Bytes that a long answer makes room for at once; beyond it grows as it is filled.
+const ROOM_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A range as a stream of messages (`RangeStream`, etcd 3.7): each has some records, and only the last
 /// has the header, `more` and `count`.

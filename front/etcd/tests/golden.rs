@@ -2,7 +2,8 @@
 //! read by `support::script`.
 
 #[path = "support/script.rs"]
-mod script;
+mod script;#![allow(clippy::unwrap_used)] // a test that fails says where
+
 extern crate quorate_etcd as etcd;
 
 mod support;

@@ -1,4 +1,5 @@
 //! Transactions against a naive model: a map, copied whole, and etcd's rules word by word.
+#![allow(clippy::unwrap_used)] // a test that fails says where
 
 extern crate quorate_etcd as etcd;
 
@@ -434,6 +435,57 @@ proptest! {
             prop_assert_eq!(world.state.revision().0 as i64, model.revision());
         }
     }
+}
+
+#[test]
+fn a_long_reading_transaction_is_answered_in_steps_that_add_up() {
+    let mut world = World::new();
+    for n in 0..1500 {
+        world.put(&format!("k{n:04}"), "v");
+    }
+    let range = |limit, revision| pb::RequestOp {
+        request: Some(Request::RequestRange(pb::RangeRequest {
+            key: "k".into(),
+            range_end: "l".into(),
+            limit,
+            revision,
+            ..Default::default()
+        })),
+    };
+    let txn = pb::TxnRequest {
+        compare: vec![pb::Compare {
+            key: "k".into(),
+            range_end: "l".into(),
+            result: 1,
+            ..Default::default()
+        }],
+        success: vec![range(0, 0), range(3, 0), range(0, 700)],
+        failure: vec![range(1, 0)],
+    };
+    let message: Bytes = txn.encode_to_vec().into();
+    let query = etcd::Query::Txn(message);
+    let Ok(etcd::Reply::Steps(mut steps)) = etcd::answer(&world.state, &query, &support::HEADER)
+    else {
+        panic!("too long for one step");
+    };
+    let mut n_steps = 0;
+    let bytes = loop {
+        n_steps += 1;
+        if let Some(bytes) = steps.step(100) {
+            break bytes;
+        }
+    };
+    assert!(n_steps > 20);
+    let answer = pb::TxnResponse::decode(bytes.clone()).unwrap();
+    assert!(answer.succeeded && answer.encode_to_vec() == bytes);
+    let counts = answer.responses.iter().map(|op| match &op.response {
+        Some(Response::ResponseRange(range)) => (range.kvs.len(), range.count, range.more),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(
+        counts.collect::<Vec<_>>(),
+        [(1500, 1500, false), (3, 1500, true), (699, 699, false)]
+    );
 }
 
 /// Operations count on each path: what a level has is not there for the levels below.

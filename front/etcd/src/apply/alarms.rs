@@ -83,20 +83,43 @@ pub fn alarms(state: &State) -> impl Iterator<Item = Alarm> + '_ {
         .filter_map(|(key, _)| Alarm::of_key(&key))
 }
 
-/// Refuses when the data cannot be trusted.
-pub(super) fn check_sound(state: &State) -> Result<(), Refusal> {
-    if alarms(state).any(|alarm| alarm.kind == AlarmKind::Corrupt) {
-        return Err(Refusal::Corrupt);
-    }
-    Ok(())
+/// What the raised alarms forbid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Forbidden {
+    is_full: bool,
+    is_corrupt: bool,
 }
 
-/// Refuses when a member is out of space.
-pub(super) fn check_space(state: &State) -> Result<(), Refusal> {
-    if alarms(state).any(|alarm| alarm.kind == AlarmKind::NoSpace) {
-        return Err(Refusal::NoSpace);
+impl Forbidden {
+    /// Looks once: nearly always there is no alarm, and this is on the way of every put.
+    pub(super) fn of(state: &State) -> Forbidden {
+        let mut forbidden = Forbidden::default();
+        for alarm in alarms(state) {
+            match alarm.kind {
+                AlarmKind::NoSpace => forbidden.is_full = true,
+                AlarmKind::Corrupt => forbidden.is_corrupt = true,
+            }
+        }
+        forbidden
     }
-    Ok(())
+
+    /// Refuses everything that goes through the log while the data cannot be trusted.
+    pub(super) fn check_sound(self) -> Result<(), Refusal> {
+        if self.is_corrupt {
+            Err(Refusal::Corrupt)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Refuses what adds while a member is out of space.
+    pub(super) fn check_space(self) -> Result<(), Refusal> {
+        if self.is_full {
+            Err(Refusal::NoSpace)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// What an `AlarmRequest` asks.

@@ -15,19 +15,18 @@
 //! ```
 
 pub(crate) mod alarms;
-mod txn;
+pub(crate) mod txn;
 
 use crate::check;
 use crate::pb;
 use crate::record::{self, Values};
 use crate::request::{DeleteView, Kind, PutView, two_integers};
 use crate::status::Refusal;
+use alarms::Forbidden;
 use base::{LeaseId, Revision};
 use bytes::Bytes;
 use store::command::DialectId;
 use store::{Dialect, Outcome, Record, RootId, Stamp, Table, WriteTxn};
-
-pub(crate) use txn::read_only;
 
 /// The largest time to live that etcd grants, in seconds.
 pub const LEASE_TTL_MAX_S: i64 = 9_000_000_000;
@@ -61,14 +60,16 @@ impl Dialect for EtcdDialect {
 fn decide(txn: &mut WriteTxn<'_>, request: &[u8]) -> Result<Vec<u8>, Refusal> {
     let (number, message) = request.split_first().ok_or(Refusal::Malformed)?;
     let kind = Kind::of_number(*number).ok_or(Refusal::Malformed)?;
+    let forbidden = Forbidden::of(txn.state());
+    // An alarm can be cleared whatever it forbids.
     if kind != Kind::Alarm {
-        alarms::check_sound(txn.state())?;
+        forbidden.check_sound()?;
     }
     let mut out = Vec::new();
     match kind {
         Kind::Put => {
             let view = PutView::read(message)?;
-            alarms::check_space(txn.state())?;
+            forbidden.check_space()?;
             check_put(txn, &view)?;
             put(txn, &view, &mut out);
         }
@@ -77,11 +78,11 @@ fn decide(txn: &mut WriteTxn<'_>, request: &[u8]) -> Result<Vec<u8>, Refusal> {
             check::delete(&view)?;
             delete_range(txn, &view, &mut out);
         }
-        Kind::Txn => txn::decide(txn, message, &mut out)?,
+        Kind::Txn => txn::decide(txn, message, forbidden, &mut out)?,
         Kind::Compact => compact(txn, two_integers(message)?.0)?,
         Kind::LeaseGrant => {
             let (ttl_s, id) = two_integers(message)?;
-            alarms::check_space(txn.state())?;
+            forbidden.check_space()?;
             lease_grant(txn, LeaseId(id), ttl_s, &mut out)?;
         }
         Kind::LeaseRevoke => {

@@ -9,7 +9,8 @@
 //!
 //! Nothing is written before 3, and nothing in 3 can fail, so a refusal leaves nothing behind.
 
-use super::{alarms, check_put, delete_range, put};
+use super::alarms::Forbidden;
+use super::{check_put, delete_range, put};
 use crate::check;
 use crate::compare;
 use crate::header;
@@ -21,9 +22,9 @@ use base::Revision;
 use store::{RootView, WriteTxn};
 
 /// Fields of `TxnResponse` and the operations in `ResponseOp`.
-const SUCCEEDED: u32 = 2;
-const RESPONSES: u32 = 3;
-const RANGE: u32 = 1;
+pub(crate) const SUCCEEDED: u32 = 2;
+pub(crate) const RESPONSES: u32 = 3;
+pub(crate) const RANGE: u32 = 1;
 const PUT: u32 = 2;
 const DELETE_RANGE: u32 = 3;
 const TXN: u32 = 4;
@@ -31,39 +32,19 @@ const TXN: u32 = 4;
 pub(super) fn decide(
     txn: &mut WriteTxn<'_>,
     message: &[u8],
+    forbidden: Forbidden,
     out: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
     let view = TxnView::read(message)?;
     check::shape(&view, usize::MAX)?;
     if has_put(&view) {
-        alarms::check_space(txn.state())?;
+        forbidden.check_space()?;
     }
     let mut path = Vec::with_capacity(1);
     choose(txn.view(), &view, &mut path);
     check_puts(txn, &view, &mut path.iter())?;
     check_ranges(txn.view(), &view, &mut path.iter())?;
     execute(txn, &view, &mut path.iter(), out)
-}
-
-/// Answers a transaction that only reads, without its header.
-pub(crate) fn read_only(
-    root: RootView<'_>,
-    message: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), Refusal> {
-    let view = TxnView::read(message)?;
-    let mut path = Vec::with_capacity(1);
-    choose(root, &view, &mut path);
-    check_ranges(root, &view, &mut path.iter())?;
-    pb::uint(out, SUCCEEDED, u64::from(path[0]));
-    for op in branch(&view, path[0]) {
-        if let OpView::Range(range) = op {
-            let response = pb::open(out, RESPONSES);
-            write_range(root, range, out)?;
-            pb::close(out, response);
-        }
-    }
-    Ok(())
 }
 
 /// Any put, on any branch, however deep. etcd's own estimate forgets transactions inside.
@@ -75,7 +56,7 @@ fn has_put(view: &TxnView<'_>) -> bool {
     })
 }
 
-fn branch<'v, 'a>(view: &'v TxnView<'a>, succeeded: bool) -> &'v [OpView<'a>] {
+pub(crate) fn branch<'v, 'a>(view: &'v TxnView<'a>, succeeded: bool) -> &'v [OpView<'a>] {
     if succeeded {
         &view.success
     } else {
@@ -129,7 +110,7 @@ fn check_ranges(
 
 /// Inside a transaction a negative revision is a compacted one, whereas outside it means the present. While
 /// nothing was ever compacted, etcd's counter is at −1, so −1 passes (verified on 3.4.23).
-fn check_range(root: RootView<'_>, revision: i64) -> Result<(), Refusal> {
+pub(crate) fn check_range(root: RootView<'_>, revision: i64) -> Result<(), Refusal> {
     let compacted = root.compacted();
     if revision == 0 || (revision == -1 && compacted == Revision(0)) {
         return Ok(());

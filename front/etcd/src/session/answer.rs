@@ -1,11 +1,12 @@
 //! From what the member found out to the bytes that the client gets.
 
 use super::plan::Query;
-use crate::apply::{alarms, read_only};
+use crate::apply::alarms;
 use crate::header::HeaderParts;
 use crate::pb;
 use crate::proto::etcdserverpb as pbs;
 use crate::range::{self, RangeAnswer};
+use crate::read_only::TxnAnswer;
 use crate::status::{Code, Refusal, Status};
 use base::{Index, LeaseId, MemberId, Revision};
 use bytes::Bytes;
@@ -20,8 +21,27 @@ const ROWS_AT_ONCE_MAX: u64 = 1000;
 pub enum Reply {
     /// The whole answer.
     Whole(Bytes),
-    /// A long range: ask it for its steps, and do other work in between.
-    Steps(Box<RangeAnswer>),
+    /// A long one: ask it for its steps, and do other work in between.
+    Steps(Box<Steps>),
+}
+
+/// A long answer.
+pub enum Steps {
+    /// A range.
+    Range(RangeAnswer),
+    /// A transaction that reads.
+    Txn(TxnAnswer),
+}
+
+impl Steps {
+    /// Goes on for at most `rows` records (at least one); the answer when it is complete. After that there
+    /// is nothing left to ask for.
+    pub fn step(&mut self, rows: usize) -> Option<Bytes> {
+        match self {
+            Steps::Range(range) => range.step(rows),
+            Steps::Txn(txn) => txn.step(rows),
+        }
+    }
 }
 
 /// Answers a read from `state`.
@@ -37,14 +57,23 @@ pub fn answer(state: &State, query: &Query, header: &HeaderParts) -> Result<Repl
         Query::Range(range) => {
             if is_long(state, &range.range, range.options.limit) {
                 let steps = RangeAnswer::begin(state, range, header)?;
-                return Ok(Reply::Steps(Box::new(steps)));
+                return Ok(Reply::Steps(Box::new(Steps::Range(steps))));
             }
             return range::answer(state, range, header).map(Reply::Whole);
         }
         Query::Txn(message) => {
-            let mut body = Vec::new();
-            read_only(state.root(crate::ROOT), message, &mut body)?;
-            body
+            let mut steps = TxnAnswer::begin(state, message, header)?;
+            if steps
+                .ranges()
+                .any(|range| is_long(state, &range.range, range.options.limit))
+            {
+                return Ok(Reply::Steps(Box::new(Steps::Txn(steps))));
+            }
+            loop {
+                if let Some(answer) = steps.step(usize::MAX) {
+                    return Ok(Reply::Whole(answer));
+                }
+            }
         }
         Query::Leases => leases(state),
         Query::Alarms(kind) => {

@@ -15,7 +15,7 @@ mod cluster;
 mod plan;
 
 pub use answer::{
-    Health, MemberStatus, Reply, answer, answer_health, answer_lease_time_to_live,
+    Health, MemberStatus, Reply, Steps, answer, answer_health, answer_lease_time_to_live,
     answer_member_add, answer_members, answer_outcome, answer_status, unknown_service,
 };
 pub use cluster::{ClusterOp, LEARNERS_MAX, check_cluster_op};

@@ -17,6 +17,7 @@
 //!
 //! ```text
 //!   event.rs     an event's bytes, made once for all watchers
+//!   request.rs   WatchRequest
 //!   response.rs  WatchResponse, whole and in fragments
 //!   stream.rs    the state of one stream
 //!   desk.rs      a core's streams
@@ -24,6 +25,7 @@
 
 mod desk;
 mod event;
+mod request;
 mod response;
 mod stream;
 

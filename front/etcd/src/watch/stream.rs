@@ -1,10 +1,10 @@
 //! The state of one watch stream.
 
 use super::event::{EventCache, Form};
+use super::request::{Create, Request};
 use super::response::{Events, NO_WATCH, Notice};
 use crate::header::HeaderParts;
 use crate::record;
-use crate::scan::{Fields, Malformed};
 use crate::status::{Refusal, Status};
 use base::{Instant, Revision, limits};
 use bytes::Bytes;
@@ -482,89 +482,5 @@ impl WatchStream {
             self.ready.iter().all(|id| self.watches.contains_key(id)),
             "only watches that exist are ready"
         );
-    }
-}
-
-/// A `WatchRequest`.
-enum Request<'a> {
-    Create(Create<'a>),
-    Cancel(i64),
-    Progress,
-    Nothing,
-}
-
-/// A `WatchCreateRequest`.
-#[derive(Default)]
-struct Create<'a> {
-    key: &'a [u8],
-    end: &'a [u8],
-    start: i64,
-    progress: bool,
-    no_put: bool,
-    no_delete: bool,
-    prev_kv: bool,
-    id: i64,
-    fragment: bool,
-}
-
-impl<'a> Request<'a> {
-    fn read(message: &'a [u8]) -> Result<Request<'a>, Malformed> {
-        let mut request = Request::Nothing;
-        let mut fields = Fields::of(message);
-        while let Some((field, value)) = fields.next()? {
-            request = match field {
-                1 => Request::Create(Create::read(value.bytes()?)?),
-                2 => Request::Cancel(read_cancel(value.bytes()?)?),
-                3 => {
-                    let mut inner = Fields::of(value.bytes()?);
-                    while inner.next()?.is_some() {}
-                    Request::Progress
-                }
-                _ => continue,
-            };
-        }
-        Ok(request)
-    }
-}
-
-fn read_cancel(message: &[u8]) -> Result<i64, Malformed> {
-    crate::request::two_integers(message).map(|(id, _)| id)
-}
-
-impl<'a> Create<'a> {
-    fn read(message: &'a [u8]) -> Result<Create<'a>, Malformed> {
-        let mut create = Create::default();
-        let mut fields = Fields::of(message);
-        while let Some((field, value)) = fields.next()? {
-            match field {
-                1 => create.key = value.bytes()?,
-                2 => create.end = value.bytes()?,
-                3 => create.start = value.int()?,
-                4 => create.progress = value.flag()?,
-                5 => create.read_filters(value)?,
-                6 => create.prev_kv = value.flag()?,
-                7 => create.id = value.int()?,
-                8 => create.fragment = value.flag()?,
-                _ => {}
-            }
-        }
-        Ok(create)
-    }
-
-    /// Filters come one by one or packed.
-    fn read_filters(&mut self, value: crate::scan::Value<'_>) -> Result<(), Malformed> {
-        if let crate::scan::Value::Varint(filter) = value {
-            self.add_filter(filter);
-            return Ok(());
-        }
-        crate::scan::packed(value.bytes()?, |filter| self.add_filter(filter))
-    }
-
-    fn add_filter(&mut self, filter: u64) {
-        match filter {
-            0 => self.no_put = true,
-            1 => self.no_delete = true,
-            _ => {}
-        }
     }
 }
