@@ -5,7 +5,6 @@
 //! three members together, by batch size. It measures and asserts nothing: speed is shown, not tested.
 
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code)]
 mod support;
 
 use bytes::Bytes;

@@ -1,18 +1,18 @@
 //! A small world for whole nodes: instant lossless network with cuts, disks that answer when told, and a
 //! dialect of two verbs. The real worlds are in `proof/sim`; this one is for stories.
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub, dead_code)]
 
 use base::{Instant, LeaseId, MemberId, Membership, PeerMessage, Revision};
 use bytes::Bytes;
 use node::{
-    Answer, Boot, Effects, Health, LeaseAnswer, MemberChange, Node, NodeConfig, ReadFailed, Tag,
-    Ticket,
+    Answer, Boot, Effects, Health, LeaseAnswer, MemberChange, Node, NodeConfig, Persist,
+    ReadFailed, Tag, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use store::command::DialectId;
 use store::members::Member;
-use store::{Dialect, Genesis, KeyRange, Outcome, RootId, Stamp, Store, WriteTxn};
+use store::{Dialect, Genesis, KeyRange, Outcome, RootId, Stamp, State, Store, WriteTxn};
 
 /// `key=value` puts, `key=value@lease` attaches, `-key` deletes, `?` refuses, `+lease:ttl` grants.
 pub struct Words;
@@ -57,13 +57,58 @@ pub struct Said {
     pub leases: Vec<(Ticket, LeaseAnswer)>,
 }
 
+/// What survives a restart of one member.
+pub struct Disk {
+    pub hard_state: base::HardState,
+    pub entries: Vec<base::Entry>,
+    pub state: State,
+    pub lives: u32,
+}
+
+impl Disk {
+    fn write(&mut self, persist: Persist) {
+        if let Some(hard_state) = persist.hard_state {
+            self.hard_state = hard_state;
+        }
+        if let Some((_, state)) = persist.snapshot {
+            self.entries.clear();
+            self.state = state;
+        }
+        if let Some(first) = persist.entries.first().map(|e| e.position.index) {
+            self.entries.retain(|e| e.position.index < first);
+        }
+        self.entries.extend(persist.entries);
+    }
+
+    fn checkpoint(&mut self, state: State) {
+        let applied = state.applied().index;
+        if applied > self.state.applied().index {
+            self.entries.retain(|e| e.position.index > applied);
+            self.state = state;
+        }
+    }
+
+    pub fn boot(&self) -> Boot {
+        Boot {
+            hard_state: self.hard_state,
+            entries: self.entries.clone(),
+            state: self.state.clone(),
+            health: Health::Intact,
+        }
+    }
+}
+
 pub struct World {
     pub now: Instant,
     pub nodes: BTreeMap<MemberId, Node>,
     pub said: BTreeMap<MemberId, Said>,
     pub cut: BTreeSet<MemberId>,
     pub slow_disks: BTreeSet<MemberId>,
-    waiting_disks: Vec<(MemberId, u64)>,
+    waiting_disks: Vec<(MemberId, Persist)>,
+    pub disks: BTreeMap<MemberId, Disk>,
+    /// Messages to these members are kept in `mail` instead of being delivered.
+    pub held: BTreeSet<MemberId>,
+    pub mail: Vec<(MemberId, MemberId, PeerMessage)>,
     pub stopped: BTreeMap<MemberId, node::StopReason>,
     pub snapshots_sent: usize,
 }
@@ -103,6 +148,9 @@ impl World {
             cut: BTreeSet::new(),
             slow_disks: BTreeSet::new(),
             waiting_disks: Vec::new(),
+            disks: BTreeMap::new(),
+            held: BTreeSet::new(),
+            mail: Vec::new(),
             stopped: BTreeMap::new(),
             snapshots_sent: 0,
         };
@@ -123,13 +171,26 @@ impl World {
     }
 
     fn start(&mut self, member: MemberId, store: Store) {
-        let boot = Boot {
+        let disk = Disk {
             hard_state: base::HardState::default(),
             entries: Vec::new(),
             state: store.publish(),
-            health: Health::Intact,
+            lives: 0,
         };
-        let node = Node::new(config(member), boot, vec![Box::new(Words)], self.now)
+        self.disks.insert(member, disk);
+        self.restart(member);
+    }
+
+    /// Kills a member and starts it with what its disk holds.
+    pub fn restart(&mut self, member: MemberId) {
+        self.waiting_disks.retain(|(of, _)| *of != member);
+        let disk = self.disks.get_mut(&member).expect("listed");
+        disk.lives += 1;
+        let config = NodeConfig {
+            incarnation: disk.lives,
+            ..config(member)
+        };
+        let node = Node::new(config, disk.boot(), vec![Box::new(Words)], self.now)
             .expect("the engine starts");
         self.nodes.insert(member, node);
         self.said.insert(member, Said::default());
@@ -186,15 +247,16 @@ impl World {
         if let Some(persist) = effects.persist {
             moved = true;
             if self.slow_disks.contains(&member) {
-                self.waiting_disks.push((member, persist.number));
+                self.waiting_disks.push((member, persist));
             } else {
-                self.nodes
-                    .get_mut(&member)
-                    .expect("listed")
-                    .persisted(persist.number);
+                self.write(member, persist);
             }
         }
-        if let Some((meta, _)) = effects.checkpoint {
+        if let Some((meta, state)) = effects.checkpoint {
+            self.disks
+                .get_mut(&member)
+                .expect("listed")
+                .checkpoint(state);
             self.nodes
                 .get_mut(&member)
                 .expect("listed")
@@ -210,8 +272,21 @@ impl World {
         moved
     }
 
+    fn write(&mut self, member: MemberId, persist: Persist) {
+        let number = persist.number;
+        self.disks.get_mut(&member).expect("listed").write(persist);
+        self.nodes
+            .get_mut(&member)
+            .expect("listed")
+            .persisted(number);
+    }
+
     fn deliver(&mut self, from: MemberId, to: MemberId, message: PeerMessage) {
         if self.cut.contains(&from) || self.cut.contains(&to) {
+            return;
+        }
+        if self.held.contains(&to) {
+            self.mail.push((from, to, message));
             return;
         }
         let now = self.now;
@@ -222,11 +297,8 @@ impl World {
 
     /// Lets slow disks finish.
     pub fn finish_disks(&mut self) {
-        for (member, number) in std::mem::take(&mut self.waiting_disks) {
-            self.nodes
-                .get_mut(&member)
-                .expect("listed")
-                .persisted(number);
+        for (member, persist) in std::mem::take(&mut self.waiting_disks) {
+            self.write(member, persist);
         }
         self.settle();
     }
