@@ -7,7 +7,9 @@
 //!
 //! A leader that stalled (stopped process, hung machine) must not expire in bulk what its clients could
 //! not renew meanwhile: [`LeaseClock::tick`] notices the gap between two ticks and gives it back to
-//! every lease. It also proposes at most [`EXPIRIES_MAX`] at a time.
+//! every lease. The same holds when the leader ran but could not have answered a renewal (its disk hangs, its
+//! apply lags): then the node does not call it, and that looks like a stall. It also proposes at most
+//! [`EXPIRIES_MAX`] at a time.
 //!
 //! Invariant: `deadlines` and `by_time` describe the same set.
 
@@ -96,11 +98,11 @@ impl LeaseClock {
         Some(deadline.ttl)
     }
 
-    /// How long a lease has left.
+    /// How long a lease has left; nothing when it is gone or its time is over.
     pub fn remaining(&self, lease: LeaseId, now: Instant) -> Option<Duration> {
-        self.deadlines
-            .get(&lease)
-            .map(|deadline| deadline.at.since(now))
+        let deadline = self.deadlines.get(&lease)?;
+        let is_over = deadline.proposed.is_some() || deadline.at <= now;
+        (!is_over).then(|| deadline.at.since(now))
     }
 
     /// Lets time pass; returns leases whose revocation is to be proposed, each with the time of its

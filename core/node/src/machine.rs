@@ -11,6 +11,7 @@
 
 use crate::config::NodeConfig;
 use crate::effects::{Answer, Dropped, StopReason, Tag};
+use crate::proposals::Tags;
 use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
 use base::{Entry, EntryKind, Index, MemberId, Membership, invariant};
 use bytes::Bytes;
@@ -33,6 +34,8 @@ const SWEEP_STEPS: usize = 256;
 enum Within {
     Normal,
     Change,
+    /// A change that the engine could not carry out.
+    Misfit,
 }
 
 /// What a step did.
@@ -42,6 +45,8 @@ pub(crate) struct Applied {
     pub(crate) answers: Vec<Answer>,
     pub(crate) leases: Vec<LeaseChange>,
     pub(crate) entries: u64,
+    /// Of those, how many held nothing but a digest.
+    pub(crate) digests: u64,
     pub(crate) bytes: u64,
     pub(crate) stop: Option<StopReason>,
 }
@@ -53,6 +58,8 @@ pub(crate) struct Machine {
     queue: VecDeque<Entry>,
     digests: VecDeque<(Index, u64)>,
     outstanding: BTreeSet<Tag>,
+    /// Which commands of each origin were applied in this life.
+    seen: Tags,
     member: MemberId,
     incarnation: u32,
 }
@@ -63,7 +70,7 @@ impl Machine {
         state: State,
         dialects: Vec<Box<dyn Dialect + Send>>,
     ) -> Machine {
-        Machine {
+        let mut machine = Machine {
             store: adopt(state, config),
             dialects: dialects
                 .into_iter()
@@ -72,9 +79,12 @@ impl Machine {
             queue: VecDeque::new(),
             digests: VecDeque::new(),
             outstanding: BTreeSet::new(),
+            seen: Tags::default(),
             member: config.member,
             incarnation: config.incarnation,
-        }
+        };
+        machine.note_digest();
+        machine
     }
 
     /// The state as of the last applied entry.
@@ -102,6 +112,16 @@ impl Machine {
         self.outstanding.len()
     }
 
+    /// Whether a client of this member waits for `tag`.
+    pub(crate) fn expects(&self, tag: Tag) -> bool {
+        self.outstanding.contains(&tag)
+    }
+
+    /// Whether this command, or a later one of its origin, was applied in this life of the member.
+    pub(crate) fn has_passed(&self, command: &Command) -> bool {
+        self.seen.has_passed(command.origin, command.tag)
+    }
+
     /// This member has a client that waits for `tag`.
     pub(crate) fn expect(&mut self, tag: Tag) {
         self.outstanding.insert(tag);
@@ -116,32 +136,65 @@ impl Machine {
     }
 
     /// Applies entries until one changes the membership, `commands_max` are done or the queue is empty.
-    /// At least one entry is applied if any waits, however long it is.
-    pub(crate) fn step(&mut self, commands_max: usize, out: &mut Applied) {
+    /// At least one entry is applied if any waits, however long it is. Returns what was done: entries
+    /// and their commands.
+    pub(crate) fn step(&mut self, commands_max: usize, out: &mut Applied) -> usize {
         let mut done = 0;
-        while done < commands_max && out.stop.is_none() && self.next_change().is_none() {
-            let Some(entry) = self.queue.pop_front() else {
+        while done < commands_max && self.next_change().is_none() {
+            let Some((entry, batch)) = self.next(out) else {
                 break;
             };
-            done += 1;
-            if !entry.data.is_empty() {
-                done += self.apply_batch(&entry, Within::Normal, out);
-            }
+            done += 1 + batch.commands.len();
+            self.apply_batch(&batch, Within::Normal, out);
             self.end(&entry, out);
         }
         self.store.sweep(SWEEP_STEPS);
+        done
     }
 
-    /// Applies the entry of [`Machine::next_change`].
-    pub(crate) fn apply_change(&mut self, membership: Membership, out: &mut Applied) {
-        let Some(entry) = self.queue.pop_front() else {
+    /// Applies the entry of [`Machine::next_change`]. Without a membership the engine could not carry
+    /// the change out, and neither do its commands.
+    pub(crate) fn apply_change(&mut self, membership: Option<Membership>, out: &mut Applied) {
+        let Some((entry, batch)) = self.next(out) else {
             return;
         };
-        self.store.set_membership(membership);
-        if !entry.context.is_empty() {
-            self.apply_batch(&entry, Within::Change, out);
-        }
+        let within = match membership {
+            Some(membership) => {
+                self.seen.retain(&membership);
+                self.store.set_membership(membership);
+                Within::Change
+            }
+            None => Within::Misfit,
+        };
+        self.apply_batch(&batch, within, out);
         self.end(&entry, out);
+    }
+
+    /// Takes the next entry with its commands. One that this build cannot read stays where it is, as
+    /// if it had never been committed: a newer build must find it unapplied.
+    fn next(&mut self, out: &mut Applied) -> Option<(Entry, Batch)> {
+        if out.stop.is_some() {
+            return None;
+        }
+        let entry = self.queue.front()?;
+        let bytes = match entry.kind {
+            EntryKind::Normal => &entry.data,
+            EntryKind::Change => &entry.context,
+        };
+        let batch = if bytes.is_empty() {
+            Ok(Batch::default())
+        } else {
+            Batch::decode(bytes)
+        };
+        let needs = match batch {
+            Ok(batch) if batch.apply_version <= APPLY_VERSION => {
+                return Some((self.queue.pop_front()?, batch));
+            }
+            Ok(batch) => batch.apply_version,
+            Err(_) => u16::MAX,
+        };
+        out.stop = Some(StopReason::TooOld { needs });
+        None
     }
 
     fn end(&mut self, entry: &Entry, out: &mut Applied) {
@@ -152,33 +205,22 @@ impl Machine {
             entry.position
         );
         self.store.set_applied(entry.position);
-        if self.digests.len() == DIGESTS_KEPT {
-            self.digests.pop_front();
-        }
-        self.digests
-            .push_back((entry.position.index, self.store.state().digest()));
+        self.note_digest();
         out.entries += 1;
         out.bytes += entry.size() as u64;
     }
 
-    /// Applies a batch; returns the number of its commands.
-    fn apply_batch(&mut self, entry: &Entry, within: Within, out: &mut Applied) -> usize {
-        let bytes = match within {
-            Within::Normal => &entry.data,
-            Within::Change => &entry.context,
-        };
-        // The bytes were made by a leader's own encoder and carry checksums on the wire and on disk.
-        let batch = match Batch::decode(bytes) {
-            Ok(batch) => batch,
-            Err(error) => panic!("invariant broken: entry {}: {error}", entry.position),
-        };
-        if batch.apply_version > APPLY_VERSION {
-            out.stop = Some(StopReason::TooOld {
-                needs: batch.apply_version,
-            });
-            return 0;
+    /// Remembers the digest at the applied index, to compare it with the leader's.
+    fn note_digest(&mut self) {
+        if self.digests.len() == DIGESTS_KEPT {
+            self.digests.pop_front();
         }
-        let n = batch.commands.len();
+        let state = self.store.state();
+        self.digests
+            .push_back((state.applied().index, state.digest()));
+    }
+
+    fn apply_batch(&mut self, batch: &Batch, within: Within, out: &mut Applied) {
         for command in &batch.commands {
             let stamp = Stamp {
                 time: batch.time,
@@ -187,8 +229,26 @@ impl Machine {
             };
             let outcome = self.apply_command(command, &stamp, within, out);
             self.answer(command, outcome, out);
+            self.seen.note(command.origin, command.tag);
         }
-        n
+        // The next leader's stamps follow this one's, also when no command here has written anything.
+        if self.store.state().time() < batch.time {
+            let stamp = Stamp {
+                time: batch.time,
+                apply_version: batch.apply_version,
+                origin: self.member,
+            };
+            note(self.store.begin(RootId(0), &stamp).finish(), out);
+        }
+        if let [only] = &batch.commands[..]
+            && only.dialect == SYSTEM
+            && matches!(
+                SystemCommand::decode(&only.request),
+                Some(SystemCommand::Digest { .. })
+            )
+        {
+            out.digests += 1;
+        }
     }
 
     fn answer(&mut self, command: &Command, outcome: Outcome, out: &mut Applied) {
@@ -212,6 +272,9 @@ impl Machine {
     ) -> Outcome {
         if command.dialect == SYSTEM {
             return match SystemCommand::decode(&command.request) {
+                Some(SystemCommand::Member(_)) if within == Within::Misfit => {
+                    refused(SystemRefusal::Unhealthy)
+                }
                 // A change of the configuration means something only where the engine has made it.
                 Some(SystemCommand::Member(change))
                     if change.is_configuration() != (within == Within::Change) =>
@@ -276,6 +339,13 @@ impl Machine {
 
     fn apply_member(&mut self, change: MemberChange, stamp: &Stamp, out: &mut Applied) -> Outcome {
         let known = self.store.state().member(change.member());
+        if let MemberChange::Update { member, peer_urls } = &change {
+            let members = self.store.state().members();
+            let mut others = members.iter().filter(|other| other.id != *member);
+            if others.any(|other| other.peer_urls.iter().any(|url| peer_urls.contains(url))) {
+                return refused(SystemRefusal::PeerUrlExists);
+            }
+        }
         let mut txn = self.store.begin(RootId(0), stamp);
         let done = match (change, known) {
             (
@@ -342,6 +412,7 @@ impl Machine {
         self.store = adopt(state, config);
         self.queue.clear();
         self.digests.clear();
+        self.note_digest();
         let revision = self.store.state().revision();
         for tag in std::mem::take(&mut self.outstanding) {
             out.answers.push(Answer {
@@ -362,8 +433,9 @@ impl Machine {
         self.store.state().check();
         for tag in &self.outstanding {
             let incarnation = (tag.0 >> 32) as u32;
+            // The counter below may have carried into it, once in 2³² proposals.
             invariant!(
-                incarnation == self.incarnation,
+                incarnation >= self.incarnation,
                 "tag {tag:?} is of a former life"
             );
         }

@@ -12,9 +12,9 @@ mod writes;
 
 use crate::config::{Boot, NodeConfig};
 use crate::effects::{Effects, Leadership, LeaseAnswer, Refused, Status, StopReason, Tag, Ticket};
-use crate::leases::LeaseClock;
+use crate::leases::{EXPIRIES_MAX, LeaseClock};
 use crate::machine::{Applied, Machine};
-use crate::proposals::Proposals;
+use crate::proposals::{Proposals, Tags};
 use crate::reads::{Reads, Waiter};
 use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
@@ -30,25 +30,40 @@ use store::{Dialect, State};
 /// Commands applied in one call of [`Node::take_effects`]; then the caller looks at sockets again.
 const APPLY_COMMANDS_MAX: usize = 4096;
 
+/// Turns of the engine in one call of [`Node::take_effects`]: what one turn commits lets the next round of
+/// proposals begin.
+const TURNS_MAX: usize = 4;
+
 /// A leader puts its digest into the log after so many entries …
 const DIGEST_ENTRIES: u64 = 1000;
 
 /// … or after this time, if anything was applied.
 const DIGEST_EVERY: Duration = Duration::from_secs(1);
 
-/// A round of reads without an answer is asked again after this time.
+/// A round of reads without an answer is asked again after this time, or after half an election where
+/// that is longer: a slow network must not make every answer come too late.
 const READ_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A leader counts a learner as caught up when it has this share of the leader's log, in percent
 /// (etcd's rule for promotion).
 const PROMOTE_PERCENT: u64 = 90;
 
-/// A lease question of one of this member's clients, on its way to the leader.
+/// After a checkpoint that could not be written, the next try waits so long.
+const CHECKPOINT_AGAIN: Duration = Duration::from_secs(10);
+
+/// Bytes of the longest expiry that a leader proposes.
+const EXPIRY_BYTES_MAX: usize = 16 + 16 * EXPIRIES_MAX;
+
+/// A lease question of one of this member's clients, on its way to the leader. It is known there by a
+/// number that is fresh for each attempt, so an answer to a former attempt, or to a former life of this
+/// member, answers nothing.
 #[derive(Clone, Copy, Debug)]
 struct Question {
+    ticket: Ticket,
     lease: LeaseId,
     renews: bool,
-    asked: Instant,
+    /// When the leader was asked; nothing when it is to be asked now.
+    asked: Option<Instant>,
 }
 
 /// One member of a cluster.
@@ -60,11 +75,11 @@ pub struct Node {
     proposals: Proposals,
     rounds: VecDeque<Index>,
     reads: Reads,
-    questions: BTreeMap<Ticket, Question>,
-    forwarded: BTreeMap<MemberId, u64>,
+    questions: BTreeMap<u64, Question>,
+    forwarded: Tags,
     lease_answers: Vec<(Ticket, LeaseAnswer)>,
     send: Vec<(MemberId, PeerMessage)>,
-    last_tag: u32,
+    last_tag: u64,
     time: HybridTime,
     now: Instant,
     wall_ms: u64,
@@ -84,6 +99,9 @@ struct Checkpointing {
     bytes: u64,
     durable: Index,
     under_way: bool,
+    /// What the one under way counted, in case it fails.
+    asked: (u64, u64),
+    not_before: Instant,
 }
 
 /// When the leader's next digest is due.
@@ -107,6 +125,10 @@ impl Node {
         let replica = Replica::new(&config, &boot)?;
         let durable = boot.state.applied().index;
         let time = boot.state.time();
+        // A member that has been removed and starts again has no more business here than before. One
+        // that is yet to join knows no membership at all.
+        let membership = boot.state.membership();
+        let is_removed = !membership.voters.is_empty() && !membership.contains(config.member);
         let machine = Machine::new(&config, boot.state, dialects);
         Ok(Node {
             replica,
@@ -116,7 +138,7 @@ impl Node {
             rounds: VecDeque::new(),
             reads: Reads::default(),
             questions: BTreeMap::new(),
-            forwarded: BTreeMap::new(),
+            forwarded: Tags::default(),
             lease_answers: Vec::new(),
             send: Vec::new(),
             last_tag: 0,
@@ -133,12 +155,14 @@ impl Node {
                 bytes: 0,
                 durable,
                 under_way: false,
+                asked: (0, 0),
+                not_before: now,
             },
             digest: DigestTimer {
                 entries: 0,
                 last: now,
             },
-            removed_at: None,
+            removed_at: is_removed.then_some(now),
             stopped: None,
             stop_told: false,
             booted: false,
@@ -192,7 +216,7 @@ impl Node {
             return;
         }
         self.replica.tick(now);
-        if self.reads.is_overdue(now, READ_PATIENCE) {
+        if self.reads.is_overdue(now, self.read_patience()) {
             self.reads.lost();
         }
         self.ask_again();
@@ -205,9 +229,16 @@ impl Node {
             self.replica.offer_snapshot(state);
         }
         if self.may_lead() {
-            let due = self.leases.tick(now);
-            if !due.is_empty() {
-                self.propose_system(&SystemCommand::Expire(due));
+            // While renewals could not be answered, or an expiry not be proposed, no time passes for
+            // leases: to their clock it is a stall, which it gives back.
+            if !self.replica.disk_hangs(now)
+                && self.machine.lag() == 0
+                && self.proposals.has_room(EXPIRY_BYTES_MAX)
+            {
+                let due = self.leases.tick(now);
+                if !due.is_empty() {
+                    self.propose_system(&SystemCommand::Expire(due));
+                }
             }
             self.propose_digest();
         }
@@ -229,8 +260,8 @@ impl Node {
             }
             PeerMessage::Forward { batch } => self.receive_forward(from, &batch),
             PeerMessage::ReadIndexRequest { attempt } => {
-                if self.leadership.is_self && self.reads.has_room() {
-                    self.reads.push(Waiter::Remote { from, attempt });
+                if self.leadership.is_self && self.is_member(from) {
+                    self.reads.push_remote(from, attempt);
                 }
             }
             PeerMessage::ReadIndexReply { attempt, index } => {
@@ -249,12 +280,14 @@ impl Node {
                 remaining_ms,
                 retry,
             } => {
-                let ticket = Ticket(ticket);
-                if !retry && self.questions.remove(&ticket).is_some() {
+                if from == self.leadership.leader
+                    && !retry
+                    && let Some(question) = self.questions.remove(&ticket)
+                {
                     let answer = remaining_ms.map_or(LeaseAnswer::Gone, |ms| LeaseAnswer::Alive {
                         remaining_ms: ms,
                     });
-                    self.lease_answers.push((ticket, answer));
+                    self.lease_answers.push((question.ticket, answer));
                 }
             }
             PeerMessage::Recovering { intact } => {
@@ -291,12 +324,16 @@ impl Node {
     /// [`SystemRefusal`].
     ///
     /// # Errors
-    /// As [`Node::propose`].
+    /// As [`Node::propose`]; [`Refused::TooLarge`] also when a text or a list is longer than a member's
+    /// record may hold.
     pub fn change_members(&mut self, change: MemberChange) -> Result<Tag, Refused> {
+        if !change.fits() {
+            return Err(Refused::TooLarge);
+        }
         self.propose(SYSTEM, SystemCommand::Member(change).encode())
     }
 
-    /// Nobody waits for `tag` any more.
+    /// Nobody waits for `tag` any more. If the command has not left this member yet, it never will.
     pub fn forget(&mut self, tag: Tag) {
         self.machine.forget(tag);
     }
@@ -354,7 +391,9 @@ impl Node {
 
     /// The record `number` is durable, and with it all before.
     pub fn persisted(&mut self, number: u64) {
-        self.replica.persisted(number);
+        if let Some(installed) = self.replica.persisted(number) {
+            self.checkpoint.durable = self.checkpoint.durable.max(installed);
+        }
     }
 
     /// The checkpoint that was asked for is durable. Returns the index up to which the log may be
@@ -366,9 +405,13 @@ impl Node {
         previous
     }
 
-    /// The checkpoint that was asked for could not be written; it will be asked for again.
+    /// The checkpoint that was asked for could not be written; it will be asked for again after a while.
     pub fn checkpoint_failed(&mut self) {
+        let (entries, bytes) = std::mem::take(&mut self.checkpoint.asked);
         self.checkpoint.under_way = false;
+        self.checkpoint.entries += entries;
+        self.checkpoint.bytes += bytes;
+        self.checkpoint.not_before = self.now + CHECKPOINT_AGAIN;
     }
 
     /// A state arrived from `from` on a connection of its own.
@@ -400,21 +443,26 @@ impl Node {
             self.give_up(&mut out);
             return out;
         }
+        // Messages since the last call may have deposed this leader.
+        self.note_leadership(&mut out);
         self.flush_proposals();
         self.start_read_round();
         let mut applied = Applied::default();
+        let mut commands_left = APPLY_COMMANDS_MAX;
         if !self.booted {
             self.booted = true;
             out.published = Some(self.machine.publish());
         }
-        for _ in 0..4 {
+        out.more = true;
+        for _ in 0..TURNS_MAX {
             let turn = self.replica.turn(now, &mut out);
             let quiet =
                 turn.committed.is_empty() && turn.reads.is_empty() && turn.snapshot.is_none();
             self.take_turn(turn, &mut applied, &mut out);
-            self.apply(&mut applied, &mut out);
+            self.apply(&mut applied, &mut commands_left, &mut out);
             self.note_leadership(&mut out);
-            if quiet {
+            if quiet || applied.stop.is_some() {
+                out.more = false;
                 break;
             }
             self.flush_proposals();
@@ -426,6 +474,7 @@ impl Node {
 
     /// Checks the invariants of all parts. Costly: for the simulator and tests.
     pub fn check(&self) {
+        self.replica.check();
         self.machine.check();
         self.proposals.check();
         self.leases.check();

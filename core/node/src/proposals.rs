@@ -8,11 +8,12 @@
 //! Invariants: commands leave in the order in which they came; the bytes waiting are the sum of the
 //! sizes of the commands waiting; neither passes its limit.
 
-use base::invariant;
 use base::limits::{
-    BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, PROPOSALS_WAITING_BYTES_MAX, PROPOSALS_WAITING_MAX,
+    BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, MEMBERS_MAX, PROPOSALS_WAITING_BYTES_MAX,
+    PROPOSALS_WAITING_MAX,
 };
-use std::collections::VecDeque;
+use base::{MemberId, Membership, invariant};
+use std::collections::{BTreeMap, VecDeque};
 use store::command::Command;
 
 /// Uncommitted batches that one leader has under way.
@@ -76,6 +77,12 @@ impl Proposals {
         }
     }
 
+    /// Drops commands that do not pass.
+    pub fn retain(&mut self, passes: impl Fn(&Command) -> bool) {
+        self.waiting.retain(passes);
+        self.waiting_bytes = self.waiting.iter().map(size).sum();
+    }
+
     /// Checks the invariants.
     pub fn check(&self) {
         let sum: usize = self.waiting.iter().map(size).sum();
@@ -87,6 +94,55 @@ impl Proposals {
     }
 }
 
+/// Lives of one member whose commands are remembered.
+const LIVES_KEPT: usize = 8;
+
+/// Members whose commands are remembered.
+const ORIGINS_MAX: usize = 2 * MEMBERS_MAX;
+
+/// How far the commands of each member have come, so that one that comes twice is known.
+///
+/// Tags rise within one life of a member, and the life is their upper half. Lives are not compared: a
+/// member whose clock was set back starts with a lower number and must be heard all the same.
+#[derive(Debug, Default)]
+pub struct Tags {
+    last: BTreeMap<MemberId, VecDeque<(u32, u64)>>,
+}
+
+impl Tags {
+    /// Whether `tag` or a later one of the same life of `origin` was noted.
+    pub fn has_passed(&self, origin: MemberId, tag: u64) -> bool {
+        let life = (tag >> 32) as u32;
+        self.last.get(&origin).is_some_and(|lives| {
+            let mut lives = lives.iter();
+            lives.any(|(of, last)| *of == life && tag <= *last)
+        })
+    }
+
+    /// Notes `tag`.
+    pub fn note(&mut self, origin: MemberId, tag: u64) {
+        if self.last.len() >= ORIGINS_MAX && !self.last.contains_key(&origin) {
+            return;
+        }
+        let life = (tag >> 32) as u32;
+        let lives = self.last.entry(origin).or_default();
+        match lives.iter_mut().rev().find(|(of, _)| *of == life) {
+            Some((_, last)) => *last = tag.max(*last),
+            None => {
+                if lives.len() == LIVES_KEPT {
+                    lives.pop_front();
+                }
+                lives.push_back((life, tag));
+            }
+        }
+    }
+
+    /// Forgets everybody who is not a member.
+    pub fn retain(&mut self, membership: &Membership) {
+        self.last.retain(|origin, _| membership.contains(*origin));
+    }
+}
+
 /// Bytes that a command takes in a batch.
 fn size(command: &Command) -> usize {
     command.request.len() + COMMAND_OVERHEAD_BYTES
@@ -95,7 +151,6 @@ fn size(command: &Command) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::MemberId;
     use bytes::Bytes;
     use store::command::DialectId;
 
@@ -136,6 +191,21 @@ mod tests {
         let alone = |command: &Command| command.tag == 1;
         let batches: Vec<_> = (0..3).map(|_| tags(&proposals.take_batch(alone))).collect();
         assert_eq!(batches, [vec![0], vec![1], vec![2, 3]]);
+    }
+
+    #[test]
+    fn a_tag_passes_once_in_each_life() {
+        let (life, member) = (|n: u64| n << 32, MemberId(2));
+        let mut tags = Tags::default();
+        assert!(!tags.has_passed(member, life(9) + 1));
+        tags.note(member, life(9) + 2);
+        assert!(tags.has_passed(member, life(9) + 1) && tags.has_passed(member, life(9) + 2));
+        assert!(!tags.has_passed(member, life(9) + 3));
+        // Its clock was set back between two lives.
+        assert!(!tags.has_passed(member, life(4) + 1));
+        tags.note(member, life(4) + 1);
+        assert!(tags.has_passed(member, life(4) + 1), "and again");
+        assert!(tags.has_passed(member, life(9) + 2), "from the former life");
     }
 
     #[test]

@@ -27,13 +27,6 @@ use crate::effects::Ticket;
 pub enum Waiter {
     /// A read of one of this member's clients.
     Local(Ticket),
-    /// A round of another member, which this leader's round answers.
-    Remote {
-        /// Who asks.
-        from: MemberId,
-        /// Its number for the attempt.
-        attempt: u64,
-    },
     /// A lease renewal, local or from another member.
     Renewal {
         /// Who asks: `None` for a client of this member.
@@ -60,12 +53,15 @@ struct Round {
     attempt: u64,
     since: Instant,
     waiters: Vec<Waiter>,
+    remote: BTreeMap<MemberId, u64>,
 }
 
 /// The reads of one member.
 #[derive(Debug, Default)]
 pub struct Reads {
     waiting: Vec<Waiter>,
+    /// The newest attempt of each other member that asks: it has given up its older ones.
+    remote: BTreeMap<MemberId, u64>,
     round: Option<Round>,
     indexed: BTreeMap<Index, Vec<Waiter>>,
     n_indexed: usize,
@@ -84,21 +80,31 @@ impl Reads {
         self.waiting.push(waiter);
     }
 
-    /// Whether a round should start now.
-    pub fn wants_round(&self) -> bool {
-        self.round.is_none() && !self.waiting.is_empty()
+    /// Queues the round of another member, which this leader's next round answers.
+    pub fn push_remote(&mut self, from: MemberId, attempt: u64) {
+        self.remote.insert(from, attempt);
     }
 
-    /// Starts a round with everything that waits and returns its fresh number. Numbers carry the
-    /// incarnation above, so that an answer to a former life is not taken for one to this.
-    pub fn start(&mut self, incarnation: u32, now: Instant) -> u64 {
+    /// Whether a round should start now.
+    pub fn wants_round(&self) -> bool {
+        self.round.is_none() && !(self.waiting.is_empty() && self.remote.is_empty())
+    }
+
+    /// A number that was never given before. Numbers carry the incarnation above, so that an answer to
+    /// a former life is not taken for one to this.
+    pub fn fresh(&mut self, incarnation: u32) -> u64 {
         self.last_attempt += 1;
-        let attempt = (u64::from(incarnation) << 32) | self.last_attempt;
-        let waiters = std::mem::take(&mut self.waiting);
+        (u64::from(incarnation) << 32) + self.last_attempt
+    }
+
+    /// Starts a round with everything that waits and returns its fresh number.
+    pub fn start(&mut self, incarnation: u32, now: Instant) -> u64 {
+        let attempt = self.fresh(incarnation);
         self.round = Some(Round {
             attempt,
             since: now,
-            waiters,
+            waiters: std::mem::take(&mut self.waiting),
+            remote: std::mem::take(&mut self.remote),
         });
         attempt
     }
@@ -110,27 +116,23 @@ impl Reads {
         let Some(round) = self.round.take_if(|round| round.attempt == attempt) else {
             return Vec::new();
         };
-        let mut remote = Vec::new();
-        let here = self.indexed.entry(index).or_default();
-        for waiter in round.waiters {
-            match waiter {
-                Waiter::Remote { from, attempt } => remote.push((from, attempt)),
-                local => {
-                    here.push(local);
-                    self.n_indexed += 1;
-                }
-            }
+        if !round.waiters.is_empty() {
+            self.n_indexed += round.waiters.len();
+            let here = self.indexed.entry(index).or_default();
+            here.extend(round.waiters);
         }
-        remote
+        round.remote.into_iter().collect()
     }
 
-    /// The round under way is lost; its reads wait again, before those that came later. Waiters of
-    /// other members are dropped: they ask again themselves, perhaps somebody else.
+    /// The round under way is lost; its reads wait again, before those that came later.
     pub fn lost(&mut self) {
         if let Some(round) = self.round.take() {
             let mut again: Vec<Waiter> = round.waiters;
             again.append(&mut self.waiting);
             self.waiting = again;
+            for (from, attempt) in round.remote {
+                self.remote.entry(from).or_insert(attempt);
+            }
         }
     }
 
@@ -145,12 +147,13 @@ impl Reads {
     pub fn forget_remote(&mut self) {
         let is_local = |waiter: &Waiter| match waiter {
             Waiter::Local(_) => true,
-            Waiter::Remote { .. } => false,
             Waiter::Renewal { from, .. } | Waiter::Remaining { from, .. } => from.is_none(),
         };
         self.waiting.retain(is_local);
+        self.remote.clear();
         if let Some(round) = &mut self.round {
             round.waiters.retain(is_local);
+            round.remote.clear();
         }
         for waiters in self.indexed.values_mut() {
             waiters.retain(is_local);
@@ -179,6 +182,7 @@ impl Reads {
     /// Takes everything, when the member stops.
     pub fn take_all(&mut self) -> Vec<Waiter> {
         self.lost();
+        self.remote.clear();
         let mut all = std::mem::take(&mut self.waiting);
         all.extend(std::mem::take(&mut self.indexed).into_values().flatten());
         self.n_indexed = 0;
@@ -231,10 +235,9 @@ mod tests {
     #[test]
     fn another_member_is_answered_as_soon_as_the_index_is_known() {
         let mut reads = Reads::default();
-        reads.push(Waiter::Remote {
-            from: MemberId(2),
-            attempt: 77,
-        });
+        // It has given up its earlier attempt; however often it asks, it takes one place.
+        reads.push_remote(MemberId(2), 76);
+        reads.push_remote(MemberId(2), 77);
         reads.push(local(1));
         let attempt = reads.start(1, Instant(0));
         assert_eq!(reads.indexed(attempt, Index(5)), [(MemberId(2), 77)]);

@@ -19,13 +19,17 @@ use crate::effects::{Effects, Persist, SnapshotSend};
 use base::limits::{LOG_TAIL_BYTES_MAX, LOG_TAIL_ENTRIES_MAX};
 use base::{
     Change, Entry, Index, Instant, LogPosition, MemberId, Membership, Message, MessageKind,
-    PeerMessage, SnapshotMeta,
+    PeerMessage, SnapshotMeta, Term,
 };
 use bytes::Bytes;
-use consensus::{Config, Engine, Misconfigured, Raft, Ready, Restored, Role, Status};
+use consensus::{Config, Engine, Misconfigured, Raft, Ready, Refused, Restored, Role, Status};
 use std::collections::VecDeque;
 use std::time::Duration;
 use store::State;
+
+/// Messages that wait for a record; beyond it new ones are dropped, as a network may. Only a disk that
+/// has been hanging for minutes comes here.
+const HELD_MESSAGES_MAX: usize = 10_000;
 
 /// Messages that wait for a record to be durable.
 #[derive(Debug)]
@@ -55,13 +59,17 @@ pub(crate) struct Replica {
     raft: Raft,
     member: MemberId,
     held: VecDeque<Held>,
+    n_held: usize,
     pending: Option<Persist>,
     under_way: Option<UnderWay>,
     released: Vec<Message>,
     offered: Option<(SnapshotMeta, State)>,
     announced: Option<Message>,
     arrived: Option<(MemberId, SnapshotMeta, State)>,
+    /// Given to the engine, which has not said yet whether it takes it.
     accepted: Option<(SnapshotMeta, State)>,
+    /// The last snapshot that was installed, with the number of its record, until that is durable.
+    installing: Option<(u64, Index)>,
     durable: u64,
     disk_patience: Duration,
 }
@@ -93,6 +101,7 @@ impl Replica {
             raft,
             member: config.member,
             held: VecDeque::new(),
+            n_held: 0,
             pending: None,
             under_way: None,
             released: Vec::new(),
@@ -100,6 +109,7 @@ impl Replica {
             announced: None,
             arrived: None,
             accepted: None,
+            installing: None,
             durable: 0,
             disk_patience: config.election,
         })
@@ -148,7 +158,7 @@ impl Replica {
         }
         let from = message.from;
         match self.raft.step(message) {
-            Err(consensus::Refused::LogShort { .. }) => {
+            Err(Refused::LogShort { .. }) => {
                 let intact = self.raft.status().last;
                 Some((from, PeerMessage::Recovering { intact }))
             }
@@ -156,18 +166,26 @@ impl Replica {
         }
     }
 
-    /// A state arrived on a connection of its own.
+    /// A state arrived on a connection of its own. One that is not what `meta` says is dropped: the
+    /// leader will offer another.
     pub(crate) fn snapshot_received(&mut self, from: MemberId, meta: SnapshotMeta, state: State) {
-        self.arrived = Some((from, meta, state));
-        self.join_snapshot();
+        if is_same(&meta_of(&state), &meta) {
+            self.arrived = Some((from, meta, state));
+            self.join_snapshot();
+        }
     }
 
     /// Once both the announcement and the state are here, the engine decides whether it wants them.
+    /// One at a time: until the engine has been asked about the last one, the next one waits.
     fn join_snapshot(&mut self) {
+        if self.accepted.is_some() {
+            return;
+        }
         let (Some(message), Some((from, meta, _))) = (&self.announced, &self.arrived) else {
             return;
         };
-        if message.from != *from || message.snapshot.as_ref() != Some(meta) {
+        let announced = message.snapshot.as_ref();
+        if message.from != *from || announced.is_none_or(|announced| !is_same(announced, meta)) {
             return;
         }
         let (Some(message), Some((_, meta, state))) = (self.announced.take(), self.arrived.take())
@@ -179,17 +197,18 @@ impl Replica {
         let _ = self.raft.step(message);
     }
 
-    /// Appends a batch; nothing when the engine takes none now.
-    pub(crate) fn propose(&mut self, batch: Bytes) -> Option<Index> {
-        self.raft.propose(batch).ok().map(|at| at.index)
+    /// Appends a batch, unless the engine takes none now.
+    pub(crate) fn propose(&mut self, batch: Bytes) -> Result<Index, Refused> {
+        self.raft.propose(batch).map(|at| at.index)
     }
 
-    /// Appends a change of the membership; nothing when another one is under way.
-    pub(crate) fn propose_change(&mut self, changes: Vec<Change>, batch: Bytes) -> Option<Index> {
-        self.raft
-            .propose_change(changes, batch)
-            .ok()
-            .map(|at| at.index)
+    /// Appends a change of the membership, unless another one is under way or it makes no sense.
+    pub(crate) fn propose_change(
+        &mut self,
+        changes: Vec<Change>,
+        batch: Bytes,
+    ) -> Result<Index, Refused> {
+        self.raft.propose_change(changes, batch).map(|at| at.index)
     }
 
     /// Asks for a ReadIndex. False: not now (no entry of this term is committed yet).
@@ -201,8 +220,13 @@ impl Replica {
         self.raft.transfer(to).is_ok()
     }
 
+    /// `peer` says that its log is intact only up to `intact`. A place that this log cannot have is
+    /// not believed.
     pub(crate) fn reset_progress(&mut self, peer: MemberId, intact: LogPosition) {
-        self.raft.reset_progress(peer, intact);
+        let is_zero = (intact.term == Term(0), intact.index == Index(0));
+        if is_zero.0 == is_zero.1 && intact.index <= self.raft.status().last.index {
+            self.raft.reset_progress(peer, intact);
+        }
     }
 
     pub(crate) fn report_snapshot(&mut self, to: MemberId, sent: bool) {
@@ -259,17 +283,21 @@ impl Replica {
         }
     }
 
-    /// The record `number` is durable, and with it all before.
-    pub(crate) fn persisted(&mut self, number: u64) {
+    /// The record `number` is durable, and with it all before. Returns the index of the snapshot that
+    /// has become durable with it, if there is one.
+    pub(crate) fn persisted(&mut self, number: u64) -> Option<Index> {
         let finished = self.under_way.take_if(|record| record.number <= number);
         let number = finished.map_or(number, |record| record.covers.max(number));
         self.durable = self.durable.max(number);
         self.raft.persisted(number);
         while self.held.front().is_some_and(|held| held.number <= number) {
             if let Some(held) = self.held.pop_front() {
+                self.n_held -= held.messages.len();
                 self.released.extend(held.messages);
             }
         }
+        let installed = self.installing.take_if(|(record, _)| *record <= number);
+        installed.map(|(_, index)| index)
     }
 
     /// Takes everything that the engine has to say.
@@ -278,10 +306,16 @@ impl Replica {
         loop {
             let released = std::mem::take(&mut self.released);
             self.send(released, out);
-            let Some(ready) = self.raft.ready() else {
+            if let Some(ready) = self.raft.ready() {
+                self.take(ready, &mut turn, out);
+                continue;
+            }
+            // What the engine has not taken by now, it did not want. Perhaps it wants the next one.
+            self.accepted = None;
+            self.join_snapshot();
+            if self.accepted.is_none() {
                 break;
-            };
-            self.take(ready, &mut turn, out);
+            }
         }
         if self.under_way.is_none()
             && let Some(persist) = self.pending.take()
@@ -303,12 +337,15 @@ impl Replica {
         turn.committed.extend(ready.committed);
         turn.reads.extend(ready.reads);
         let snapshot = ready.snapshot.and_then(|meta| {
-            let accepted = self.accepted.take_if(|(accepted, _)| *accepted == meta);
+            let accepted = self
+                .accepted
+                .take_if(|(accepted, _)| accepted.position == meta.position);
             base::invariant!(
                 accepted.is_some(),
                 "a snapshot at {} without a state",
                 meta.position
             );
+            self.installing = Some((number, meta.position.index));
             turn.committed.clear();
             turn.snapshot.clone_from(&accepted);
             accepted
@@ -325,10 +362,12 @@ impl Replica {
             ));
         }
         if number > self.durable && (self.pending.is_some() || self.under_way.is_some()) {
-            self.held.push_back(Held {
-                number,
-                messages: ready.send_after_persist,
-            });
+            let mut messages = ready.send_after_persist;
+            messages.truncate(HELD_MESSAGES_MAX.saturating_sub(self.n_held));
+            if !messages.is_empty() {
+                self.n_held += messages.len();
+                self.held.push_back(Held { number, messages });
+            }
             if let Some(pending) = &mut self.pending {
                 pending.number = pending.number.max(number);
             } else if let Some(under_way) = &mut self.under_way {
@@ -340,6 +379,20 @@ impl Replica {
                 self.persisted(number);
             }
             self.send(ready.send_after_persist, out);
+        }
+    }
+
+    /// Checks the invariants, the engine's included.
+    pub(crate) fn check(&self) {
+        self.raft.check();
+        let n_held: usize = self.held.iter().map(|held| held.messages.len()).sum();
+        base::invariant!(n_held == self.n_held, "{n_held} messages wait");
+        for held in &self.held {
+            base::invariant!(
+                held.number > self.durable,
+                "messages wait for record {}, which is durable",
+                held.number
+            );
         }
     }
 
@@ -399,6 +452,19 @@ fn merge(
     }
     joined.entries.extend(entries);
     joined
+}
+
+/// Whether two snapshots stand for the same: members may be listed in any order.
+fn is_same(one: &SnapshotMeta, other: &SnapshotMeta) -> bool {
+    let sorted = |membership: &Membership| {
+        let mut sorted = membership.clone();
+        sorted.voters.sort_unstable();
+        sorted.voters_outgoing.sort_unstable();
+        sorted.learners.sort_unstable();
+        sorted.learners_next.sort_unstable();
+        sorted
+    };
+    one.position == other.position && sorted(&one.membership) == sorted(&other.membership)
 }
 
 /// What a snapshot of `state` stands for.

@@ -74,6 +74,21 @@ impl MemberChange {
         }
     }
 
+    /// Whether its texts and lists fit in a member's record; the encoding would cut them.
+    pub fn fits(&self) -> bool {
+        let (name, urls) = match self {
+            MemberChange::Add { peer_urls, .. } | MemberChange::Update { peer_urls, .. } => {
+                ("", &peer_urls[..])
+            }
+            MemberChange::Publish {
+                name, client_urls, ..
+            } => (&name[..], &client_urls[..]),
+            MemberChange::Promote { .. } | MemberChange::Remove { .. } => ("", &[][..]),
+        };
+        let is_short = |text: &str| text.len() <= MEMBER_TEXT_BYTES_MAX;
+        is_short(name) && urls.len() <= MEMBER_URLS_MAX && urls.iter().all(|url| is_short(url))
+    }
+
     /// The member that it is about.
     pub fn member(&self) -> MemberId {
         match self {

@@ -1,12 +1,26 @@
 //! How reads and lease questions go: joined to rounds of ReadIndex on the leader, sent to it by
 //! everybody else.
 
-use super::{Node, Question};
+use super::{Node, Question, READ_PATIENCE};
 use crate::effects::{LeaseAnswer, Refused, Ticket};
 use crate::reads::Waiter;
-use base::{Index, Instant, LeaseId, MemberId, Mutant, PeerMessage};
+use base::{Index, LeaseId, MemberId, Mutant, PeerMessage};
+use std::time::Duration;
 
 impl Node {
+    /// How long to wait for the leader's answer.
+    pub(super) fn read_patience(&self) -> Duration {
+        READ_PATIENCE.max(self.config.election / 2)
+    }
+
+    /// Whether `from` is a member, as far as is applied here. Strangers are not served.
+    pub(super) fn is_member(&self, from: MemberId) -> bool {
+        let membership = self.machine.state().membership();
+        membership.is_voter(from)
+            || membership.learners.contains(&from)
+            || membership.learners_next.contains(&from)
+    }
+
     pub(super) fn start_read_round(&mut self) {
         if !self.reads.wants_round() || self.replica.disk_hangs(self.now) {
             return;
@@ -50,53 +64,72 @@ impl Node {
         if self.leadership.is_self {
             self.reads.push(lease_waiter(None, ticket, lease, renews));
         } else {
-            self.questions.insert(
+            self.ask_leader(Question {
                 ticket,
-                Question {
-                    lease,
-                    renews,
-                    asked: self.now,
-                },
-            );
-            self.send_question(ticket, lease, renews);
+                lease,
+                renews,
+                asked: None,
+            });
         }
         Ok(())
     }
 
-    pub(super) fn send_question(&mut self, ticket: Ticket, lease: LeaseId, renews: bool) {
-        if self.leadership.leader.is_none() {
-            return;
+    /// Sends a question to the leader under a fresh number, or keeps it until there is a leader.
+    fn ask_leader(&mut self, mut question: Question) {
+        let attempt = self.reads.fresh(self.config.incarnation);
+        let Question { lease, renews, .. } = question;
+        if !self.leadership.leader.is_none() {
+            question.asked = Some(self.now);
+            let ticket = attempt;
+            let message = if renews {
+                PeerMessage::LeaseRenewRequest { ticket, lease }
+            } else {
+                PeerMessage::LeaseRemainingRequest { ticket, lease }
+            };
+            self.send.push((self.leadership.leader, message));
         }
-        let ticket = ticket.0;
-        let message = if renews {
-            PeerMessage::LeaseRenewRequest { ticket, lease }
-        } else {
-            PeerMessage::LeaseRemainingRequest { ticket, lease }
-        };
-        self.send.push((self.leadership.leader, message));
+        self.questions.insert(attempt, question);
     }
 
     /// Questions without an answer go to the leader again, which may be another one by now, or this
     /// member itself.
     pub(super) fn ask_again(&mut self) {
-        let now = self.now;
-        let due: Vec<(Ticket, Question)> = self
+        if self.leadership.leader.is_none() {
+            return;
+        }
+        let (now, patience) = (self.now, self.read_patience());
+        let is_due = |question: &Question| {
+            let asked = question.asked;
+            asked.is_none_or(|asked| now.since(asked) >= patience)
+        };
+        let due: Vec<u64> = self
             .questions
-            .iter_mut()
-            .filter(|(_, question)| now.since(question.asked) >= super::READ_PATIENCE)
-            .map(|(ticket, question)| {
-                question.asked = now;
-                (*ticket, *question)
-            })
+            .iter()
+            .filter(|(_, question)| self.leadership.is_self || is_due(question))
+            .map(|(attempt, _)| *attempt)
             .collect();
-        for (ticket, question) in due {
+        for attempt in due {
+            let Some(question) = self.questions.remove(&attempt) else {
+                continue;
+            };
             if self.leadership.is_self {
-                self.questions.remove(&ticket);
-                self.reads
-                    .push(lease_waiter(None, ticket, question.lease, question.renews));
+                let Question {
+                    ticket,
+                    lease,
+                    renews,
+                    ..
+                } = question;
+                self.reads.push(lease_waiter(None, ticket, lease, renews));
             } else {
-                self.send_question(ticket, question.lease, question.renews);
+                self.ask_leader(question);
             }
+        }
+    }
+
+    /// Whoever was asked is not in office any more: the next leader is asked as soon as it is known.
+    pub(super) fn questions_lost(&mut self) {
+        for question in self.questions.values_mut() {
+            question.asked = None;
         }
     }
 
@@ -107,6 +140,9 @@ impl Node {
         lease: LeaseId,
         renews: bool,
     ) {
+        if !self.is_member(from) {
+            return;
+        }
         if self.leadership.is_self && self.reads.has_room() {
             self.reads
                 .push(lease_waiter(Some(from), ticket, lease, renews));
@@ -132,15 +168,14 @@ impl Node {
             // Lost the office since: ask the next leader.
             match from {
                 None => {
-                    let asked = Instant(0);
-                    self.questions.insert(
+                    let attempt = self.reads.fresh(self.config.incarnation);
+                    let question = Question {
                         ticket,
-                        Question {
-                            lease,
-                            renews,
-                            asked,
-                        },
-                    );
+                        lease,
+                        renews,
+                        asked: None,
+                    };
+                    self.questions.insert(attempt, question);
                 }
                 Some(to) => {
                     let ticket = ticket.0;

@@ -1,6 +1,6 @@
 //! What comes out of the engine goes to the machine, and what comes out of the machine to the world.
 
-use super::{APPLY_COMMANDS_MAX, Node};
+use super::Node;
 use crate::effects::{Effects, Leadership, LeaseAnswer, ReadFailed, StopReason};
 use crate::machine::Applied;
 use crate::reads::Waiter;
@@ -14,7 +14,7 @@ impl Node {
             // Everything in it is committed, so readers may see it before it is durable here.
             self.machine.install(state, &self.config, applied);
             self.replica.applied(meta.position.index);
-            self.checkpoint.durable = meta.position.index;
+            self.note_removal(&meta.membership);
             self.checkpoint.entries = 0;
             self.checkpoint.bytes = 0;
             out.restored = true;
@@ -29,29 +29,26 @@ impl Node {
         self.machine.push(turn.committed);
     }
 
-    pub(super) fn apply(&mut self, applied: &mut Applied, out: &mut Effects) {
+    /// Applies what is committed, as far as `left` commands go.
+    pub(super) fn apply(&mut self, applied: &mut Applied, left: &mut usize, out: &mut Effects) {
         let before = applied.entries;
-        let mut left = APPLY_COMMANDS_MAX;
-        while left > 0 && applied.stop.is_none() {
+        while *left > 0 && applied.stop.is_none() {
             if let Some(entry) = self.machine.next_change() {
                 let entry = entry.clone();
-                let membership = match self.replica.apply_change(&entry) {
-                    Some(membership) => membership,
-                    None => self.machine.state().membership().clone(),
-                };
-                out.membership = Some(membership.clone());
-                self.note_removal(&membership);
+                let membership = self.replica.apply_change(&entry);
+                if let Some(membership) = &membership {
+                    out.membership = Some(membership.clone());
+                    self.note_removal(membership);
+                }
                 self.machine.apply_change(membership, applied);
-                left -= 1;
+                *left -= 1;
                 continue;
             }
-            let entries = applied.entries;
-            self.machine.step(left, applied);
-            let done = (applied.entries - entries) as usize;
+            let done = self.machine.step(*left, applied);
             if done == 0 {
                 break;
             }
-            left = left.saturating_sub(done);
+            *left = left.saturating_sub(done);
         }
         if applied.entries > before {
             self.replica.applied(self.machine.state().applied().index);
@@ -91,8 +88,10 @@ impl Node {
         out.leadership = Some(now);
         self.rounds.clear();
         self.reads.lost();
+        self.questions_lost();
         if before.is_self {
             self.reads.forget_remote();
+            self.drop_office();
             self.leases.demote();
             self.replica.withdraw_snapshot();
         }
@@ -104,10 +103,19 @@ impl Node {
     }
 
     pub(super) fn finish(&mut self, applied: Applied, out: &mut Effects) {
+        if self.stopped.is_none() {
+            self.stopped = applied.stop;
+        }
+        if matches!(self.stopped, Some(StopReason::Diverged { .. })) {
+            // What this call computed is not what the others have: nobody may see it.
+            self.give_up(out);
+            return;
+        }
         if applied.entries > 0 {
             out.published = Some(self.machine.publish());
         }
-        self.digest.entries += applied.entries;
+        // A digest must not ask for the next one, or an idle cluster would write for ever.
+        self.digest.entries += applied.entries - applied.digests;
         self.checkpoint.entries += applied.entries;
         self.checkpoint.bytes += applied.bytes;
         out.events.extend(applied.events);
@@ -115,7 +123,6 @@ impl Node {
         for waiter in self.reads.take_ready(self.machine.state().applied().index) {
             match waiter {
                 Waiter::Local(ticket) => out.reads.push((ticket, Ok(()))),
-                Waiter::Remote { .. } => {}
                 Waiter::Renewal {
                     from,
                     ticket,
@@ -134,11 +141,7 @@ impl Node {
         }
         out.leases.append(&mut self.lease_answers);
         out.send.append(&mut self.send);
-        self.want_checkpoint(out);
         self.replica.drop_tail(self.machine.state());
-        if self.stopped.is_none() {
-            self.stopped = applied.stop;
-        }
         if self
             .removed_at
             .is_some_and(|then| self.now.since(then) >= self.config.election)
@@ -147,16 +150,19 @@ impl Node {
         }
         if self.is_out() {
             self.give_up(out);
+        } else {
+            self.want_checkpoint(out);
+            out.more |= self.machine.lag() > 0;
         }
-        out.more = self.machine.lag() > 0;
     }
 
     pub(super) fn want_checkpoint(&mut self, out: &mut Effects) {
         let due = self.checkpoint.entries >= self.config.snapshot_count
             || self.checkpoint.bytes >= self.config.snapshot_bytes;
-        if due && !self.checkpoint.under_way {
+        if due && !self.checkpoint.under_way && self.now >= self.checkpoint.not_before {
             let state = self.machine.publish();
             let meta = meta_of(&state);
+            self.checkpoint.asked = (self.checkpoint.entries, self.checkpoint.bytes);
             self.checkpoint.entries = 0;
             self.checkpoint.bytes = 0;
             self.checkpoint.under_way = true;
@@ -170,6 +176,7 @@ impl Node {
 
     /// Answers everybody who waits, once: this member knows nothing any more.
     pub(super) fn give_up(&mut self, out: &mut Effects) {
+        out.more = false;
         for waiter in self.reads.take_all() {
             match waiter {
                 Waiter::Local(ticket) => out.reads.push((ticket, Err(ReadFailed::Stopped))),
@@ -184,8 +191,8 @@ impl Node {
                 _ => {}
             }
         }
-        for (ticket, _) in std::mem::take(&mut self.questions) {
-            out.leases.push((ticket, LeaseAnswer::Stopped));
+        for question in std::mem::take(&mut self.questions).into_values() {
+            out.leases.push((question.ticket, LeaseAnswer::Stopped));
         }
         if !self.stop_told {
             self.stop_told = true;

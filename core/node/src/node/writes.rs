@@ -12,6 +12,7 @@ use base::limits::{
 use base::{Change, MemberId, Mutant, PeerMessage};
 use bytes::Bytes;
 use clock::HybridTime;
+use consensus::Refused as Engine;
 use store::command::{Batch, Command};
 
 impl Node {
@@ -32,8 +33,9 @@ impl Node {
     }
 
     pub(super) fn next_tag(&mut self) -> Tag {
-        self.last_tag = self.last_tag.wrapping_add(1);
-        Tag((u64::from(self.config.incarnation) << 32) | u64::from(self.last_tag))
+        self.last_tag += 1;
+        // A sum, so that tags go on rising after 2³² of them.
+        Tag((u64::from(self.config.incarnation) << 32) + self.last_tag)
     }
 
     /// Whether this leader may write: it has applied the first entry of its term, and with it every
@@ -54,26 +56,61 @@ impl Node {
     }
 
     pub(super) fn propose_round(&mut self) {
+        // Appends would keep the others from electing somebody whose disk works (rule R16).
+        if self.replica.disk_hangs(self.now) {
+            return;
+        }
         let commit = self.replica.status().commit;
         while self.rounds.front().is_some_and(|last| *last <= commit) {
             self.rounds.pop_front();
         }
         while self.may_lead() && self.rounds.len() < ROUNDS_MAX && !self.proposals.is_empty() {
-            let commands = self.proposals.take_batch(stands_alone);
+            let mut commands = self.proposals.take_batch(stands_alone);
+            commands.retain(|command| self.is_due(command));
+            if commands.is_empty() {
+                continue;
+            }
             if let [command] = &commands[..]
                 && let Some(change) = configuration_change(command)
             {
-                self.propose_change(change, commands);
+                if !self.propose_change(change, commands) {
+                    return;
+                }
                 continue;
             }
             let batch = self.stamp(commands);
-            let Some(index) = self.replica.propose(batch.encode()) else {
+            match self.replica.propose(batch.encode()) {
+                Ok(index) => self.rounds.push_back(index),
+                // Nothing that is admitted is so large; whatever it is, it must not block the rest.
+                Err(Engine::TooLarge { .. }) => {}
                 // The engine takes none now (leadership is being handed over): keep them.
-                self.proposals.put_back(batch.commands);
-                return;
-            };
-            self.rounds.push_back(index);
+                Err(_) => {
+                    self.proposals.put_back(batch.commands);
+                    return;
+                }
+            }
         }
+    }
+
+    /// Whether a command that waited is still to be proposed: not one whose client has given up, and
+    /// not one that has come twice. Asked of a leader that has applied all that was before its term.
+    fn is_due(&self, command: &Command) -> bool {
+        let is_leaders_word = !may_come_from_outside(command);
+        if command.origin == self.config.member {
+            return is_leaders_word || self.machine.expects(Tag(command.tag));
+        }
+        is_leaders_word
+            || !self.machine.has_passed(command)
+            || self.config.mutants.has(Mutant::DoubleApplyOnRetry)
+    }
+
+    /// The office is lost, and with it what only a leader may say: an expiry that waited here must not
+    /// be proposed in a later office, which owes every lease its full time. What others have forwarded
+    /// goes too, since no leader takes it from anybody but them.
+    pub(super) fn drop_office(&mut self) {
+        let member = self.config.member;
+        self.proposals
+            .retain(|command| command.origin == member && may_come_from_outside(command));
     }
 
     /// Gives a batch its version and the leader's time, which is later than every stamp before it.
@@ -91,7 +128,11 @@ impl Node {
 
     pub(super) fn forward_all(&mut self) {
         while !self.proposals.is_empty() {
-            let commands = self.proposals.take_batch(|_| false);
+            let mut commands = self.proposals.take_batch(|_| false);
+            commands.retain(|command| self.machine.expects(Tag(command.tag)));
+            if commands.is_empty() {
+                continue;
+            }
             let batch = Batch {
                 apply_version: APPLY_VERSION,
                 time: HybridTime::default(),
@@ -104,32 +145,29 @@ impl Node {
         }
     }
 
-    /// Commands that landed on a follower. Each follower's tags rise, so a batch that comes twice is
-    /// known by its first tag and not taken again. A member that does not lead drops them: their origin
+    /// Commands that landed on a follower. Each follower's tags rise, so a command that comes twice is
+    /// known by its tag and not taken again. A member that does not lead drops them: their origin
     /// cannot know, and its clients time out.
     pub(super) fn receive_forward(&mut self, from: MemberId, batch: &Bytes) {
-        if !self.leadership.is_self || !self.machine.state().membership().contains(from) {
+        if !self.leadership.is_self || !self.is_member(from) {
             return;
         }
         let Ok(batch) = Batch::decode(batch) else {
             return;
         };
-        let Some(first) = batch.commands.first().map(|command| command.tag) else {
-            return;
-        };
-        let last = self.forwarded.get(&from).copied().unwrap_or(0);
-        if first <= last && !self.config.mutants.has(Mutant::DoubleApplyOnRetry) {
-            return;
-        }
         for command in batch.commands {
             let size = command.request.len();
+            let is_again = self.forwarded.has_passed(from, command.tag)
+                && !self.config.mutants.has(Mutant::DoubleApplyOnRetry);
             if command.origin != from
+                || is_again
+                || size > REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES
                 || !self.proposals.has_room(size)
                 || !may_come_from_outside(&command)
             {
                 continue;
             }
-            self.forwarded.insert(from, command.tag);
+            self.forwarded.note(from, command.tag);
             self.proposals.push(command);
         }
     }
@@ -164,24 +202,34 @@ impl Node {
         }
     }
 
-    /// Puts a change of the configuration to the engine, or its refusal into the log.
-    pub(super) fn propose_change(&mut self, change: MemberChange, mut commands: Vec<Command>) {
+    /// Puts a change of the configuration to the engine, or its refusal into the log. False when the
+    /// engine takes nothing now: then the change waits.
+    fn propose_change(&mut self, change: MemberChange, mut commands: Vec<Command>) -> bool {
         let refusal = match self.validate(&change) {
             Err(refusal) => refusal,
             Ok(step) => {
                 let batch = self.stamp(commands);
-                if let Some(index) = self.replica.propose_change(vec![step], batch.encode()) {
-                    self.rounds.push_back(index);
-                    return;
+                match self.replica.propose_change(vec![step], batch.encode()) {
+                    Ok(index) => {
+                        self.rounds.push_back(index);
+                        return true;
+                    }
+                    Err(Engine::NotLeader | Engine::Transferring | Engine::Busy) => {
+                        self.proposals.put_back(batch.commands);
+                        return false;
+                    }
+                    Err(_) => {
+                        commands = batch.commands;
+                        SystemRefusal::Unhealthy
+                    }
                 }
-                commands = batch.commands;
-                SystemRefusal::Unhealthy
             }
         };
         for mut command in commands {
             command.request = SystemCommand::Refuse(refusal).encode();
             self.proposals.push(command);
         }
+        true
     }
 
     /// Decides a change of the configuration against what is applied. Only one change is ever under
@@ -232,7 +280,7 @@ impl Node {
                 }
                 let matched = self.replica.matched(*member);
                 let last = self.replica.status().last.index;
-                if matched.0 * 100 < last.0 * PROMOTE_PERCENT {
+                if u128::from(matched.0) * 100 < u128::from(last.0) * u128::from(PROMOTE_PERCENT) {
                     return Err(SystemRefusal::LearnerNotReady);
                 }
                 Ok(Change::AddVoter(*member))
