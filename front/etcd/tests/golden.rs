@@ -1,11 +1,11 @@
 //! Golden scripts of requests against one member's store. See `golden/`; the words of the scripts are
-//! read by `support::script`.
-
-#[path = "support/script.rs"]
-mod script;#![allow(clippy::unwrap_used)] // a test that fails says where
+//! read by `support/script.rs`.
+#![allow(clippy::unwrap_used)] // a test that fails says where
 
 extern crate quorate_etcd as etcd;
 
+#[path = "support/script.rs"]
+mod script;
 mod support;
 
 #[test]
