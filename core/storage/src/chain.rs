@@ -26,6 +26,8 @@ pub(crate) struct Walked {
     pub(crate) next_frame: u32,
     /// No end of the log while it was written is later than this.
     pub(crate) last: Index,
+    /// The chain broke in it: what follows its records is evidence, or was once.
+    pub(crate) broken: bool,
 }
 
 /// The chain so far.
@@ -321,6 +323,7 @@ impl Chain {
             labels: Vec::new(),
             next_frame: segment.layout.first_frame(),
             last: ends.fold(self.end.index, Index::max),
+            broken: false,
         };
         while !self.broken {
             let number = walked.labels.len() as u32;
@@ -345,6 +348,7 @@ impl Chain {
             walked.last = walked.last.max(label.end.index);
             walked.labels.push(label);
         }
+        walked.broken = self.broken;
         Ok(walked)
     }
 

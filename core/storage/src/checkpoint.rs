@@ -514,3 +514,26 @@ pub(crate) fn load<K: StateSink>(
     };
     Ok((info, meta, state))
 }
+
+/// What a checkpoint's header says, for people.
+pub(crate) fn describe(disk: &dyn Disk, file: &FileName) -> Result<String, CheckpointError> {
+    let mut bytes = vec![0; HEAD_BYTES_MAX];
+    let n = disk.read_at(file, 0, &mut bytes)?;
+    bytes.truncate(n);
+    // Whose it is does not matter here: the header is believed about its own cluster.
+    let cluster = bytes.get(24..32).map_or(0, |id| get_u64(id, 0));
+    let identity = Identity {
+        cluster: base::ClusterId(cluster),
+        member: MemberId::NONE,
+    };
+    let (_, meta) = decode_head(&bytes, &identity).map_err(|what| CheckpointError::Damaged {
+        file: file.clone(),
+        at: 0,
+        what,
+    })?;
+    let members = meta.membership.everyone().len();
+    Ok(format!(
+        "the state after {}, {members} members",
+        meta.position
+    ))
+}

@@ -382,7 +382,8 @@ pub(crate) fn segment_name(number: u64) -> FileName {
 pub(crate) fn segment_number(name: &FileName) -> Option<u64> {
     let digits = name.as_str().strip_prefix("wal-")?.strip_suffix(".log")?;
     let number: u64 = digits.parse().ok()?;
-    (number > 0 && number.to_string() == digits).then_some(number)
+    // A number that no log can come to is not one of ours.
+    (number > 0 && number < 1 << 48 && number.to_string() == digits).then_some(number)
 }
 
 // ---- labels: the identifiers of a record ------------------------------------------------------

@@ -4,6 +4,7 @@
 mod chain;
 mod checkpoint;
 pub mod disk;
+mod dump;
 mod format;
 mod log;
 mod memory;
@@ -15,6 +16,7 @@ pub use checkpoint::{
     Catalog, CheckpointError, CheckpointInfo, CheckpointWriter, StateSink, StateSource, Step,
 };
 pub use disk::{Disk, DiskError, DiskFault, FileName, Op, execute};
+pub use dump::dump;
 pub use format::{FORMAT_VERSION, Identity};
 pub use log::{Log, LogConfig, Space, UNKNOWN};
 pub use memory::MemDisk;

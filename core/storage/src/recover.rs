@@ -549,7 +549,7 @@ fn recover_log(
                 last,
             }),
         }
-        if let Some(walked) = walked.filter(|_| intact && !chain.broken) {
+        if let Some(walked) = walked.filter(|walked| intact && !chain.broken && !walked.broken) {
             plan_repairs(segment, walked, &mut repairs, notes)?;
         }
     }
