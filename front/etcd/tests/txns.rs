@@ -132,9 +132,12 @@ fn txn() -> impl Strategy<Value = pb::TxnRequest> {
 
 // ---- the model ---------------------------------------------------------------------------------
 
+/// Ranges that are deleted.
+type Spans = Vec<(Bytes, Bytes)>;
+
 /// Puts and deletes of some operations, as etcd's `checkIntervals` gathers them: lists, compared
 /// pair by pair.
-fn gather(ops: &[pb::RequestOp]) -> Option<(BTreeSet<Bytes>, Vec<(Bytes, Bytes)>)> {
+fn gather(ops: &[pb::RequestOp]) -> Option<(BTreeSet<Bytes>, Spans)> {
     let touches = |deletes: &[(Bytes, Bytes)], key: &Bytes| {
         deletes.iter().any(|(start, end)| {
             if end.is_empty() {

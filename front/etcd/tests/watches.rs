@@ -409,6 +409,9 @@ fn a_restored_member_goes_on_where_its_watches_were() {
     assert_eq!(values(&world.drain(stream)), ["2", "3", "4"]);
 }
 
+/// Keys that changed, with their revisions.
+type Seen = Vec<(i64, String)>;
+
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8),
@@ -440,8 +443,8 @@ proptest! {
         let (mut world, stream) = world_with_stream();
         let key = |n: u8| String::from((b'a' + n) as char);
         // By watch: from which revision, which keys, what it saw.
-        let mut watches: Vec<(i64, String, String, Vec<(i64, String)>)> = Vec::new();
-        let mut history: Vec<(i64, String)> = Vec::new();
+        let mut watches: Vec<(i64, String, String, Seen)> = Vec::new();
+        let mut history = Seen::new();
         let mut seen = Vec::new();
         for step in steps {
             let before = world.state.revision().0 as i64;

@@ -87,7 +87,7 @@ impl Teller {
                 };
                 let answer = world.call(Method::LeaseTimeToLive, &request);
                 told(answer, |a: &pb::LeaseTimeToLiveResponse| {
-                    let keys: Vec<_> = a.keys.iter().map(|key| text(key)).collect();
+                    let keys: Vec<_> = a.keys.iter().map(text).collect();
                     format!(
                         "lease {} ttl {} of {} keys {keys:?}",
                         a.id, a.ttl, a.granted_ttl
