@@ -291,6 +291,12 @@ impl<'a> RootView<'a> {
         }
     }
 
+    /// `at`, if it can be read and is not the present.
+    fn past(&self, at: Option<Revision>) -> Result<Option<Revision>, ReadError> {
+        self.readable(at)?;
+        Ok(at.filter(|at| *at < self.revision))
+    }
+
     /// `key` as it is, or as it was at `at`.
     pub fn get(&self, key: &[u8], at: Option<Revision>) -> Result<Option<Record>, ReadError> {
         self.readable(at)?;
@@ -315,7 +321,7 @@ impl<'a> RootView<'a> {
     /// The keys in `range` as they are, or as they were at `at`, in ascending order. A reader that
     /// works in steps keeps the state and goes on with [`KeyRange::after`] the last key.
     pub fn range(&self, range: &KeyRange, at: Option<Revision>) -> Result<Range<'a>, ReadError> {
-        self.readable(at)?;
+        let at = self.past(at)?;
         Ok(Range {
             view: *self,
             at,
@@ -331,7 +337,7 @@ impl<'a> RootView<'a> {
         range: &KeyRange,
         at: Option<Revision>,
     ) -> Result<Range<'a>, ReadError> {
-        self.readable(at)?;
+        let at = self.past(at)?;
         let keys = &self.root.keys;
         let cursor = match &range.end {
             RangeEnd::Single => keys.cursor_at(&range.after(&range.start).start),
@@ -350,11 +356,9 @@ impl<'a> RootView<'a> {
     /// How many keys are, or were at `at`, in `range`. Never a scan for the present; for the past, the
     /// cheaper of a scan of the range and a walk over what happened since.
     pub fn count(&self, range: &KeyRange, at: Option<Revision>) -> Result<u64, ReadError> {
-        self.readable(at)?;
         let now = self.count_now(range);
-        let at = match at {
-            Some(at) if at < self.revision => at,
-            _ => return Ok(now),
+        let Some(at) = self.past(at)? else {
+            return Ok(now);
         };
         let history = &self.root.history;
         let since = history.seek(Place::start_of(at.next()));
@@ -470,9 +474,12 @@ impl<'a> Iterator for Range<'a> {
 
     fn next(&mut self) -> Option<&'a Record> {
         loop {
-            let (key, slot) = match self.direction {
-                Direction::Ascending => self.cursor.next()?,
-                Direction::Descending => self.cursor.previous()?,
+            // At present the dead are passed over in whole subtrees; in the past they may have lived.
+            let (key, slot) = match (self.direction, self.at) {
+                (Direction::Ascending, None) => self.cursor.next_weighty()?,
+                (Direction::Ascending, Some(_)) => self.cursor.next()?,
+                (Direction::Descending, None) => self.cursor.previous_weighty()?,
+                (Direction::Descending, Some(_)) => self.cursor.previous()?,
             };
             if !self.range.contains(key) {
                 return None;

@@ -19,10 +19,10 @@
 //!   node is a few `memcpy`s; were keys reference-counted, it would be one cache miss for each.
 //! - *Subtrees are counted* ([`Weighted`]): how many live keys lie before a key is a walk from root to
 //!   leaf, never a scan.
-//! - *Nodes are bounded in bytes as well as in keys*, so that a leaf of huge keys stays cheap to copy.
+//! - *Nodes are split by bytes as well as by number*, so that a leaf of huge keys stays cheap to copy.
 //!
 //! Invariants ([`Tree::check`]): keys ascend; each separator is above all keys to its left and at most
-//! the first key to its right; weights are exact; no node is empty or over its bounds; all leaves lie
+//! the first key to its right; weights are exact; no node is empty or has too many keys; all leaves lie
 //! equally deep. There is no minimum fill: a node that grows small joins a neighbour when both fit.
 
 mod block;
@@ -478,13 +478,13 @@ impl<K: KeyBlock, V: Weighted> Node<K, V> {
         match self {
             Node::Leaf(leaf) => {
                 base::invariant!(leaf.keys.len() == leaf.values.len(), "a value for each key");
-                base::invariant!(!leaf.keys.is_over(K::LEAF_MAX), "a leaf is bounded");
+                base::invariant!(leaf.values.len() <= K::LEAF_MAX, "a leaf is bounded");
                 (0, self.weight())
             }
             Node::Inner(inner) => {
                 let n = inner.children.len();
                 base::invariant!(keys.len() + 1 == n && inner.weights.len() == n, "in step");
-                base::invariant!(n <= 4 || !keys.is_over(K::INNER_MAX - 1), "bounded");
+                base::invariant!(n <= K::INNER_MAX, "an inner node is bounded");
                 let mut depth = None;
                 for (at, child) in inner.children.iter().enumerate() {
                     let first = if at == 0 {

@@ -340,3 +340,28 @@ fn a_long_history_is_read_in_steps_that_say_how_far_they_are() {
         }
     );
 }
+
+#[test]
+fn a_state_older_than_what_was_published_loses_nothing() {
+    let mut world = World::new(1000);
+    world.txn(ROOTS[0], &put(0));
+    let old = world.store.publish();
+    let early = world.watch(WatchSpec::new(ROOTS[0], KeyRange::all(), Revision(1)));
+    for _ in 0..2 {
+        world.txn(ROOTS[0], &put(0));
+    }
+    // Both ask with a state that is two revisions old.
+    let Polled::Events(events) = world.hub.poll(early, &old, 1000) else {
+        panic!("one event is old enough");
+    };
+    assert_eq!(events.len(), 1);
+    let late = world
+        .hub
+        .watch(WatchSpec::new(ROOTS[0], KeyRange::all(), Revision(0)), &old);
+    for id in [early, late] {
+        let Polled::Events(events) = world.hub.poll(id, world.store.state(), 1000) else {
+            panic!("two more have happened");
+        };
+        assert_eq!(events.len(), 2, "{id:?}");
+    }
+}

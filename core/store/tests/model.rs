@@ -25,7 +25,7 @@ fn hashes(state: &State) -> Vec<Result<store::HistoryHash, store::ReadError>> {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 300, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
 
     /// Reads, counts, events and effects are the model's at every revision and after every step; a held
     /// root never changes; sweeping and streaming are invisible.

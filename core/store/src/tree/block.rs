@@ -228,10 +228,18 @@ impl KeyBlock for Packed {
         if self.bytes.len() <= PACKED_BYTES_MAX {
             return self.len() / 2;
         }
-        // Huge keys: halve the bytes instead of the keys.
-        let half = (self.bytes.len() / 2) as u32;
-        let at = self.ends.partition_point(|end| *end <= half);
-        at.clamp(1, self.len() - 1)
+        // Huge keys: halve the bytes instead of the keys. (Beside one that is huge alone a half may
+        // still be over; the next insert splits it again.)
+        let total = self.bytes.len() as u32;
+        let at = self.ends.partition_point(|end| *end <= total / 2);
+        let left = |at: usize| self.ends[at.clamp(1, self.len() - 1) - 1];
+        let larger = |at: usize| left(at).max(total - left(at));
+        let best = if larger(at) <= larger(at + 1) {
+            at
+        } else {
+            at + 1
+        };
+        best.clamp(1, self.len() - 1)
     }
 
     fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {

@@ -114,6 +114,89 @@ impl<'a, K: KeyBlock, V: Weighted> Cursor<'a, K, V> {
         }
     }
 
+    /// As [`Cursor::next`], but passes over what weighs nothing: whole subtrees at once.
+    #[inline]
+    pub(crate) fn next_weighty(&mut self) -> Option<(&'a K::Key, &'a V)> {
+        loop {
+            let leaf = self.leaf?;
+            if let Some(value) = leaf.values.get(self.at) {
+                let at = self.at;
+                self.at += 1;
+                if value.weight() > 0 {
+                    return Some((leaf.keys.key(at), value));
+                }
+            } else if !self.next_weighty_leaf() {
+                return None;
+            }
+        }
+    }
+
+    /// As [`Cursor::previous`], but passes over what weighs nothing: whole subtrees at once.
+    #[inline]
+    pub(crate) fn previous_weighty(&mut self) -> Option<(&'a K::Key, &'a V)> {
+        loop {
+            let leaf = self.leaf?;
+            if self.at > 0 {
+                self.at -= 1;
+                let value = &leaf.values[self.at];
+                if value.weight() > 0 {
+                    return Some((leaf.keys.key(self.at), value));
+                }
+            } else if !self.previous_weighty_leaf() {
+                return None;
+            }
+        }
+    }
+
+    /// Climbs until some later sibling weighs something, then goes down to the first such leaf.
+    fn next_weighty_leaf(&mut self) -> bool {
+        while let Some((inner, at)) = self.path.last_mut() {
+            let later = inner.weights[*at + 1..].iter().position(|w| *w > 0);
+            let Some(skipped) = later else {
+                self.path.pop();
+                continue;
+            };
+            *at += 1 + skipped;
+            let mut node: &'a Node<K, V> = &inner.children[*at];
+            while let Node::Inner(inner) = node {
+                let first = inner.weights.iter().position(|w| *w > 0).unwrap_or(0);
+                self.path.push((inner, first));
+                node = &inner.children[first];
+            }
+            if let Node::Leaf(leaf) = node {
+                self.leaf = Some(leaf);
+                self.at = 0;
+            }
+            return true;
+        }
+        self.leaf = None;
+        false
+    }
+
+    /// The mirror of [`Cursor::next_weighty_leaf`].
+    fn previous_weighty_leaf(&mut self) -> bool {
+        while let Some((inner, at)) = self.path.last_mut() {
+            let Some(earlier) = inner.weights[..*at].iter().rposition(|w| *w > 0) else {
+                self.path.pop();
+                continue;
+            };
+            *at = earlier;
+            let mut node: &'a Node<K, V> = &inner.children[earlier];
+            while let Node::Inner(inner) = node {
+                let last = inner.weights.iter().rposition(|w| *w > 0).unwrap_or(0);
+                self.path.push((inner, last));
+                node = &inner.children[last];
+            }
+            if let Node::Leaf(leaf) = node {
+                self.leaf = Some(leaf);
+                self.at = leaf.values.len();
+            }
+            return true;
+        }
+        self.leaf = None;
+        false
+    }
+
     fn next_leaf(&mut self) -> bool {
         let Some(up) = self
             .path

@@ -104,6 +104,18 @@ fn compare<K: KeyBlock<Key = [u8]>>(tree: &Tree<K, Odd>, model: &Model, rng: &mu
         }
         assert_eq!(cursor.previous(), None);
     }
+    let key = key(rng);
+    let mut cursor = tree.cursor_at(&key);
+    for (expected, value) in model.range(key.clone()..).filter(|(_, v)| v.weight() > 0) {
+        assert_eq!(cursor.next_weighty(), Some((&expected[..], value)));
+    }
+    assert_eq!(cursor.next_weighty(), None);
+    let mut cursor = tree.cursor_at(&key);
+    let below = model.range(..key.clone()).rev();
+    for (expected, value) in below.filter(|(_, v)| v.weight() > 0) {
+        assert_eq!(cursor.previous_weighty(), Some((&expected[..], value)));
+    }
+    assert_eq!(cursor.previous_weighty(), None);
     let mut cursor = tree.cursor_at_end();
     assert_eq!(cursor.next(), None);
     let back = std::iter::from_fn(|| cursor.previous()).map(|(key, _)| key.to_vec());
@@ -123,7 +135,12 @@ fn random_walk<K: KeyBlock<Key = [u8]>>(seed: u64) {
             let key = near.unwrap_or_default();
             assert_eq!(tree.remove(&key), model.remove(&key));
         } else {
-            let value = Odd(rng.below(100));
+            // In some phases most weigh nothing, so that whole subtrees do.
+            let value = Odd(if step % 200 < 100 {
+                rng.below(100)
+            } else {
+                rng.below(9) / 8
+            });
             assert_eq!(tree.insert(&key, value), model.insert(key, value));
         }
         if rng.one_in(20) {
