@@ -165,6 +165,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl 
 ///
 /// # Panics
 /// The call succeeded, or failed by something else than the server's answer.
+#[track_caller]
 pub fn refusal<T>(result: Result<T, Error>) -> (i32, String) {
     match result {
         Ok(_) => panic!("the call succeeded; a refusal was wanted"),

@@ -10,8 +10,20 @@ const UNKNOWN: &str = "etcdserver: member not found";
 async fn member_list_names_the_members() {
     let target = alone(1).await;
     let mut client = target.client.clone();
-    let mut list = client.member_list().await.expect("list");
-    assert_eq!(list.members().len(), target.endpoints.len());
+    // A member publishes its name and client URLs through the log, shortly after it serves.
+    let mut list = eventually("the member's client URL is listed", || async {
+        let list = client.clone().member_list().await.expect("list");
+        let own = [target.endpoints[0].clone()];
+        list.members()
+            .iter()
+            .any(|one| one.client_urls() == own)
+            .then_some(list)
+    })
+    .await;
+    assert_eq!(
+        client.member_list().await.expect("list").members().len(),
+        target.endpoints.len()
+    );
     let one = list
         .members()
         .iter()
