@@ -244,7 +244,7 @@ impl Chain {
         let Some(header) = segment.header else {
             self.begun = true;
             self.note(segment.number, "both copies of its header are damaged");
-            return (!self.broken).then(|| SegmentHeader {
+            return (!self.broken).then_some(SegmentHeader {
                 identity: self.identity,
                 number: segment.number,
                 length: segment.image.length,
