@@ -52,6 +52,8 @@ pub struct Raft {
     recovering: Option<LogPosition>,
     /// Whether any leader has been known since the start.
     has_met_leader: bool,
+    /// Candidacies before any leader was known, and the term of the last one.
+    candidacies: (u32, Term),
     /// The leader of this term has asked this member to campaign, and it could not yet.
     summoned: Option<Term>,
     read_rounds: u64,
@@ -61,6 +63,18 @@ pub struct Raft {
     is_nudge_due: bool,
     /// Answers of the planted bug [`Mutant::StaleReadIndex`].
     early_reads: Vec<(u64, Index)>,
+}
+
+/// Whoever lost the end of its log may have lost its vote with it. It has been in `term`, and from now
+/// on acts as if it had voted there for itself: so it helps nobody to a second leader.
+fn forget_votes(hard_state: &mut HardState, term: Term, member: MemberId) {
+    if hard_state.term < term {
+        hard_state.term = term;
+        hard_state.vote = MemberId::NONE;
+    }
+    if hard_state.term == term && hard_state.vote.is_none() {
+        hard_state.vote = member;
+    }
 }
 
 impl Raft {
@@ -101,6 +115,10 @@ impl Raft {
             hard_state.term = last.term;
             hard_state.vote = MemberId::NONE;
         }
+        let on_disk = hard_state;
+        if let Some(watermark) = recovering {
+            forget_votes(&mut hard_state, watermark.term, config.member);
+        }
         let engine_config = raft::Config {
             id: config.member.0,
             election_tick: config.election_ticks,
@@ -139,12 +157,13 @@ impl Raft {
             },
             under_way: VecDeque::new(),
             last_number: 0,
-            durable: (hard_state.term, hard_state.vote),
-            given: hard_state,
+            durable: (on_disk.term, on_disk.vote),
+            given: on_disk,
             handed: applied,
             applied,
             recovering,
             has_met_leader: false,
+            candidacies: (0, Term(0)),
             summoned: None,
             read_rounds: 0,
             told_commit: 0,
@@ -193,13 +212,25 @@ impl Raft {
         }
         let ticks = self.slot().ticks();
         self.node.raft.set_randomized_election_timeout(ticks);
-        // Before any leader is known: a short first slot, and short rounds of asking. Only asking: a
-        // vote that was given or asked for in earnest gets all the time it needs.
-        let is_asking = self.role() == Role::PreCandidate && self.node.raft.election_elapsed == 0;
-        if !self.has_met_leader && (is_start || is_asking) {
-            let wait = self.slot().start_ticks().min(ticks);
-            self.node.raft.election_elapsed = ticks - wait;
+        // Before any leader is known: a short first slot, short rounds of asking, and no long wait
+        // after split votes. A vote that was given to somebody else gets all the time it needs.
+        let is_restarted = is_start || self.node.raft.election_elapsed == 0;
+        let is_early = match self.role() {
+            Role::PreCandidate | Role::Candidate => is_restarted,
+            Role::Follower => is_start,
+            Role::Leader => false,
+        };
+        if self.has_met_leader || !is_early {
+            return;
         }
+        let mut wait = self.slot().start_ticks();
+        if self.role() == Role::Candidate {
+            if self.candidacies.1 != self.term() {
+                self.candidacies = (self.candidacies.0 + 1, self.term());
+            }
+            wait <<= (self.candidacies.0 - 1).min(5);
+        }
+        self.node.raft.election_elapsed = ticks - wait.min(ticks);
     }
 
     /// After every call into the engine.

@@ -84,14 +84,18 @@ impl Slot<'_> {
         self.election_ticks + SKEW_TICKS + jitter + half + self.rank() * self.width()
     }
 
-    /// Ticks after which this member campaigns when it has just started and has never known a leader:
-    /// the first time after its rank, then once per round of all ranks.
+    /// Ticks after which this member campaigns when it has just started and has never known a leader.
+    /// As a follower: its rank. When it has asked in vain: once per round of all ranks. When its
+    /// candidacy comes to nothing (two had the same thought and split the votes): longer, so that
+    /// votes which wait for a disk have time; the caller doubles it each time.
     pub fn start_ticks(&self) -> usize {
         let n = self.voters.len().max(1);
-        match self.role {
-            Role::Follower => START_SLOT_TICKS * (self.rank() + 1),
-            _ => START_SLOT_TICKS * (n + 1 + self.rank()),
-        }
+        START_SLOT_TICKS
+            * match self.role {
+                Role::Follower | Role::Leader => self.rank() + 1,
+                Role::PreCandidate => n + 1 + self.rank(),
+                Role::Candidate => 5 + 2 * self.rank(),
+            }
     }
 }
 

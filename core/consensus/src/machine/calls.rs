@@ -57,6 +57,10 @@ impl Engine for Raft {
             // There is a leader, and whatever this member was in its term, it is that no more.
             let (term, leader) = (message.term.0, message.from.0);
             self.node.raft.become_follower(term, leader);
+            if self.node.raft.vote == INVALID_ID {
+                // As for a restored member: the vote may be gone with the entries.
+                self.node.raft.vote = self.config.member.0;
+            }
             self.after();
         }
         passed?;

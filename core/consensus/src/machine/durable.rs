@@ -156,7 +156,9 @@ impl Raft {
             if message.kind == MessageKind::AppendResponse && !message.reject {
                 let (term, index) = (message.term, message.position.index);
                 match self.under_way.back_mut() {
-                    Some(last) if !is_now => last.acknowledges = Some((term, index)),
+                    Some(last) if !is_now => {
+                        last.acknowledges = last.acknowledges.max(Some((term, index)));
+                    }
                     _ => self.acknowledged(term, index),
                 }
             }
