@@ -146,4 +146,7 @@ pub enum PeerMessage {
         /// Whether the receiver installed it.
         installed: bool,
     },
+    /// "You were removed from the cluster." The answer to Raft traffic of a member whose removal the
+    /// sender has applied: it may never hear of it otherwise, since nobody sends it the log any more.
+    Removed,
 }

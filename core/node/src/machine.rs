@@ -339,6 +339,7 @@ impl Machine {
 
     fn apply_member(&mut self, change: MemberChange, stamp: &Stamp, out: &mut Applied) -> Outcome {
         let known = self.store.state().member(change.member());
+        let was_removed = self.store.state().was_removed(change.member());
         if let MemberChange::Update { member, peer_urls } = &change {
             let members = self.store.state().members();
             let mut others = members.iter().filter(|other| other.id != *member);
@@ -355,7 +356,7 @@ impl Machine {
                     is_learner,
                 },
                 None,
-            ) => {
+            ) if !was_removed => {
                 txn.member_put(&Member {
                     id: member,
                     name: String::new(),
@@ -365,7 +366,7 @@ impl Machine {
                 });
                 Ok(())
             }
-            (MemberChange::Add { .. }, Some(_)) => Err(SystemRefusal::MemberExists),
+            (MemberChange::Add { .. }, _) => Err(SystemRefusal::MemberExists),
             (_, None) => Err(SystemRefusal::MemberNotFound),
             (MemberChange::Promote { .. }, Some(member)) => {
                 txn.member_put(&Member {

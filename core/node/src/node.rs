@@ -252,7 +252,9 @@ impl Node {
         }
         match message {
             PeerMessage::Raft(message) => {
-                if message.from == from
+                if self.machine.state().was_removed(from) {
+                    self.send.push((from, PeerMessage::Removed));
+                } else if message.from == from
                     && let Some(plea) = self.replica.receive(*message)
                 {
                     self.send.push(plea);
@@ -297,6 +299,11 @@ impl Node {
             }
             PeerMessage::SnapshotOutcome { installed } => {
                 self.replica.report_snapshot(from, installed);
+            }
+            PeerMessage::Removed => {
+                if self.is_member(from) {
+                    self.stopped.get_or_insert(StopReason::Removed);
+                }
             }
         }
     }

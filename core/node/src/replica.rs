@@ -134,9 +134,10 @@ impl Replica {
             .map_or(Index(0), |peer| peer.matched)
     }
 
-    /// Lets a tick pass, unless the own disk hangs.
+    /// Lets a tick pass, unless this is a leader whose disk hangs. A follower's engine must go on
+    /// counting: that is how it knows not to answer heartbeats from memory for ever.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if !self.disk_hangs(now) {
+        if !(self.leads() && self.disk_hangs(now)) {
             self.raft.tick();
         }
     }

@@ -338,3 +338,35 @@ fn a_member_whose_state_differs_is_quarantined() {
     );
     assert_eq!(world.stopped.len(), 1, "and only that one");
 }
+
+#[test]
+fn a_member_that_was_cut_off_when_it_was_removed_is_told_later() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let gone = if leader == 3 { 2 } else { 3 };
+    world.cut.insert(id(gone));
+    let tag = world.change(leader, MemberChange::Remove { member: id(gone) });
+    world.run(2 * SECOND);
+    assert_eq!(
+        world.outcome(leader, tag).map(|(_, status)| status),
+        Some(0)
+    );
+    assert_eq!(world.stopped.get(&id(gone)), None, "nobody could tell it");
+    world.cut.clear();
+    world.run(5 * SECOND);
+    assert_eq!(world.stopped.get(&id(gone)), Some(&StopReason::Removed));
+    let urls = vec!["http://elsewhere:2380".to_string()];
+    let back = MemberChange::Add {
+        member: id(gone),
+        peer_urls: urls,
+        is_learner: false,
+    };
+    let tag = world.change(leader, back);
+    world.run(SECOND);
+    let status = world.outcome(leader, tag).map(|(_, status)| status);
+    assert_eq!(
+        status,
+        Some(SystemRefusal::MemberExists as u16),
+        "an id is used once"
+    );
+}

@@ -1,4 +1,5 @@
-//! Who the members are: unversioned records of [`Table`] 1, one for each member.
+//! Who the members are: unversioned records of [`Table`] 1, one for each member, and of
+//! table 2, one for each that was removed.
 //!
 //! The *membership* (who votes) is decided by the log and lives in `State::membership`; these records
 //! say what people and clients want to know about each member. Both are replicated, and nothing else
@@ -8,9 +9,13 @@ use crate::codec::{DecodeError, Reader, put_slice};
 use crate::state::{State, Table};
 use crate::txn::WriteTxn;
 use base::{MemberId, Membership, limits};
+use bytes::Bytes;
 
 /// The table of member records.
 pub const MEMBERS: Table = Table(1);
+
+/// The table of ids that were members once, with empty records.
+pub const REMOVED: Table = Table(2);
 
 /// One member, as people and clients see it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -83,6 +88,12 @@ impl State {
             .collect()
     }
 
+    /// Whether `id` was a member and has been removed. Its id is never used again: it would come back
+    /// with the votes of its former life.
+    pub fn was_removed(&self, id: MemberId) -> bool {
+        self.record(REMOVED, &id.0.to_be_bytes()).is_some()
+    }
+
     /// One member.
     pub fn member(&self, id: MemberId) -> Option<Member> {
         let key = id.0.to_be_bytes();
@@ -97,9 +108,14 @@ impl WriteTxn<'_> {
         self.record_put(MEMBERS, &key, member.encode().into());
     }
 
-    /// Forgets a member; false when it was not known.
+    /// Forgets a member, but for the fact that it was removed; false when it was not known.
     pub fn member_remove(&mut self, id: MemberId) -> bool {
-        self.record_delete(MEMBERS, &id.0.to_be_bytes()).is_some()
+        let key = id.0.to_be_bytes();
+        let known = self.record_delete(MEMBERS, &key).is_some();
+        if known {
+            self.record_put(REMOVED, &key, Bytes::new());
+        }
+        known
     }
 }
 

@@ -82,6 +82,7 @@ pub(crate) fn encode_body(message: &PeerMessage, out: &mut BytesMut) {
             out.put_u8(9);
             out.put_u8(u8::from(*installed));
         }
+        PeerMessage::Removed => out.put_u8(10),
     }
 }
 
@@ -126,6 +127,7 @@ pub(crate) fn decode_body(take: &mut Take) -> Result<PeerMessage, WireError> {
         9 => PeerMessage::SnapshotOutcome {
             installed: take.flag()?,
         },
+        10 => PeerMessage::Removed,
         _ => return Err(WireError::Malformed("a message of an unknown kind")),
     })
 }

@@ -482,6 +482,10 @@ impl Inbox for Member {
         self.node.borrow_mut().unreachable(to);
     }
 
+    fn was_removed(&self, member: MemberId) -> bool {
+        self.state.borrow().was_removed(member)
+    }
+
     fn members_page(&self) -> String {
         let cluster: ClusterId = self.identity.cluster;
         render_members(cluster, &self.state.borrow().members())

@@ -756,5 +756,6 @@ fn message_kind(message: &base::PeerMessage) -> u64 {
         base::PeerMessage::LeaseReply { .. } => 105,
         base::PeerMessage::Recovering { .. } => 106,
         base::PeerMessage::SnapshotOutcome { .. } => 107,
+        base::PeerMessage::Removed => 108,
     }
 }

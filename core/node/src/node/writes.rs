@@ -244,7 +244,7 @@ impl Node {
                 peer_urls,
                 is_learner,
             } => {
-                if known.is_some() {
+                if known.is_some() || state.was_removed(*member) {
                     return Err(SystemRefusal::MemberExists);
                 }
                 if members

@@ -152,6 +152,9 @@ impl Dialler {
             if self.link.closed.get() {
                 break;
             }
+            if let LinkError::Refused(wire::HelloRefusal::Removed) = lost {
+                self.inbox.receive(peer, PeerMessage::Removed);
+            }
             self.inbox.unreachable(peer);
             turn += 1;
             let reason = Chain(&lost).to_string();

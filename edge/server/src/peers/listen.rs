@@ -177,7 +177,9 @@ impl Door {
             }
         };
         let mut reply = hello.answer(origin, self.own);
-        if hello.purpose == Purpose::Snapshot && self.busy.is_taken() {
+        if self.inbox.was_removed(origin.member) {
+            reply = HelloReply::Refused(HelloRefusal::Removed);
+        } else if hello.purpose == Purpose::Snapshot && self.busy.is_taken() {
             reply = HelloReply::Refused(HelloRefusal::Busy);
         }
         let mut out = BytesMut::new();
@@ -203,6 +205,10 @@ impl Door {
         loop {
             while let Some((_, frame)) = reader.next(&mut input)? {
                 match frame {
+                    // It connects again and is told then.
+                    Frame::Message(_) if self.inbox.was_removed(from) => {
+                        return Err(IncomingError::Refused(HelloRefusal::Removed));
+                    }
                     Frame::Message(message) => self.inbox.receive(from, message),
                     Frame::Hello(_) | Frame::HelloReply(_) => {
                         return Err(IncomingError::Unexpected("a second hello"));

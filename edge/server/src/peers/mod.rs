@@ -47,6 +47,8 @@ pub(crate) trait Inbox: 'static {
     fn receive(&self, from: MemberId, message: PeerMessage);
     /// The connection to `to` broke or cannot be made.
     fn unreachable(&self, to: MemberId);
+    /// Whether this member was removed from the cluster.
+    fn was_removed(&self, member: MemberId) -> bool;
     /// The members, for one that joins.
     fn members_page(&self) -> String;
 }
