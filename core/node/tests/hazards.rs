@@ -218,6 +218,28 @@ fn a_leader_whose_disk_hangs_is_replaced_under_load_too() {
 }
 
 #[test]
+fn a_follower_whose_disk_hangs_does_not_prop_up_its_leader() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    let stuck = follower_of(leader);
+    let other = (1..=3)
+        .find(|n| *n != stuck && *n != leader)
+        .expect("three");
+    world.slow_disks.insert(id(stuck));
+    world.propose(leader, "a=1");
+    world.cut.insert(id(other));
+    for _ in 0..500 {
+        // Ticks come a little late, as they do.
+        world.now += Duration::from_millis(2);
+        world.run(NodeConfig::TICK);
+    }
+    assert!(
+        !world.node(leader).is_leader(),
+        "it leads a majority of which one member cannot write"
+    );
+}
+
+#[test]
 fn a_hung_disk_expires_no_lease() {
     let mut world = World::new(1);
     world.elect();

@@ -66,7 +66,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    fn write(&mut self, persist: Persist) {
+    pub fn write(&mut self, persist: Persist) {
         if let Some(hard_state) = persist.hard_state {
             self.hard_state = hard_state;
         }
@@ -80,7 +80,7 @@ impl Disk {
         self.entries.extend(persist.entries);
     }
 
-    fn checkpoint(&mut self, state: State) {
+    pub fn checkpoint(&mut self, state: State) {
         let applied = state.applied().index;
         if applied > self.state.applied().index {
             self.entries.retain(|e| e.position.index > applied);
