@@ -4,10 +4,13 @@
 //! taking an operation out and putting it back costs nothing, as Porcupine does it; the partition by
 //! key is in `project.rs`. It believes values and times only, never a revision, so that it is a second
 //! opinion on `witness.rs`. An operation whose outcome is unknown may be placed anywhere after its
-//! call, or nowhere. The search is bounded; [`Verdict::Unknown`] counts as failure.
+//! call, or nowhere; it is tried last. The search is bounded; [`Verdict::Unknown`] counts as failure.
+//!
+//! Values are unique, which makes most unknown operations certain: [`settle`] says how.
 
 use crate::history::Time;
-use std::collections::BTreeSet;
+use base::rng::mix;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A value of the key as a small number; nothing stands for "absent". Numbers are given by the caller.
 pub type State = Option<u32>;
@@ -65,6 +68,76 @@ pub fn check(actions: &[Action], steps_max: u64) -> Verdict {
     Search::new(actions).run(steps_max)
 }
 
+/// What is known of unknown writes because values are unique: one whose value was seen took effect
+/// before the first who saw it returned; one whose value nobody saw explains nothing, unless somebody
+/// saw only "not this" or "something".
+pub fn settle(actions: &[Action]) -> Vec<Action> {
+    let mut settled = actions.to_vec();
+    let seen = loop {
+        let seen = first_seen(&settled);
+        let mut changed = false;
+        for action in &mut settled {
+            if let (None, Effect::Set(Some(value))) = (action.returned, action.effect)
+                && let Some(time) = seen.get(&value).filter(|time| **time >= action.call)
+            {
+                // Now that it is certain, what it saw itself counts too.
+                action.returned = Some(*time);
+                changed = true;
+            }
+        }
+        if !changed {
+            break seen;
+        }
+    };
+    let is_vague = |action: &Action| matches!(action.guard, Guard::IsNot(_) | Guard::Present);
+    // What an unknown operation saw may matter as well, should that operation be placed.
+    let may_matter = |value: u32| {
+        seen.contains_key(&value)
+            || settled
+                .iter()
+                .any(|a| a.returned.is_none() && a.guard == Guard::Is(Some(value)))
+    };
+    if settled.iter().any(is_vague) {
+        // They may still be needed as "something else": then one is as good as another.
+        let named: BTreeSet<u32> = settled.iter().filter_map(named_value).collect();
+        for action in &mut settled {
+            if let (None, Effect::Set(Some(value))) = (action.returned, action.effect)
+                && !named.contains(&value)
+            {
+                action.effect = Effect::Set(Some(NAMELESS));
+            }
+        }
+        return settled;
+    }
+    let explains = |action: &&Action| match (action.returned, action.effect) {
+        (None, Effect::Set(Some(value))) => may_matter(value),
+        _ => true,
+    };
+    settled.iter().filter(explains).copied().collect()
+}
+
+/// Stands for every value that no guard names.
+const NAMELESS: u32 = u32::MAX;
+
+fn named_value(action: &Action) -> Option<u32> {
+    match action.guard {
+        Guard::Is(state) | Guard::IsNot(state) => state,
+        _ => None,
+    }
+}
+
+/// When each value had certainly been written: the first answer that tells of it.
+fn first_seen(actions: &[Action]) -> BTreeMap<u32, Time> {
+    let mut seen = BTreeMap::new();
+    for action in actions {
+        if let (Guard::Is(Some(value)), Some(returned)) = (action.guard, action.returned) {
+            let first = seen.entry(value).or_insert(returned);
+            *first = returned.min(*first);
+        }
+    }
+    seen
+}
+
 const HEAD: usize = 0;
 
 /// An element of the time line: the call of an action, or its return.
@@ -78,14 +151,37 @@ struct Element {
     next: usize,
 }
 
+fn twins(actions: &[Action]) -> Vec<Option<usize>> {
+    let mut order: Vec<usize> = (0..actions.len()).collect();
+    order.sort_by_key(|at| (actions[*at].call, *at));
+    let mut last: Vec<((Guard, Effect), usize)> = Vec::new();
+    let mut twins = vec![None; actions.len()];
+    for at in order
+        .into_iter()
+        .filter(|at| actions[*at].returned.is_none())
+    {
+        let kind = (actions[at].guard, actions[at].effect);
+        match last.iter_mut().find(|(other, _)| *other == kind) {
+            Some((_, twin)) => twins[at] = Some(std::mem::replace(twin, at)),
+            None => last.push((kind, at)),
+        }
+    }
+    twins
+}
+
 struct Search<'a> {
     actions: &'a [Action],
     line: Vec<Element>,
     n_open: usize,
-    done: Vec<u64>,
+    /// Stands for the set of what is placed: 128 bits, so that no two sets meet.
+    done: (u64, u64),
+    is_done: Vec<bool>,
+    /// For an unknown operation: the last one before it that does the same. Of such only the earliest
+    /// is tried; it can be placed wherever a later one can.
+    twin: Vec<Option<usize>>,
     state: State,
     path: Vec<(usize, State)>,
-    seen: BTreeSet<(Vec<u64>, State)>,
+    seen: HashSet<(u64, u64, State)>,
     longest: Vec<u64>,
 }
 
@@ -132,26 +228,37 @@ impl<'a> Search<'a> {
                 .iter()
                 .filter(|action| action.returned.is_some())
                 .count(),
-            done: vec![0; actions.len().div_ceil(64)],
+            done: (0, 0),
+            is_done: vec![false; actions.len()],
+            twin: twins(actions),
             state: None,
             path: Vec::new(),
-            seen: BTreeSet::new(),
+            seen: HashSet::new(),
             longest: Vec::new(),
         }
     }
 
     fn run(mut self, steps_max: u64) -> Verdict {
         let mut at = self.line[HEAD].next;
+        // First what must be placed, then what may.
+        let mut optional = false;
         for _ in 0..steps_max {
             if self.n_open == 0 {
                 return Verdict::Yes(self.numbers());
             }
             // The end of the line is as good as a return: nothing more can be placed here.
             if at != HEAD && self.line[at].is_call {
-                match self.try_place(at) {
-                    true => at = self.line[HEAD].next,
-                    false => at = self.line[at].next,
+                if self.is_optional(at) == optional && self.try_place(at) {
+                    at = self.line[HEAD].next;
+                    optional = false;
+                } else {
+                    at = self.line[at].next;
                 }
+                continue;
+            }
+            if !optional {
+                optional = true;
+                at = self.line[HEAD].next;
                 continue;
             }
             if self.path.len() > self.longest.len() {
@@ -161,6 +268,7 @@ impl<'a> Search<'a> {
                 return Verdict::No(self.longest);
             };
             self.put_back(place, before);
+            optional = self.is_optional(place);
             at = self.line[place].next;
         }
         Verdict::Unknown
@@ -175,6 +283,9 @@ impl<'a> Search<'a> {
             Guard::IsNot(state) => self.state != state,
             Guard::Present => self.state.is_some(),
         };
+        if self.twin[index].is_some_and(|twin| !self.is_done[twin]) {
+            return false;
+        }
         // An unknown operation without effect need never be placed.
         if !holds || (action.returned.is_none() && action.effect == Effect::Keep) {
             return false;
@@ -183,9 +294,9 @@ impl<'a> Search<'a> {
             Effect::Keep => self.state,
             Effect::Set(state) => state,
         };
-        self.done[index / 64] |= 1 << (index % 64);
-        if !self.seen.insert((self.done.clone(), after)) {
-            self.done[index / 64] &= !(1 << (index % 64));
+        self.toggle(index);
+        if !self.seen.insert((self.done.0, self.done.1, after)) {
+            self.toggle(index);
             return false;
         }
         self.path.push((place, self.state));
@@ -200,13 +311,24 @@ impl<'a> Search<'a> {
 
     fn put_back(&mut self, place: usize, before: State) {
         let index = self.line[place].action;
-        self.done[index / 64] &= !(1 << (index % 64));
+        self.toggle(index);
         self.state = before;
         if self.line[place].returns_at != 0 {
             self.relink(self.line[place].returns_at);
             self.n_open += 1;
         }
         self.relink(place);
+    }
+
+    fn toggle(&mut self, index: usize) {
+        self.is_done[index] = !self.is_done[index];
+        let one = mix(index as u64 + 1);
+        self.done.0 ^= one;
+        self.done.1 ^= mix(one ^ 0x6c69_6e65_6172);
+    }
+
+    fn is_optional(&self, place: usize) -> bool {
+        self.actions[self.line[place].action].returned.is_none()
     }
 
     fn unlink(&mut self, place: usize) {

@@ -28,6 +28,7 @@ pub fn check(
     let mut violations = Vec::new();
     for (key, actions) in project(history, chronicle, attribution) {
         let name = crate::history::text(&key);
+        let actions = linear::settle(&actions);
         match linear::check(&actions, steps_max) {
             Verdict::Yes(_) => {}
             Verdict::Unknown => violations.push(Violation::new(
@@ -56,25 +57,40 @@ pub fn project(
     attribution: &Attribution,
 ) -> BTreeMap<Key, Vec<Action>> {
     let mut projector = Projector::new(history);
+    let mut revocations = BTreeMap::new();
     for op in history {
         projector.operation(op);
+        if matches!(op.request, Request::Revoke { .. }) {
+            revocations.insert(op.number, op);
+        }
     }
     for (revision, cause) in &attribution.causes {
-        if let (Cause::LeaseEnded(_), Some(page)) = (cause, chronicle.page(*revision)) {
-            for event in &page.events {
-                let before = chronicle.at(&event.row.key, revision.previous());
-                let state = before.map(|row| projector.intern(&row.value));
-                projector.push(
-                    &event.row.key,
-                    Action {
-                        number: u64::MAX,
-                        call: Time(0),
-                        returned: None,
-                        guard: Guard::Is(state),
-                        effect: Effect::Set(None),
-                    },
-                );
-            }
+        let Some(page) = chronicle.page(*revision) else {
+            continue;
+        };
+        // A lease that ended by itself may have done so at any time; a revocation is an operation.
+        let (number, call, returned) = match cause {
+            Cause::LeaseEnded(_) => (u64::MAX, Time(0), None),
+            Cause::Operation(number) => match revocations.get(number) {
+                Some(op) => (*number, op.call, op.revision().map(|_| op.returned)),
+                None => continue,
+            },
+        };
+        for event in &page.events {
+            let before = chronicle.at(&event.row.key, revision.previous());
+            let state = before.map(|row| projector.intern(&row.value));
+            let guard = Guard::Is(state);
+            let effect = Effect::Set(None);
+            projector.push(
+                &event.row.key,
+                Action {
+                    number,
+                    call,
+                    returned,
+                    guard,
+                    effect,
+                },
+            );
         }
     }
     projector.actions
@@ -297,8 +313,7 @@ impl Projector {
                             Effect::Keep => (first, Effect::Set(state)),
                             set => (first, set),
                         },
-                        Some((Guard::Any, Effect::Keep)) => (guard, effect),
-                        Some((first, Effect::Keep)) => (first, effect),
+                        Some((first, Effect::Keep)) => (sharper(first, guard), effect),
                     });
                 }
                 result
@@ -338,5 +353,14 @@ impl Projector {
             }
             _ => None,
         }
+    }
+}
+
+/// The one of two true statements about the same state that says more.
+fn sharper(first: Guard, second: Guard) -> Guard {
+    match (first, second) {
+        (Guard::Is(_), _) => first,
+        (_, Guard::Any) => first,
+        _ => second,
     }
 }

@@ -45,7 +45,11 @@ pub fn check(
         attribution: Attribution::default(),
         violations: Vec::new(),
     };
-    for operation in history {
+    // A revocation of a lease without keys takes no revision, and its answer does not tell: those come
+    // last, when all other owners are known.
+    let is_revoke = |operation: &&Operation| matches!(operation.request, Request::Revoke { .. });
+    let others = history.iter().filter(|operation| !is_revoke(operation));
+    for operation in others.chain(history.iter().filter(is_revoke)) {
         if let Outcome::Answered { revision, answer } = &operation.outcome {
             judge.answered(operation, *revision, answer);
         }
@@ -79,7 +83,7 @@ impl Judge<'_> {
             );
         }
         let effective = match (&operation.request, answer) {
-            (Request::Revoke { lease }, _) => self.is_revoke_of(*lease, revision),
+            (Request::Revoke { lease }, _) => self.is_free_revoke_of(*lease, revision, operation),
             _ => changes_something(answer),
         };
         let before = if effective {
@@ -95,6 +99,12 @@ impl Judge<'_> {
             );
         }
         if !effective {
+            if let Request::Revoke { lease } = &operation.request
+                && let Some(row) = self.chronicle.rows_of_lease(*lease, revision).first()
+            {
+                let evidence = format!("{operation}\n  yet at revision {revision} there is {row}");
+                self.fail("a_revoked_lease_has_no_keys", evidence);
+            }
             return;
         }
         let empty = Vec::new();
@@ -114,6 +124,16 @@ impl Judge<'_> {
             );
         }
         self.claim(operation, revision);
+    }
+
+    /// Whether `operation` may have done what happened at `revision`: nobody else did.
+    fn is_free_revoke_of(&self, lease: LeaseId, revision: Revision, operation: &Operation) -> bool {
+        !self.attribution.causes.contains_key(&revision)
+            && self
+                .chronicle
+                .page(revision)
+                .is_some_and(|page| page.first_seen >= operation.call)
+            && self.is_revoke_of(lease, revision)
     }
 
     fn is_revoke_of(&self, lease: LeaseId, revision: Revision) -> bool {

@@ -13,7 +13,8 @@ use node::{Boot, Health, Node, NodeConfig, Tag, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::{
-    Catalog, CheckpointWriter, DiskError, Identity, Log, LogConfig, Step, execute, recover,
+    Catalog, CheckpointWriter, DiskError, DiskFault, Identity, Log, LogConfig, RecoverError, Step,
+    execute, recover,
 };
 use store::{Genesis, State, Store};
 
@@ -207,7 +208,10 @@ impl Member {
         let mutants = settings.mutants;
         let recovered = match recover(&mut self.disk, &identity, &log_config, mutants) {
             Ok(recovered) => recovered,
-            Err(error) if self.disk.is_dead() => return Started::Died(Chain(&error).to_string()),
+            // A disk that fails now is given another chance; a person would look at it.
+            Err(error) if self.disk.is_dead() || is_fault(&error) => {
+                return Started::Died(Chain(&error).to_string());
+            }
             Err(error) => return Started::Refused(Chain(&error).to_string()),
         };
         let storage::Recovered {
@@ -310,4 +314,8 @@ fn begin(
             }
         }
     }
+}
+
+fn is_fault(error: &RecoverError) -> bool {
+    matches!(error, RecoverError::Disk(error) if error.fault == DiskFault::Other)
 }

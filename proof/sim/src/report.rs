@@ -102,7 +102,14 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
             report.hash, again.hash
         );
     }
-    for line in trace::last(&again.lines, LAST_EVENTS) {
+    // Frames and records are most of a trace and say least.
+    let told: Vec<String> = again
+        .lines
+        .iter()
+        .filter(|line| !is_chatter(line))
+        .cloned()
+        .collect();
+    for line in trace::last(&told, LAST_EVENTS) {
         let cut = line
             .char_indices()
             .nth(300)
@@ -110,6 +117,12 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
         let _ = writeln!(text, "    {}", &line[..cut]);
     }
     text
+}
+
+fn is_chatter(line: &str) -> bool {
+    ["frame", "durable", "apply"]
+        .iter()
+        .any(|kind| line.contains(&format!("\"kind\":\"{kind}\"")))
 }
 
 fn write_trace(seed: u64, lines: &[String]) -> std::io::Result<PathBuf> {

@@ -1,7 +1,7 @@
 //! The search on small histories by hand, and against brute force.
 
 use crate::history::Time;
-use crate::linear::{Action, Effect, Guard, State, Verdict, check};
+use crate::linear::{Action, Effect, Guard, State, Verdict, check, settle};
 use crate::minimise::minimise;
 use base::Rng;
 
@@ -150,6 +150,7 @@ fn the_search_agrees_with_brute_force_and_minimising_keeps_the_guilt() {
             .collect();
         let expected = brute_force(&actions, 0, None);
         assert_eq!(is_yes(&actions), expected, "{actions:#?}");
+        assert_eq!(is_yes(&settle(&actions)), expected, "settled: {actions:#?}");
         if expected {
             n_yes += 1;
         } else {
