@@ -225,21 +225,25 @@ impl Walk {
             self.state = Phase::Done;
             return;
         };
-        // Stable, so that equals stay in the order of their keys. etcd leaves that open.
-        let records = &mut self.gathered;
-        match target {
-            1 => records.sort_by_key(Record::version),
-            2 => records.sort_by_key(Record::create_revision),
-            3 => records.sort_by_key(Record::mod_revision),
-            4 => records.sort_by(|a, b| a.value().cmp(b.value())),
-            _ => {}
-        }
-        if descending {
-            records.reverse();
-        }
+        // Stable, so equals stay in the order of their keys, whichever way the sort goes. etcd leaves that
+        // open; few records it orders just so.
+        self.gathered.sort_by(|a, b| {
+            let ordering = match target {
+                1 => a.version().cmp(&b.version()),
+                2 => a.create_revision().cmp(&b.create_revision()),
+                3 => a.mod_revision().cmp(&b.mod_revision()),
+                4 => a.value().cmp(b.value()),
+                _ => a.key().cmp(b.key()),
+            };
+            if descending {
+                ordering.reverse()
+            } else {
+                ordering
+            }
+        });
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        self.more = records.len() > limit;
-        records.truncate(limit);
+        self.more = self.gathered.len() > limit;
+        self.gathered.truncate(limit);
         self.state = Phase::Writing(0);
     }
 

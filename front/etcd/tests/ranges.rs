@@ -167,16 +167,20 @@ fn naive(
                 || kv.create_revision <= request.max_create_revision)
             && kv.create_revision >= request.min_create_revision
     });
-    match request.sort_target {
-        0 => {}
-        1 => kvs.sort_by_key(|kv| kv.version),
-        2 => kvs.sort_by_key(|kv| kv.create_revision),
-        3 => kvs.sort_by_key(|kv| kv.mod_revision),
-        _ => kvs.sort_by(|a, b| a.value.cmp(&b.value)),
-    }
-    if request.sort_order == 2 {
-        kvs.reverse();
-    }
+    let by = |a: &mvccpb::KeyValue, b: &mvccpb::KeyValue| match request.sort_target {
+        0 => a.key.cmp(&b.key),
+        1 => a.version.cmp(&b.version),
+        2 => a.create_revision.cmp(&b.create_revision),
+        3 => a.mod_revision.cmp(&b.mod_revision),
+        _ => a.value.cmp(&b.value),
+    };
+    kvs.sort_by(|a, b| {
+        if request.sort_order == 2 {
+            by(b, a)
+        } else {
+            by(a, b)
+        }
+    });
     if request.limit > 0 && kvs.len() > request.limit as usize {
         kvs.truncate(request.limit as usize);
         answer.more = true;
