@@ -3,6 +3,7 @@
 //! ```text
 //!   DIR/            mode 0700
 //!     lock          held (flock) by the one process that uses the directory
+//!     incarnation   which life of the member this is: twelve digits, rewritten in place at each start
 //!     member/       mode 0700; log and checkpoints, by the names that `storage` gives
 //! ```
 //!
@@ -65,6 +66,37 @@ impl DataDir {
     /// Where log and checkpoints are.
     pub fn member(&self) -> PathBuf {
         self.path.join("member")
+    }
+
+    /// Begins a new life: a number that is larger than in every life before, and not smaller than
+    /// `wall_s` (seconds since 1970), so that it also rises when the directory is lost.
+    ///
+    /// The file is rewritten in place, which needs no space once it exists: a member starts on a full
+    /// disk too.
+    ///
+    /// # Errors
+    /// The file cannot be written or synced.
+    pub fn next_incarnation(&self, wall_s: u32) -> Result<u32, DataDirError> {
+        let path = self.path.join("incarnation");
+        let before = fs::read_to_string(&path)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        let now = before.map_or(wall_s, |before: u32| wall_s.max(before.saturating_add(1)));
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| {
+                file.write_all(format!("{now:012}\n").as_bytes())?;
+                file.sync_all()
+            })
+            .map_err(failed("write to", &path))?;
+        File::open(&self.path)
+            .and_then(|dir| dir.sync_all())
+            .map_err(failed("sync", &self.path))?;
+        Ok(now)
     }
 
     /// The directory itself.
@@ -147,6 +179,16 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn every_life_has_a_larger_number_though_the_clock_stands_still() {
+        let scratch = Scratch::new("incarnation");
+        let dir = DataDir::open(&scratch.0).expect("free");
+        let lives: Vec<u32> = [100, 100, 7, 300]
+            .map(|wall_s| dir.next_incarnation(wall_s).expect("written"))
+            .to_vec();
+        assert_eq!(lives, [100, 101, 102, 300]);
     }
 
     #[test]

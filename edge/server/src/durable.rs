@@ -16,7 +16,8 @@ mod boot;
 mod checkpoint;
 mod log;
 
-pub(crate) use boot::{BootError, Booted, boot};
+pub use boot::BootError;
+pub(crate) use boot::boot;
 pub(crate) use checkpoint::Checkpoints;
 pub(crate) use log::LogThread;
 

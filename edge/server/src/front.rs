@@ -12,8 +12,7 @@ use crate::member::{Member, outcome};
 use base::{Chain, MemberId};
 use bytes::Bytes;
 use etcd::{
-    Alarm, AlarmKind, ClusterOp, Health, LeaseStream, Method, Plan, Query, RangeChunks, Read,
-    Refusal, Reply, Status,
+    Alarm, AlarmKind, ClusterOp, Method, Plan, Query, RangeChunks, Read, Refusal, Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, SystemRefusal};
 use std::rc::Rc;
@@ -109,6 +108,9 @@ impl Front {
         self.check_leader(call)?;
         let plan = self.0.session.borrow_mut().plan(method, body)?;
         self.check_learner(&plan)?;
+        if !self.0.is_ready() && !is_local(&plan) {
+            self.0.ready().await?;
+        }
         let answer = match plan {
             Plan::Propose {
                 request,
@@ -156,16 +158,8 @@ impl Front {
 
     /// A learner answers only what needs nobody else.
     fn check_learner(&self, plan: &Plan) -> Result<(), Refusal> {
-        let local = match plan {
-            Plan::Read(read) => {
-                let member_list = matches!(read.query, Query::Members);
-                !read.linearizable || member_list
-            }
-            Plan::Status | Plan::Snapshot | Plan::Health { .. } | Plan::Defragment => true,
-            _ => false,
-        };
         let id = self.0.identity.member;
-        let is_learner = !local
+        let is_learner = !is_local(plan)
             && self
                 .0
                 .with_state(|state| state.membership().learners.contains(&id));
@@ -330,6 +324,15 @@ impl Front {
         member.set_ready();
         let urls = member.config.advertise_client.join(",");
         info!(member = %member.identity.member, urls, "ready to serve client requests");
+    }
+}
+
+/// Whether a member answers this without any other.
+fn is_local(plan: &Plan) -> bool {
+    match plan {
+        Plan::Read(read) => !read.linearizable || matches!(read.query, Query::Members),
+        Plan::Status | Plan::Snapshot | Plan::Health { .. } | Plan::Defragment => true,
+        _ => false,
     }
 }
 

@@ -70,6 +70,7 @@ pub(crate) struct Member {
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     is_ready: Cell<bool>,
+    became_ready: Notify,
     leadership: Notify,
     stopped: RefCell<Option<StopReason>>,
     stop_told: Notify,
@@ -116,6 +117,7 @@ impl Member {
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             is_ready: Cell::new(false),
+            became_ready: Notify::new(),
             leadership: Notify::new(),
             stopped: RefCell::new(None),
             stop_told: Notify::new(),
@@ -179,6 +181,24 @@ impl Member {
 
     pub(crate) fn set_ready(&self) {
         self.is_ready.set(true);
+        self.became_ready.notify_waiters();
+    }
+
+    /// Waits until the cluster knows this member's name and addresses: whoever is served before that could
+    /// not be told where this member is.
+    pub(crate) async fn ready(&self) -> Result<(), Status> {
+        if self.is_ready() {
+            return Ok(());
+        }
+        let ready = async {
+            while !self.is_ready() {
+                self.became_ready.notified().await;
+            }
+        };
+        let patience = self.config.request_timeout();
+        tokio::time::timeout(patience, ready)
+            .await
+            .map_err(|_| self.timeout())
     }
 
     /// Puts a request of etcd's into the log and waits for what became of it.

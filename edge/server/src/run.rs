@@ -112,7 +112,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         cluster: identity.cluster,
         member: identity.member,
     };
-    let incarnation = (clock::wall_ms() / 1000) as u32;
+    let incarnation = data_dir.next_incarnation((clock::wall_ms() / 1000) as u32)?;
     let member = Member::new(Parts {
         identity,
         node: Node::new(

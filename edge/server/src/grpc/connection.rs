@@ -107,7 +107,7 @@ async fn connection<S: Service>(
     let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&socket)).await;
     let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if is_http2 {
-        return http2(Output::new(socket, first.freeze()), service, limits, budget).await;
+        return http2(Output::new(socket, first), service, limits, budget).await;
     }
     let answered = http1::answer(socket, first, |method, target| async move {
         service.page(&method, &target).await

@@ -8,6 +8,7 @@
 //!   message.rs   five bytes of prefix + a message, bounded before memory is taken
 //!   status.rs    the end of a call: a code and a text, percent-encoded
 //!   output.rs    the socket's outgoing side: many frames, one system call
+//!   authority.rs a mend for old clients that say their URL wrongly
 //!   limits.rs    every bound of this module
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! Invariants: a message is checked against its limit before it is buffered; a reply that is streamed
 //! waits for the client's window before it is written; a call whose client is gone is dropped.
 
+mod authority;
 mod call;
 mod connection;
 mod http1;

@@ -7,8 +7,9 @@
 //!
 //! Invariant: whoever polls the connection calls [`Output::flush`] before it waits.
 
+use super::authority::AuthorityMend;
 use super::limits::OUTPUT_BYTES_MAX;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
@@ -23,8 +24,16 @@ pub(super) struct Output(Rc<Shared>);
 
 struct Shared {
     socket: TcpStream,
-    replay: RefCell<Bytes>,
+    input: RefCell<Input>,
     out: RefCell<Gathered>,
+}
+
+/// What was read and not given out yet.
+struct Input {
+    bytes: BytesMut,
+    /// How many of `bytes` may be given out.
+    looked_at: usize,
+    mend: AuthorityMend,
 }
 
 #[derive(Default)]
@@ -34,10 +43,17 @@ struct Gathered {
 }
 
 impl Output {
-    pub(super) fn new(socket: TcpStream, replay: Bytes) -> Output {
+    /// `first` was read from `socket` already.
+    pub(super) fn new(socket: TcpStream, first: BytesMut) -> Output {
+        let mut input = Input {
+            bytes: first,
+            looked_at: 0,
+            mend: AuthorityMend::new(),
+        };
+        input.look();
         Output(Rc::new(Shared {
             socket,
-            replay: RefCell::new(replay),
+            input: RefCell::new(input),
             out: RefCell::new(Gathered::default()),
         }))
     }
@@ -67,13 +83,37 @@ impl AsyncRead for Output {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut replay = self.0.replay.borrow_mut();
-        if !replay.is_empty() {
-            let n = replay.len().min(buf.remaining());
-            buf.put_slice(&replay[..n]);
-            replay.advance(n);
-            return Poll::Ready(Ok(()));
+        let mut input = self.0.input.borrow_mut();
+        while input.looked_at == 0 {
+            if input.mend.is_off() && input.bytes.is_empty() {
+                return self.read_straight(cx, buf);
+            }
+            ready!(self.0.socket.poll_read_ready(cx))?;
+            match self.0.socket.try_read_buf(&mut input.bytes) {
+                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(_) => input.look(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
         }
+        let n = input.looked_at.min(buf.remaining());
+        buf.put_slice(&input.bytes[..n]);
+        input.bytes.advance(n);
+        input.looked_at -= n;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Input {
+    fn look(&mut self) {
+        let looked_at = self.looked_at;
+        self.looked_at += self.mend.look(&mut self.bytes[looked_at..]);
+    }
+}
+
+impl Output {
+    /// Reads where nothing needs to be looked at: all of a connection but its beginning.
+    fn read_straight(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.socket.poll_read_ready(cx))?;
             match self.0.socket.try_read(buf.initialize_unfilled()) {

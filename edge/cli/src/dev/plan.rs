@@ -1,0 +1,296 @@
+//! Which members there are, where they listen, and where their data is.
+//!
+//! A new cluster's ports are etcd's, shifted by ten thousand per member, and stepped on where they are taken.
+//! They are remembered in `DIR/cluster.json`, because the members know each other by them from then on.
+
+use super::{DevError, complain, failed};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// Members of a new cluster, if nobody says.
+const MEMBERS_DEFAULT: u8 = 3;
+
+/// etcd's own ports.
+const CLIENT_PORT: u16 = 2379;
+
+/// Between the ports of two members.
+const PORT_SHIFT: u16 = 10_000;
+
+/// Pairs of ports that are tried for one member.
+const PORTS_TRIED: u16 = 200;
+
+/// The version of `cluster.json`.
+const FORMAT: u32 = 1;
+
+/// One member.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) client_port: u16,
+    pub(super) peer_port: u16,
+}
+
+impl Member {
+    pub(super) fn client_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.client_port).into()
+    }
+
+    pub(super) fn peer_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.peer_port).into()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    format: u32,
+    token: String,
+    members: Vec<Member>,
+}
+
+/// The directory of a cluster. A temporary one is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Dir {
+    path: PathBuf,
+    pub(super) is_temporary: bool,
+    _lock: Option<File>,
+}
+
+impl Dir {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn make(wanted: Option<&Path>) -> Result<Dir, DevError> {
+        let path = match wanted {
+            Some(path) => std::path::absolute(path).map_err(failed("find", path))?,
+            None => {
+                let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                let nanos = nanos.map_or(0, |since| since.subsec_nanos());
+                let name = format!("quorate-dev-{}-{nanos:09}", std::process::id());
+                std::env::temp_dir().join(name)
+            }
+        };
+        let made = DirBuilder::new()
+            .mode(0o700)
+            .recursive(wanted.is_some())
+            .create(&path);
+        made.map_err(failed("create", &path))?;
+        let mut dir = Dir {
+            path,
+            is_temporary: wanted.is_none(),
+            _lock: None,
+        };
+        let lock_path = dir.path.join("lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(failed("write to", &lock_path))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(DevError::InUse(dir.path.display().to_string()));
+        }
+        dir._lock = Some(lock);
+        Ok(dir)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        if self.is_temporary
+            && let Err(source) = fs::remove_dir_all(&self.path)
+        {
+            complain(&failed("remove", &self.path)(source));
+        }
+    }
+}
+
+/// What is to be started.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) dir: Dir,
+    pub(super) token: String,
+    pub(super) members: Vec<Member>,
+    /// Whether the cluster was there before.
+    pub(super) continues: bool,
+}
+
+impl Plan {
+    /// Finds or makes a cluster in `dir`.
+    pub(super) fn make(dir: Option<&Path>, members: Option<u8>) -> Result<Plan, DevError> {
+        let dir = Dir::make(dir)?;
+        let file = dir.path.join("cluster.json");
+        if let Some(remembered) = recall(&file)? {
+            return Plan::go_on(dir, remembered, members);
+        }
+        let members = choose_members(members.unwrap_or(MEMBERS_DEFAULT))?;
+        let token = dir
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let remembered = Remembered {
+            format: FORMAT,
+            token: token.clone(),
+            members: members.clone(),
+        };
+        remember(&file, &remembered)?;
+        Ok(Plan {
+            dir,
+            token,
+            members,
+            continues: false,
+        })
+    }
+
+    fn go_on(dir: Dir, remembered: Remembered, asked: Option<u8>) -> Result<Plan, DevError> {
+        let mut members = remembered.members;
+        if let Some(asked) = asked.filter(|asked| usize::from(*asked) != members.len()) {
+            return Err(DevError::OtherSize {
+                dir: dir.path.display().to_string(),
+                has: members.len(),
+                asked,
+            });
+        }
+        let mut used: Vec<u16> = members.iter().map(|member| member.peer_port).collect();
+        for member in &mut members {
+            if !is_free(member.peer_port) {
+                return Err(DevError::PortTaken {
+                    name: member.name.clone(),
+                    port: member.peer_port,
+                });
+            }
+            // Clients are told where a member listens, so that port may change.
+            let mut ports = member.client_port..=member.client_port.saturating_add(PORTS_TRIED);
+            let free = ports.find(|port| !used.contains(port) && is_free(*port));
+            member.client_port = free.ok_or_else(|| DevError::NoPorts(member.name.clone()))?;
+            used.push(member.client_port);
+        }
+        Ok(Plan {
+            dir,
+            token: remembered.token,
+            members,
+            continues: true,
+        })
+    }
+
+    /// `n1=http://…,n2=http://…`.
+    pub(super) fn initial_cluster(&self) -> String {
+        let part = |m: &Member| format!("{}=http://{}", m.name, m.peer_address());
+        self.members.iter().map(part).collect::<Vec<_>>().join(",")
+    }
+
+    pub(super) fn data_dir(&self, member: &Member) -> PathBuf {
+        self.dir.path.join(&member.name)
+    }
+
+    pub(super) fn log(&self, member: &Member) -> PathBuf {
+        self.dir.path.join(format!("{}.log", member.name))
+    }
+}
+
+fn recall(file: &Path) -> Result<Option<Remembered>, DevError> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", file)(error)),
+    };
+    let wrong = |reason: String| DevError::Plan {
+        path: file.display().to_string(),
+        reason,
+    };
+    let remembered: Remembered =
+        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if remembered.format != FORMAT {
+        return Err(wrong(format!("format {} is not known", remembered.format)));
+    }
+    if remembered.members.is_empty() {
+        return Err(wrong("it names no members".to_owned()));
+    }
+    Ok(Some(remembered))
+}
+
+fn remember(file: &Path, remembered: &Remembered) -> Result<(), DevError> {
+    let text = serde_json::to_string_pretty(remembered).unwrap_or_default();
+    let new = file.with_extension("json.new");
+    fs::write(&new, text + "\n").map_err(failed("write", &new))?;
+    fs::rename(&new, file).map_err(failed("write", file))
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+fn choose_members(n: u8) -> Result<Vec<Member>, DevError> {
+    let mut used = Vec::new();
+    (1..=n)
+        .map(|number| choose_ports(number, &mut used))
+        .collect()
+}
+
+/// etcd's ports, shifted for the member, or the next free pair behind them.
+fn choose_ports(number: u8, used: &mut Vec<u16>) -> Result<Member, DevError> {
+    let name = format!("n{number}");
+    let shift = match number {
+        1 => 0,
+        n => u16::from(n) * PORT_SHIFT,
+    };
+    for step in 0..PORTS_TRIED {
+        let client_port = CLIENT_PORT + shift + 2 * step;
+        let peer_port = client_port + 1;
+        let mut pair = [client_port, peer_port].into_iter();
+        if pair.all(|port| !used.contains(&port) && is_free(port)) {
+            used.extend([client_port, peer_port]);
+            return Ok(Member {
+                name,
+                client_port,
+                peer_port,
+            });
+        }
+    }
+    Err(DevError::NoPorts(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_stepped_over() {
+        let mut used = vec![CLIENT_PORT, CLIENT_PORT + 3];
+        let member = choose_ports(1, &mut used).expect("a free pair");
+        assert!(member.client_port >= CLIENT_PORT + 4, "{member:?}");
+        assert_eq!(member.peer_port, member.client_port + 1);
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        assert!(!is_free(holder.local_addr().expect("bound").port()));
+    }
+
+    #[test]
+    fn the_second_run_finds_the_first() {
+        let name = format!("quorate-plan-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let first = Plan::make(Some(&path), Some(2)).expect("a new cluster");
+        let members = first.members.clone();
+        let in_use = Plan::make(Some(&path), None).expect_err("held");
+        assert!(
+            in_use.to_string().starts_with("another quorate dev uses "),
+            "{in_use}"
+        );
+        drop(first);
+        let other = Plan::make(Some(&path), Some(3)).expect_err("two are there");
+        assert!(
+            other.to_string().contains("has 2 members and not 3"),
+            "{other}"
+        );
+        let second = Plan::make(Some(&path), None).expect("the same cluster");
+        assert!(second.continues);
+        assert_eq!(second.members[1].peer_port, members[1].peer_port);
+        drop(second);
+        fs::remove_dir_all(&path).expect("ours");
+    }
+}

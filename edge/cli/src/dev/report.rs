@@ -1,0 +1,153 @@
+//! What the user gets to see.
+
+use super::children::{Child, Children, arguments};
+use super::plan::Plan;
+use super::{DevError, failed, probe};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+/// Removes the ready file of an earlier run, so that nobody takes it for this one's.
+pub(super) fn remove_stale(file: &Path) -> Result<(), DevError> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failed("remove", file)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the ready file, whole or not at all.
+pub(super) fn write_ready_file(
+    file: &Path,
+    plan: &Plan,
+    children: &Children,
+) -> Result<(), DevError> {
+    let members: Vec<_> = plan
+        .members
+        .iter()
+        .zip(children.running())
+        .map(|(member, child)| {
+            json!({
+                "name": member.name,
+                "pid": child.pid,
+                "etcd": member.client_address().to_string(),
+                "peer": member.peer_address().to_string(),
+            })
+        })
+        .collect();
+    let text = format!("{}\n", json!({ "members": members }));
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    std::fs::write(new, text).map_err(failed("write", new))?;
+    std::fs::rename(new, file).map_err(failed("write", file))
+}
+
+/// The table, the commands, how to stop, where the data is.
+pub(super) async fn table(plan: &Plan, children: &Children, took: Duration) -> String {
+    let mut text = String::new();
+    let how = if plan.continues { "continued" } else { "new" };
+    let n = plan.members.len();
+    let members = if n == 1 { "member" } else { "members" };
+    // A String takes everything.
+    let _ = writeln!(
+        text,
+        "quorate {}: a {how} cluster of {n} {members}, serving after {:.2} s\n",
+        env!("CARGO_PKG_VERSION"),
+        took.as_secs_f64(),
+    );
+    let _ = writeln!(text, "  NAME  ROLE      ADDRESS          PID");
+    for (member, child) in plan.members.iter().zip(children.running()) {
+        let address = member.client_address();
+        let status = probe::status(address).await;
+        let role = status.map_or_else(|_| "?".to_owned(), |status| status.role);
+        let address = address.to_string();
+        let _ = writeln!(
+            text,
+            "  {:<5} {role:<9} {address:<16} {}",
+            member.name, child.pid
+        );
+    }
+    text.push_str(&commands(plan));
+    let _ = writeln!(text, "\nstop:  Ctrl-C, or kill {}", std::process::id());
+    let dir = plan.dir.path().display();
+    let fate = match plan.dir.is_temporary {
+        true => "removed at the end; --data-dir DIR keeps it",
+        false => "kept; the same command continues it",
+    };
+    let _ = writeln!(text, "data:  {dir} ({fate}); logs: {dir}/n1.log …");
+    text
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Three commands that work as they stand, now.
+fn commands(plan: &Plan) -> String {
+    let first = plan.members[0].client_address();
+    let all: Vec<_> = plan
+        .members
+        .iter()
+        .map(|m| m.client_address().to_string())
+        .collect();
+    if !is_on_path("etcdctl") && is_on_path("curl") {
+        return format!(
+            "\ntry:   curl http://{first}/health\n       curl http://{first}/status\n       \
+             curl http://{first}/version\n       (etcdctl is not installed; it would work, too)\n"
+        );
+    }
+    let endpoint = match first.port() {
+        2379 => String::new(),
+        _ => format!(" --endpoints={first}"),
+    };
+    let all = all.join(",");
+    let mut text = format!(
+        "\ntry:   etcdctl{endpoint} put greeting hello\n       etcdctl{endpoint} get greeting\n       \
+         etcdctl --endpoints={all} endpoint status -w table\n"
+    );
+    if !is_on_path("etcdctl") {
+        text.push_str(
+            "       (etcdctl is not installed; in Debian it is in the package etcd-client)\n",
+        );
+    }
+    text
+}
+
+/// What to say when a member's process has ended while the cluster goes on.
+pub(super) fn ended(child: &Child, plan: &Plan) -> String {
+    let how = match child.ended {
+        Some(status) => match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("was ended by signal {signal}"),
+            (_, Some(0)) => "has stopped".to_owned(),
+            (_, Some(code)) => format!("has ended with code {code}"),
+            _ => "has ended".to_owned(),
+        },
+        None => "has ended".to_owned(),
+    };
+    let mut text = format!(
+        "\n{} (process {}) {how}; its log: {}\n",
+        child.name,
+        child.pid,
+        child.log.display(),
+    );
+    if let Some(member) = plan.members.iter().find(|member| member.name == child.name) {
+        let program = std::env::current_exe();
+        let program = program.map_or_else(|_| "quorate".to_owned(), |p| p.display().to_string());
+        let line = arguments(plan, member).join(" ");
+        let _ = writeln!(text, "bring it back: {program} {line}");
+    }
+    text
+}
+
+/// What is left behind.
+pub(super) fn what_remains(plan: &Plan) -> String {
+    match plan.dir.is_temporary {
+        true => "the data is removed".to_owned(),
+        false => format!("the data is in {}", plan.dir.path().display()),
+    }
+}
