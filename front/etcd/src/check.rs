@@ -181,3 +181,42 @@ impl<'a> Spans<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(b'a'..=b'h', 1..3)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn spans_hold_what_was_inserted_and_nothing_between(
+            inserted in prop::collection::vec((key(), prop::option::of(key())), 0..12),
+            cut in 0usize..12,
+            asked in prop::collection::vec(key(), 20),
+        ) {
+            let inserted: Vec<(Vec<u8>, Vec<u8>)> =
+                inserted.into_iter().map(|(key, end)| (key, end.unwrap_or_default())).collect();
+            // Some one by one, the others as a set of their own.
+            let (mut spans, mut others) = (Spans::default(), Spans::default());
+            for (at, (key, end)) in inserted.iter().enumerate() {
+                let part = if at < cut { &mut spans } else { &mut others };
+                part.insert(key, end);
+            }
+            spans.extend(others);
+            for key in &asked {
+                let expected = inserted.iter().any(|(start, end)| {
+                    if end.is_empty() { key == start } else { start <= key && key < end }
+                });
+                prop_assert_eq!(spans.contain(key), expected, "{:?} in {:?}", key, inserted);
+            }
+            let apart = spans.ranges.iter().zip(spans.ranges.iter().skip(1));
+            prop_assert!(apart.into_iter().all(|((_, end), (start, _))| end < start));
+        }
+    }
+}

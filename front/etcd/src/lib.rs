@@ -23,6 +23,42 @@
 //! Where etcd's documentation and etcd differ, etcd is right: facts marked so were tried on 3.4.23. What
 //! works and what answers a clear error, by method, is in `docs/compat/etcd.md`.
 //!
+//! A put, by hand:
+//!
+//! ```
+//! use base::{ClusterId, MemberId, Term};
+//! use quorate_etcd::{
+//!     EtcdDialect, HeaderParts, Limits, Method, Plan, ROOT, Session, answer_outcome, proto,
+//! };
+//! use prost::Message;
+//! use store::{Dialect, Genesis, Stamp, Store};
+//!
+//! // The member that the client asked plans the request …
+//! let put = proto::etcdserverpb::PutRequest {
+//!     key: "colour".into(),
+//!     value: "green".into(),
+//!     ..Default::default()
+//! };
+//! let mut session = Session::new(Limits::default(), 1);
+//! let method = Method::of_path("/etcdserverpb.KV/Put").unwrap();
+//! let Ok(Plan::Propose { request, .. }) = session.plan(method, put.encode_to_vec().into()) else {
+//!     panic!("a put goes into the log");
+//! };
+//!
+//! // … every member applies it …
+//! let mut store = Store::new(Genesis::default());
+//! let stamp = Stamp::default();
+//! let mut txn = store.begin(ROOT, &stamp);
+//! let outcome = EtcdDialect.apply(&mut txn, &request, &stamp);
+//! txn.finish();
+//!
+//! // … and the one that was asked answers.
+//! let header = HeaderParts { cluster: ClusterId(1), member: MemberId(1), term: Term(1) };
+//! let answer = answer_outcome(&outcome, store.state().revision(), &header).unwrap();
+//! let answer = proto::etcdserverpb::PutResponse::decode(answer).unwrap();
+//! assert_eq!(answer.header.unwrap().revision, 2);
+//! ```
+//!
 //! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`.
 #![forbid(unsafe_code)]
 

@@ -76,7 +76,8 @@ impl EventCache {
         }
         let start = out.len();
         write(out, event, form);
-        // Nobody else holds it: nobody else will ask.
+        // Nobody else holds it: nobody else will ask. So what a slow watcher reads from history, perhaps
+        // without the version before because that is compacted by now, is never taken for the live one.
         if Arc::strong_count(event) > 1 {
             self.keep(key, Bytes::copy_from_slice(&out[start..]));
         }
