@@ -9,8 +9,9 @@
 //! What it is not: a writer. `recover.rs` acts on what is found here.
 
 use crate::disk::DiskError;
-use crate::format::{Identity, Label, Origin, Promise, SegmentHeader, Watermark, segment_name};
+use crate::format::{Identity, Origin, Promise, SegmentHeader, Watermark, segment_name};
 use crate::log::UNKNOWN;
+use crate::record::Label;
 use crate::segment::{Found, Segment, Slot};
 use base::{Entry, HardState, Index, LogPosition, MemberId, Mutant, Mutants, Term};
 use std::collections::BTreeMap;

@@ -4,12 +4,13 @@
 //! changes nothing and can be used on a directory that cannot be started.
 
 use crate::checkpoint::{Catalog, checkpoint_index, describe, manifest_name};
+use crate::directory::identity_name;
 use crate::disk::{Disk, DiskError, FileName};
 use crate::format::{
-    FRAME, HEADER_FRAMES, Identity, IdentityRead, Label, Origin, Watermark, segment_number,
+    FRAME, HEADER_FRAMES, Identity, IdentityRead, Origin, Watermark, segment_number,
 };
 use crate::log::{UNKNOWN, watermark_name};
-use crate::recover::identity_name;
+use crate::record::Label;
 use crate::segment::{Found, Segment};
 use base::{Chain, LogPosition};
 use std::fmt::Write as _;

@@ -31,8 +31,8 @@
 //! simulator run the same code. What is deliberately absent: threads, caching of entries, compression,
 //! and any retry of a failed sync (the shell stops the member, reliability rule R5).
 //!
-//! Read on: `disk.rs` (what is durable when), `log.rs` (planning), `format.rs` (bytes), `segment.rs` and
-//! `chain.rs` (reading and judging), `recover.rs` (start), `checkpoint.rs`; `docs/format/wal.md` and
+//! Read on: `disk.rs` (what is durable when), `log.rs` (planning), `format.rs` and `record.rs` (bytes), `segment.rs` and
+//! `chain.rs` (reading and judging), `recover.rs` and `resume.rs` (start), `checkpoint.rs`; `docs/format/wal.md` and
 //! `docs/format/checkpoint.md` draw every byte and argue every crash.
 //!
 //! ```
@@ -64,12 +64,15 @@
 
 mod chain;
 mod checkpoint;
+mod directory;
 pub mod disk;
 mod dump;
 mod format;
 mod log;
 mod memory;
+mod record;
 mod recover;
+mod resume;
 mod segment;
 mod state;
 

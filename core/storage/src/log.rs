@@ -14,9 +14,10 @@
 
 use crate::disk::{FileName, Op};
 use crate::format::{
-    FRAME, HEADER_FRAMES, Identity, LABEL, Label, Layout, Origin, Promise, SLOTS_PER_FRAME,
-    SegmentHeader, Watermark, encode_entry, entry_bytes, record_frames, seal_record, segment_name,
+    FRAME, HEADER_FRAMES, Identity, LABEL, Layout, Origin, Promise, SLOTS_PER_FRAME, SegmentHeader,
+    Watermark, segment_name,
 };
+use crate::record::{Label, encode_entry, entry_bytes, record_frames, seal_record};
 use base::{Entry, HardState, Index, LogPosition, Mutant, Mutants, SnapshotMeta, Term, invariant};
 use bytes::Bytes;
 use std::collections::VecDeque;

@@ -5,9 +5,10 @@
 
 use crate::disk::{Disk, DiskError, DiskFault, FileName};
 use crate::format::{
-    FRAME, FRAME_SECTORS, HEADER_FRAMES, HeaderRead, LABEL, Label, Layout, SECTOR, SECTOR_PAYLOAD,
-    Sector, SegmentHeader, decode_entries, judge_sector, sector_serial, segment_name, unseal,
+    FRAME, FRAME_SECTORS, HEADER_FRAMES, HeaderRead, LABEL, Layout, SECTOR, SECTOR_PAYLOAD,
+    SegmentHeader, segment_name,
 };
+use crate::record::{Label, Sector, decode_entries, judge_sector, sector_serial, unseal};
 use base::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
