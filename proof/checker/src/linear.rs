@@ -28,6 +28,18 @@ pub enum Guard {
     Present,
 }
 
+impl Guard {
+    /// Whether an operation with this guard can be placed in `state`.
+    pub fn holds(self, state: State) -> bool {
+        match self {
+            Guard::Any => true,
+            Guard::Is(wanted) => state == wanted,
+            Guard::IsNot(unwanted) => state != unwanted,
+            Guard::Present => state.is_some(),
+        }
+    }
+}
+
 /// What an operation does when it is placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -277,12 +289,7 @@ impl<'a> Search<'a> {
     fn try_place(&mut self, place: usize) -> bool {
         let index = self.line[place].action;
         let action = &self.actions[index];
-        let holds = match action.guard {
-            Guard::Any => true,
-            Guard::Is(state) => self.state == state,
-            Guard::IsNot(state) => self.state != state,
-            Guard::Present => self.state.is_some(),
-        };
+        let holds = action.guard.holds(self.state);
         if self.twin[index].is_some_and(|twin| !self.is_done[twin]) {
             return false;
         }
@@ -294,6 +301,9 @@ impl<'a> Search<'a> {
             Effect::Keep => self.state,
             Effect::Set(state) => state,
         };
+        if action.returned.is_none() && !self.is_needed(place, after) {
+            return false;
+        }
         self.toggle(index);
         if !self.seen.insert((self.done.0, self.done.1, after)) {
             self.toggle(index);
@@ -307,6 +317,21 @@ impl<'a> Search<'a> {
             self.n_open -= 1;
         }
         true
+    }
+
+    /// Whether placing the unknown operation at `place`, which gives the state `after`, lets something
+    /// follow that cannot be placed now. If whatever follows it could also go before it, then it need
+    /// not be placed yet, or ever.
+    fn is_needed(&self, place: usize, after: State) -> bool {
+        let mut at = self.line[HEAD].next;
+        while at != HEAD && self.line[at].is_call {
+            let guard = self.actions[self.line[at].action].guard;
+            if at != place && guard.holds(after) && !guard.holds(self.state) {
+                return true;
+            }
+            at = self.line[at].next;
+        }
+        false
     }
 
     fn put_back(&mut self, place: usize, before: State) {

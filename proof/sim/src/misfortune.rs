@@ -263,7 +263,9 @@ impl World {
     }
 
     /// One step towards another membership: add, promote or remove. What is refused is tried again in
-    /// another way by the next step.
+    /// another way by the next step. Two never become one: the engine counts a change from its
+    /// application on, so the one that stays, crashing before it hears that the change is decided,
+    /// needs the vote of the one that left (as in etcd).
     fn change_membership(&mut self) {
         let Some(victim) = self.victim() else { return };
         let membership = self.membership.1.clone();
@@ -274,7 +276,7 @@ impl World {
             } else {
                 MemberChange::Promote { member: *learner }
             }
-        } else if membership.voters.len() > 1 && (rng.one_in(3) || membership.voters.len() >= 5) {
+        } else if membership.voters.len() > 2 && (rng.one_in(3) || membership.voters.len() >= 5) {
             match rng.pick(&membership.voters) {
                 Some(member) => MemberChange::Remove { member: *member },
                 None => return,
@@ -317,6 +319,18 @@ impl World {
         id
     }
 
+    /// Whoever does not belong to the cluster is shut down, as its operator would: it may never hear
+    /// that it was removed.
+    pub fn retire_strangers(&mut self) {
+        let in_it = self.membership.1.everyone();
+        for member in 0..self.members.len() {
+            if !in_it.contains(&self.members[member].id) {
+                self.kill(member, "retire");
+                self.members[member].condition = Condition::Left;
+            }
+        }
+    }
+
     /// Everything is whole again, and everybody who belongs to the cluster runs.
     pub fn heal(&mut self) {
         self.misfortune.is_over = true;
@@ -324,6 +338,7 @@ impl World {
         self.trace.note(now, "heal", &[], String::new);
         self.network.heal();
         self.network.set_weather(Weather::FAIR);
+        self.retire_strangers();
         for member in 0..self.members.len() {
             let it = &mut self.members[member];
             it.disk_slowness = 1;

@@ -87,8 +87,10 @@ fn live(world: &mut World) -> Vec<Violation> {
     }
     world.heal();
     world.run_until(Duration::from_secs(2), |_| false);
+    world.retire_strangers();
     world.asking.are_quiet = true;
     world.run_until(world.settings.plan.patience, |_| false);
+    world.retire_strangers();
     let mut progress = false;
     // Membership may still change by what was under way: ask whoever belongs to it as we see it.
     for _ in 0..PROGRESS_MAX.as_millis() / 500 {
