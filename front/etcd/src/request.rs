@@ -328,3 +328,86 @@ pub(crate) fn two_integers(message: &[u8]) -> Result<(i64, i64), Malformed> {
     }
     Ok((first, second))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::etcdserverpb as pbs;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    /// Fields of small numbers with contents of all sorts, and some bytes that are no field at all.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..12);
+        let field = prop_oneof![
+            4 => (0u8..15, bytes()).prop_map(|(field, tail)| [vec![field << 3], tail].concat()),
+            4 => (0u8..15, 0u8..12, bytes()).prop_map(|(field, length, tail)| {
+                [vec![field << 3 | 2, length], tail].concat()
+            }),
+            1 => (0u8..15, 0u8..8, bytes()).prop_map(|(field, kind, tail)| {
+                [vec![field << 3 | kind], tail].concat()
+            }),
+            // Varints around the ends of their range.
+            2 => (0u8..15, any::<u64>(), 0u32..64).prop_map(|(field, number, shift)| {
+                let mut out = vec![field << 3];
+                crate::pb::varint(&mut out, number >> shift);
+                out
+            }),
+            1 => (0u8..15, 0u8..4).prop_map(|(field, last)| {
+                [vec![field << 3], vec![0xff; 9], vec![last]].concat()
+            }),
+        ];
+        prop::collection::vec(field, 0..6).prop_map(|fields| fields.concat())
+    }
+
+    /// Whether a group (wire types 3 and 4) may be in it: prost skips those, we refuse them.
+    fn may_have_a_group(message: &[u8]) -> bool {
+        message.iter().any(|byte| matches!(byte & 7, 3 | 4))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn a_put_is_what_prost_reads(message in message()) {
+            match (PutView::read(&message), pbs::PutRequest::decode(&message[..])) {
+                (Ok(view), Ok(request)) => {
+                    prop_assert_eq!(view.key, &request.key[..]);
+                    prop_assert_eq!(view.value, &request.value[..]);
+                    prop_assert_eq!(view.lease, request.lease);
+                    let flags = (request.prev_kv, request.ignore_value, request.ignore_lease);
+                    prop_assert_eq!((view.prev_kv, view.ignore_value, view.ignore_lease), flags);
+                }
+                (Err(_), Err(_)) => {}
+                (Err(_), Ok(_)) => prop_assert!(may_have_a_group(&message)),
+                (Ok(view), Err(error)) => prop_assert!(false, "{view:?} but {error}"),
+            }
+        }
+
+        #[test]
+        fn a_range_is_what_prost_reads(message in message()) {
+            match (RangeView::read(&message), pbs::RangeRequest::decode(&message[..])) {
+                (Ok(view), Ok(request)) => {
+                    prop_assert_eq!((view.key, view.end), (&request.key[..], &request.range_end[..]));
+                    let expected = RangeOptions {
+                        limit: request.limit,
+                        revision: request.revision,
+                        sort_order: request.sort_order,
+                        sort_target: request.sort_target,
+                        serializable: request.serializable,
+                        keys_only: request.keys_only,
+                        count_only: request.count_only,
+                        min_mod_revision: request.min_mod_revision,
+                        max_mod_revision: request.max_mod_revision,
+                        min_create_revision: request.min_create_revision,
+                        max_create_revision: request.max_create_revision,
+                    };
+                    prop_assert_eq!(view.options, expected);
+                }
+                (Err(_), Err(_)) => {}
+                (Err(_), Ok(_)) => prop_assert!(may_have_a_group(&message)),
+                (Ok(view), Err(error)) => prop_assert!(false, "{view:?} but {error}"),
+            }
+        }
+    }
+}
