@@ -53,8 +53,10 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         "store-bench",
         &["base", "clock", "store"],
     ),
-    ("proof/conformance", "conformance", &[]),
-    ("bench", "bench", &[]),
+    ("proof/cluster", "cluster", &[]),
+    ("proof/conformance", "conformance", &["cluster"]),
+    ("bench", "bench", &["cluster"]),
+    ("tools/protoc", "protoc", &[]),
 ];
 
 /// Crates from outside that only one of ours may name, with the reason.

@@ -40,7 +40,8 @@ pub fn complaints(path: &str, text: &str) -> Vec<String> {
         let code = line.split("//").next().unwrap_or("");
         if is_product && in_source {
             for (word, reason) in IMPURE {
-                if code.contains(word) {
+                // Asking whether one is already unwinding starts no thread.
+                if code.replace("std::thread::panicking()", "").contains(word) {
                     found.push(format!("{path}:{at}: {word}: {reason}"));
                 }
             }
