@@ -107,14 +107,7 @@ impl History {
     pub(crate) fn push_at(&mut self, ordinal: u64, record: Record) {
         base::invariant!(ordinal >= self.end, "versions are appended");
         base::invariant!(ordinal < ORDINALS_MAX, "ordinals last for centuries");
-        while ordinal >> (BLOCK_BITS + INNER_BITS * self.levels) > 0 {
-            if let Some(old) = self.root.take() {
-                let mut children = [const { None }; INNER_LEN];
-                children[0] = Some(old);
-                self.root = Some(Arc::new(Node::Inner(children)));
-            }
-            self.levels += 1;
-        }
+        self.grow(ordinal);
         let mut link = &mut self.root;
         let mut level = self.levels;
         loop {
@@ -143,7 +136,23 @@ impl History {
     /// Lets the next version be numbered `end`, if that is farther: for bulk loads, since the last
     /// versions may have been removed.
     pub(crate) fn end_at(&mut self, end: u64) {
-        self.end = self.end.max(end);
+        if end > self.end {
+            self.grow(end - 1);
+            self.end = end;
+        }
+    }
+
+    /// Adds levels until `ordinal` is within reach. Everything below `end` always is: a lookup takes
+    /// its bits and does not look whether there are more.
+    fn grow(&mut self, ordinal: u64) {
+        while ordinal >> (BLOCK_BITS + INNER_BITS * self.levels) > 0 {
+            if let Some(old) = self.root.take() {
+                let mut children = [const { None }; INNER_LEN];
+                children[0] = Some(old);
+                self.root = Some(Arc::new(Node::Inner(children)));
+            }
+            self.levels += 1;
+        }
     }
 
     /// Removes a version and returns it, if it is there.
@@ -224,6 +233,11 @@ impl History {
             n_versions += 1;
         }
         base::invariant!(n_versions == self.len, "versions are counted");
+        let reach = BLOCK_BITS + INNER_BITS * self.levels;
+        base::invariant!(
+            self.end.saturating_sub(1) >> reach == 0,
+            "ordinals are in reach"
+        );
         base::invariant!(self.root.is_some() == (self.len > 0), "no node is empty");
         if let Some(root) = &self.root {
             root.check(self.levels);
@@ -362,6 +376,7 @@ mod tests {
                             assert_eq!(removed, model.remove(&ordinal));
                         }
                     }
+                    3 if rng.one_in(8) => history.end_at(history.end() + rng.below(5000)),
                     3 if rng.one_in(10) => {
                         revision += 1;
                         let ordinal = history.end() + rng.below(200_000);
