@@ -239,6 +239,12 @@ impl Member {
         hard_state.commit = hard_state.commit.max(state.applied().index);
         let (health, damage) = match recovered.health {
             storage::Health::Intact => (Health::Intact, None),
+            // Nobody can say what it promised: it must leave and join anew (reliability, J24).
+            storage::Health::Damaged {
+                watermark, report, ..
+            } if watermark == storage::UNKNOWN => {
+                return Started::Refused(report);
+            }
             storage::Health::Damaged {
                 watermark, report, ..
             } => (Health::Damaged { watermark }, Some(report)),

@@ -19,13 +19,16 @@ pub enum Fate {
     NotPlanted,
 }
 
-/// Runs seeds from 0 on until `mutant` is caught, `n_seeds` at most.
+/// Runs seeds from 0 on until `mutant` is caught, `n_seeds` at most. A seed that fails without it, too,
+/// catches nothing.
 pub fn hunt(mutant: Mutant, n_seeds: u64) -> Fate {
     let planted = Mutants::only(mutant);
     let mut hashes = Vec::new();
     for seed in 0..n_seeds {
         let report = run(seed, planted, false);
-        if let Some(violation) = report.violations.first() {
+        if let Some(violation) = report.violations.first()
+            && run(seed, Mutants::none(), false).violations.is_empty()
+        {
             return Fate::Caught {
                 n_seeds: seed + 1,
                 claim: violation.claim,
