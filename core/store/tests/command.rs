@@ -1,4 +1,5 @@
 //! The bytes of batches: what goes in comes out, and hostile bytes are errors.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 use base::{MemberId, Rng};
 use bytes::Bytes;

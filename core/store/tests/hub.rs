@@ -1,4 +1,5 @@
 //! Watches against a naive watcher that knows all of history.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The store against a naive model: random histories, and all small ones.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 mod common;
 

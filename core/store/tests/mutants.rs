@@ -1,5 +1,6 @@
 //! Each planted bug of the store misbehaves as its name says, or the simulator hunts a ghost.
 //! `cargo test -p quorate-store --features mutants`.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 #![cfg(feature = "mutants")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! The snapshot stream: what goes in comes out, and nothing else is believed.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What a write transaction promises, one claim at a time.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 mod common;
 

@@ -3,11 +3,18 @@
 use super::{Inner, KeyBlock, Leaf, Node, Tree, Weighted};
 use std::sync::Arc;
 
+/// A finished node.
+struct Done<K, V> {
+    /// The separator to its left: a block of one key; empty for the first.
+    separator: K,
+    node: Arc<Node<K, V>>,
+    weight: u64,
+}
+
 /// A tree under construction. Keys must come in ascending order.
 pub(crate) struct Builder<K, V> {
-    /// Finished nodes of the lowest level. Each comes with the separator to its left (a block of one
-    /// key; empty for the first) and its weight.
-    done: Vec<(K, Arc<Node<K, V>>, u64)>,
+    /// Finished nodes of the lowest level.
+    done: Vec<Done<K, V>>,
     leaf: Leaf<K, V>,
     separator: K,
 }
@@ -57,7 +64,11 @@ impl<K: KeyBlock, V: Weighted> Builder<K, V> {
         let node = Node::Leaf(leaf);
         let weight = node.weight();
         let separator = std::mem::take(&mut self.separator);
-        self.done.push((separator, Arc::new(node), weight));
+        self.done.push(Done {
+            separator,
+            node: Arc::new(node),
+            weight,
+        });
     }
 
     /// The tree.
@@ -71,32 +82,34 @@ impl<K: KeyBlock, V: Weighted> Builder<K, V> {
             level = Self::next_level(level);
         }
         Tree {
-            root: level.pop().map(|(_, node, _)| node),
+            root: level.pop().map(|done| done.node),
         }
     }
 
-    fn next_level(level: Vec<(K, Arc<Node<K, V>>, u64)>) -> Vec<(K, Arc<Node<K, V>>, u64)> {
+    fn next_level(level: Vec<Done<K, V>>) -> Vec<Done<K, V>> {
         let mut above = Vec::with_capacity(level.len() / K::INNER_MAX + 1);
         let mut open: Option<(K, Inner<K, V>)> = None;
-        for (separator, node, weight) in level {
+        for done in level {
             if let Some((_, inner)) = &mut open {
                 // A full node is closed, but never one of a single child.
                 let n_children = inner.children.len();
-                inner.separators.insert(n_children - 1, separator.key(0));
+                inner
+                    .separators
+                    .insert(n_children - 1, done.separator.key(0));
                 if n_children < 2 || !inner.separators.is_over(K::INNER_MAX - 1) {
-                    inner.children.push(node);
-                    inner.weights.push(weight);
+                    inner.children.push(done.node);
+                    inner.weights.push(done.weight);
                     continue;
                 }
                 inner.separators.remove(n_children - 1);
             }
             above.extend(open.take().map(Self::close_inner));
             open = Some((
-                separator,
+                done.separator,
                 Inner {
                     separators: K::default(),
-                    children: vec![node],
-                    weights: vec![weight],
+                    children: vec![done.node],
+                    weights: vec![done.weight],
                 },
             ));
         }
@@ -104,8 +117,11 @@ impl<K: KeyBlock, V: Weighted> Builder<K, V> {
         above
     }
 
-    fn close_inner((separator, inner): (K, Inner<K, V>)) -> (K, Arc<Node<K, V>>, u64) {
-        let weight = inner.weights.iter().sum();
-        (separator, Arc::new(Node::Inner(inner)), weight)
+    fn close_inner((separator, inner): (K, Inner<K, V>)) -> Done<K, V> {
+        Done {
+            separator,
+            weight: inner.weights.iter().sum(),
+            node: Arc::new(Node::Inner(inner)),
+        }
     }
 }

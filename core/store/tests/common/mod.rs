@@ -2,6 +2,7 @@
 //!
 //! It answers every question by looking at the whole list. It shares no code and no idea with the
 //! store but the vocabulary.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 #![allow(dead_code)]
 
 use base::{LeaseId, LogPosition, MemberId, Membership, Revision};
