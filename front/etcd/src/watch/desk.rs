@@ -111,6 +111,7 @@ impl WatchDesk {
         if stream.is_ready() {
             self.ready.insert(id);
         }
+        self.wake();
         Ok(handled.responses)
     }
 
@@ -197,6 +198,7 @@ impl WatchDesk {
         for watcher in ended {
             self.owners.remove(&watcher);
         }
+        self.wake();
         out
     }
 

@@ -65,17 +65,22 @@ pub struct WatchStream {
     fragment_bytes_max: usize,
 }
 
-/// What a watch had to say.
+/// What a watch had to say. If it may have more the hub marks it ready again.
 enum Turn {
-    /// It may have more.
-    More,
-    /// Nothing more; all events up to here have been sent.
-    Idle(Revision),
-    /// It begins in the future.
+    /// Events.
+    Sent,
+    /// Nothing yet: it is still looking through history.
+    Behind,
+    /// Nothing: all events up to this revision, the present one, have been sent.
+    Synced(Revision),
+    /// Nothing: it begins in the future.
     Future,
     /// It is over.
     Ended(WatcherId),
 }
+
+/// Watches that are asked in one poll, so that a stream of very many takes bounded steps.
+const TURNS_MAX: usize = 1000;
 
 impl WatchStream {
     /// A stream without watches. `request_bytes_max` is the configured limit, by which fragments are
@@ -269,7 +274,8 @@ impl WatchStream {
     }
 
     /// What there is to send now, about `budget_bytes` of it. Call it only when the client takes more, and
-    /// again while [`WatchStream::is_ready`]. Watchers that are over are appended to `ended`.
+    /// again while [`WatchStream::is_ready`], having woken it for each of [`Hub::ready`] in between.
+    /// Watchers that are over are appended to `ended`.
     pub fn poll(
         &mut self,
         state: &State,
@@ -280,20 +286,20 @@ impl WatchStream {
     ) -> Vec<Bytes> {
         let mut responses = Vec::new();
         let mut sent = 0;
-        while sent < budget_bytes {
+        for _ in 0..TURNS_MAX {
             // Round robin by id, so that a busy watch does not starve the others.
             let next = self.ready.range(self.turn..).next();
             let Some(id) = next.or_else(|| self.ready.first()).copied() else {
                 break;
             };
+            if sent >= budget_bytes {
+                break;
+            }
             self.turn = id.saturating_add(1);
+            self.ready.remove(&id);
             let before = responses.len();
-            match self.advance(id, state, hub, cache, &mut responses) {
-                Turn::More => {}
-                Turn::Idle(_) | Turn::Future => {
-                    self.ready.remove(&id);
-                }
-                Turn::Ended(watcher) => ended.push(watcher),
+            if let Turn::Ended(watcher) = self.advance(id, state, hub, cache, &mut responses) {
+                ended.push(watcher);
             }
             sent += responses[before..].iter().map(Bytes::len).sum::<usize>();
         }
@@ -325,12 +331,13 @@ impl WatchStream {
                     fragment_bytes_max: watch.fragment.then_some(self.fragment_bytes_max),
                 };
                 events.encode(&self.header, cache, responses);
-                Turn::More
+                Turn::Sent
             }
             Polled::Idle {
                 synced_to: Revision(0),
             } => Turn::Future,
-            Polled::Idle { synced_to } => Turn::Idle(synced_to),
+            Polled::Idle { synced_to } if synced_to < state.revision() => Turn::Behind,
+            Polled::Idle { synced_to } => Turn::Synced(synced_to),
             Polled::Compacted { at } => {
                 // The header has no revision and there is no reason in words: only the compacted
                 // revision tells, as in etcd.
@@ -363,16 +370,11 @@ impl WatchStream {
         let mut progress = None;
         for id in ids {
             match self.advance(id, state, hub, cache, responses) {
-                Turn::Idle(synced_to) => {
-                    progress = Some(progress.unwrap_or(synced_to).min(synced_to));
-                }
+                Turn::Synced(revision) => progress = Some(revision),
+                // Not there yet: the next poll tries again.
+                Turn::Sent | Turn::Behind => return,
                 Turn::Future => {
                     self.progress_asked = false;
-                    return;
-                }
-                Turn::More => {
-                    // Not there yet: the next poll tries again.
-                    self.ready.insert(id);
                     return;
                 }
                 Turn::Ended(watcher) => ended.push(watcher),
@@ -440,7 +442,7 @@ impl WatchStream {
             return;
         }
         match self.advance(id, state, hub, cache, responses) {
-            Turn::Idle(revision) => {
+            Turn::Synced(revision) => {
                 let notice = Notice {
                     revision,
                     watch_id: id,
@@ -448,11 +450,8 @@ impl WatchStream {
                 };
                 responses.push(notice.encode(&self.header));
             }
-            Turn::More => {
-                self.ready.insert(id);
-            }
             Turn::Ended(watcher) => ended.push(watcher),
-            Turn::Future => {}
+            Turn::Sent | Turn::Behind | Turn::Future => {}
         }
     }
 
