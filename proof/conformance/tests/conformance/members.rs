@@ -108,7 +108,12 @@ async fn a_learner_is_added_promoted_and_removed() {
             at.clone().get("x", Some(local.clone())).await.ok()
         })
         .await;
-        let (code, message) = refusal(at.clone().get("x", None).await);
+        // A member that has just come learns from the log that it is a learner.
+        let refused = eventually("a learner refuses a linearizable get", || async {
+            at.clone().get("x", None).await.err()
+        })
+        .await;
+        let (code, message) = refusal(Err::<(), _>(refused));
         assert_eq!(message, "etcdserver: rpc not supported for learner");
         assert!(code == 14 || code == code::FAILED_PRECONDITION, "{code}");
         assert!(at.clone().status().await.expect("status").is_learner());
