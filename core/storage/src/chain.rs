@@ -69,6 +69,8 @@ pub(crate) struct Chain {
     pub(crate) origin: Origin,
     /// The highest serial seen anywhere.
     pub(crate) serial_used: u64,
+    /// The highest serial of a record of which at least the label is there.
+    labelled: u64,
     /// The serial of the last record in the chain.
     pub(crate) serial: u64,
     /// What all evidence together says to have been durable.
@@ -112,6 +114,7 @@ impl Chain {
             broken: false,
             origin: Origin::Chain,
             serial_used: noted.serial_used,
+            labelled: 0,
             serial: 0,
             promise: noted.promise,
             hard_state_serial: noted.promise.serial,
@@ -168,6 +171,7 @@ impl Chain {
 
     fn witness(&mut self, label: &Label) {
         self.serial_used = self.serial_used.max(label.serial);
+        self.labelled = self.labelled.max(label.serial);
         self.promised(label.promise);
         if label.serial > self.hard_state_serial {
             self.hard_state = label.hard_state;
@@ -329,7 +333,9 @@ impl Chain {
         while !self.broken {
             let number = walked.labels.len() as u32;
             let label = match segment.record(number, walked.next_frame)? {
-                Found::Record(label, body, entries) if self.follows(&label, &body) => {
+                Found::Record(label, body, entries)
+                    if self.follows(&label, &body) && agrees(segment.slot(number), &label) =>
+                {
                     self.witness(&label);
                     self.apply(&label, entries);
                     label
@@ -479,6 +485,13 @@ impl Chain {
         if self.watermark.is_none() && self.last_begun == 0 {
             self.lose(1, "no segment was begun, and the watermark is lost");
         }
+        if self.promise.serial > self.labelled.max(self.serial) {
+            // Not even its label is left; so labels are lost, and nobody knows of how many more.
+            self.lose(
+                self.last_begun,
+                "records that were durable are lost with their slots",
+            );
+        }
         if self
             .unknown_in
             .is_some_and(|number| number >= self.last_begun)
@@ -546,5 +559,14 @@ impl Chain {
         self.entries.clear();
         self.end = self.floor;
         self.superseded = true;
+    }
+}
+
+/// Whether a slot allows that its record is the one with `label`. A newer label in it says that another
+/// record was written here since; of the same serial, that this one is of another history.
+fn agrees(slot: Slot, label: &Label) -> bool {
+    match slot {
+        Slot::Label(slot) => slot == *label || slot.serial < label.serial,
+        _ => true,
     }
 }

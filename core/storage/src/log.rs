@@ -291,7 +291,11 @@ impl Log {
         let number = self.next_number;
         self.next_number += 1;
         self.preparing = Some(number);
-        Some(create(number, self.config.segment_bytes))
+        // A spare is wanted since a segment was begun: it is also the moment to note, apart from that
+        // segment, that there are records in it.
+        let mut ops = self.seal().unwrap_or_default();
+        ops.extend(create(number, self.config.segment_bytes));
+        Some(ops)
     }
 
     /// Whether the plan of [`Log::prepare`] was executed (`true`) or failed for want of space.

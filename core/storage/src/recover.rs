@@ -250,6 +250,11 @@ fn load_checkpoint<K: StateSink>(
     if found.is_none() {
         execute(disk, &catalog.plan())?;
     }
+    // The log may be freed up to what is in force, so that must not be in the page cache only.
+    if let Some(newest) = &catalog.newest {
+        disk.sync(&newest.file())?;
+    }
+    disk.sync(&file)?;
     Ok((catalog, loaded))
 }
 

@@ -363,3 +363,50 @@ fn random_lives_survive_random_power_cuts() {
         }
     }
 }
+
+#[test]
+fn what_a_dead_process_left_in_the_page_cache_is_durable_once_it_is_found() {
+    let mut member = Member::new();
+    for deed in life() {
+        if let Deed::Restart = deed {
+            member.restart();
+            continue;
+        }
+        let (ops, states) = member.plan(&deed);
+        for done in 0..=ops.len() {
+            // The process dies, the machine goes on: nothing is lost, and nothing is durable that was not.
+            let story = || format!("{deed:?}, {done} of {} done", ops.len());
+            let mut disk = member.disk.clone();
+            let found = open(&mut disk).unwrap();
+            let last = &states[states.len() - 1..];
+            assert_one_of(
+                if done == ops.len() { last } else { &states },
+                &found,
+                &story,
+            );
+            let again = open(&mut disk.cut(&Cut::Drop)).unwrap();
+            assert!(again.entries == found.entries, "{}", story());
+            assert_eq!(again.hard_state, found.hard_state, "{}", story());
+            // It also holds for names, on which the next records rest: the next segments are used.
+            let mut log = found.log;
+            let mut entries = found.entries;
+            for _ in 0..3 {
+                let next = entry(log.end().index.0 + 1, 9, 15_000);
+                execute(&mut disk, &log.append(None, std::slice::from_ref(&next))).unwrap();
+                entries.push(next);
+            }
+            let again = open(&mut disk.cut(&Cut::Drop)).unwrap();
+            assert_eq!(
+                again.health,
+                Health::Intact,
+                "{} {:?}",
+                story(),
+                again.notes
+            );
+            assert!(again.entries == entries, "{}", story());
+            if let Some(op) = ops.get(done) {
+                execute(&mut member.disk, std::slice::from_ref(op)).unwrap();
+            }
+        }
+    }
+}
