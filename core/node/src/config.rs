@@ -26,6 +26,8 @@ pub struct NodeConfig {
     /// Bytes of entries between two checkpoints, whichever comes first: bounds the replay after a
     /// restart when entries are big batches.
     pub snapshot_bytes: u64,
+    /// Entries kept in memory behind the applied index; a follower that lags more gets a snapshot.
+    pub log_tail_entries: u64,
     /// Learners that may be members at once, etcd's `--max-learners`.
     pub learners_max: usize,
     /// Planted bugs: none outside the simulator.
@@ -47,6 +49,7 @@ impl NodeConfig {
             election: Duration::from_millis(1000),
             snapshot_count: 10_000,
             snapshot_bytes: 256 * 1024 * 1024,
+            log_tail_entries: base::limits::LOG_TAIL_ENTRIES_MAX,
             learners_max: 1,
             mutants: Mutants::none(),
         }

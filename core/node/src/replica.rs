@@ -16,7 +16,7 @@
 
 use crate::config::{Boot, Health, NodeConfig};
 use crate::effects::{Effects, Persist, SnapshotSend};
-use base::limits::{LOG_TAIL_BYTES_MAX, LOG_TAIL_ENTRIES_MAX};
+use base::limits::LOG_TAIL_BYTES_MAX;
 use base::{
     Change, Entry, Index, Instant, LogPosition, MemberId, Membership, Message, MessageKind,
     PeerMessage, SnapshotMeta, Term,
@@ -72,6 +72,7 @@ pub(crate) struct Replica {
     installing: Option<(u64, Index)>,
     durable: u64,
     disk_patience: Duration,
+    log_tail_entries: u64,
 }
 
 impl Replica {
@@ -112,6 +113,7 @@ impl Replica {
             installing: None,
             durable: 0,
             disk_patience: config.election,
+            log_tail_entries: config.log_tail_entries,
         })
     }
 
@@ -271,7 +273,7 @@ impl Replica {
         let status = self.raft.status();
         let (first, last) = (status.first.0, status.last.index.0);
         let n_entries = (last + 1).saturating_sub(first);
-        if status.log_bytes <= LOG_TAIL_BYTES_MAX && n_entries <= LOG_TAIL_ENTRIES_MAX {
+        if status.log_bytes <= LOG_TAIL_BYTES_MAX && n_entries <= self.log_tail_entries {
             return;
         }
         // Half of it at once, so that this is rare.

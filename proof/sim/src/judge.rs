@@ -16,7 +16,7 @@ impl World {
         self.chronicle.index();
         let chronicle = &self.chronicle;
         let history = &self.asking.history;
-        let watches = self.watching.finish(chronicle.last());
+        let watches = self.watching.finish();
         let mut violations = Vec::new();
         violations.extend(chronicle.check_gapless().err());
         let seen = Watching::seen(&watches);
@@ -60,10 +60,9 @@ impl World {
                 .filter(|revision| *revision >= oldest)
                 .map(Revision)
             {
-                let rows = root.range(&KeyRange::all(), Some(revision)).map(|rows| {
-                    rows.map(|record| crate::speak::row_of_record(&record))
-                        .collect::<Vec<_>>()
-                });
+                let rows = root
+                    .range(&KeyRange::all(), Some(revision))
+                    .map(|rows| rows.map(crate::speak::row_of_record).collect::<Vec<_>>());
                 if rows.as_ref().ok() != Some(&self.chronicle.rows(&Span::all(), revision)) {
                     violations.push(Violation::new(
                         "final_states_are_what_history_leads_to",

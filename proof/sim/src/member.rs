@@ -255,6 +255,7 @@ impl Member {
             heartbeat: settings.plan.heartbeat,
             election: settings.plan.election,
             snapshot_count: settings.plan.snapshot_count,
+            log_tail_entries: settings.plan.log_tail_entries,
             mutants,
             ..NodeConfig::new(CLUSTER, self.id)
         };
@@ -275,6 +276,7 @@ impl Member {
             term: base::Term(1),
         };
         let mut desk = WatchDesk::new(header, base::limits::REQUEST_BYTES_MAX, mutants);
+        desk.bound_queues(settings.plan.watch_queue_bytes);
         desk.set_progress_interval(Duration::from_millis(700));
         self.process = Some(Process {
             node,

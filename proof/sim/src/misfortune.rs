@@ -29,6 +29,11 @@ pub enum Trouble {
 }
 
 impl Misfortune {
+    /// Whether the others have closed their connections to a member that stood still.
+    pub fn is_cut_off_after_pause(&mut self) -> bool {
+        self.rng.one_in(2)
+    }
+
     /// After how many changes of the disk the power goes during a start, if it does.
     pub fn fuse(&mut self, plan: &Plan) -> Option<u64> {
         let may = plan.has(Fault::PowerCut) || plan.has(Fault::Blackout);

@@ -137,6 +137,10 @@ pub struct Plan {
     pub election: Duration,
     /// Entries between two checkpoints.
     pub snapshot_count: u64,
+    /// Entries kept in memory for followers that lag.
+    pub log_tail_entries: u64,
+    /// Bytes that may wait for a watcher.
+    pub watch_queue_bytes: u64,
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
     /// Clients that ask one request at a time each.
@@ -188,6 +192,8 @@ impl Plan {
             segment_bytes: *rng
                 .pick(&[16 * 1024, 64 * 1024, 256 * 1024])
                 .unwrap_or(&65_536),
+            log_tail_entries: *rng.pick(&[20, 200, 5_000]).unwrap_or(&200),
+            watch_queue_bytes: *rng.pick(&[400, 4 << 20]).unwrap_or(&400),
             n_clients: rng.between(2, 6),
             n_watchers: rng.below(4),
             n_keys: *rng.pick(&[1, 3, 8]).unwrap_or(&3),

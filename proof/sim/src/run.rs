@@ -114,6 +114,7 @@ fn live(world: &mut World) -> Vec<Violation> {
         world.violate(Violation::new("progress_after_healing", what));
     }
     if progress {
+        world.watching.owed_to = world.chronicle.last();
         // Lazy watchers take what is left, and members stay equal.
         world.run_until(Duration::from_secs(3), |_| false);
         if world.violations.is_empty() && !world.run_until(PROGRESS_MAX, World::has_converged) {

@@ -159,7 +159,7 @@ pub fn decode(request: &Request, body: &[u8]) -> Result<(Revision, Answer), Stri
     let (header, answer) = match request {
         Request::Range { .. } => {
             let message = pb::RangeResponse::decode(body).map_err(malformed)?;
-            (message.header.clone(), rows_of(message)?)
+            (message.header, rows_of(message)?)
         }
         Request::Put { .. } => {
             let message = pb::PutResponse::decode(body).map_err(malformed)?;
@@ -172,7 +172,7 @@ pub fn decode(request: &Request, body: &[u8]) -> Result<(Revision, Answer), Stri
         }
         Request::Delete { .. } => {
             let message = pb::DeleteRangeResponse::decode(body).map_err(malformed)?;
-            (message.header.clone(), deleted(message))
+            (message.header, deleted(message))
         }
         Request::Txn { .. } => {
             let message = pb::TxnResponse::decode(body).map_err(malformed)?;

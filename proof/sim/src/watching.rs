@@ -57,6 +57,8 @@ pub struct Watching {
     rng: Rng,
     /// The newest revision that anybody asked to compact at.
     pub compacted: Revision,
+    /// Everything up to here must have come by the end.
+    pub owed_to: Revision,
 }
 
 impl Watching {
@@ -94,6 +96,7 @@ impl Watching {
             ended: Vec::new(),
             rng: rng.fork(9),
             compacted: Revision(0),
+            owed_to: Revision(0),
         }
     }
 
@@ -102,8 +105,9 @@ impl Watching {
         !self.watchers.is_empty()
     }
 
-    /// All watches of the run; those that live must have everything up to `complete_to`.
-    pub fn finish(&mut self, complete_to: Revision) -> Vec<Watch> {
+    /// All watches of the run.
+    pub fn finish(&mut self) -> Vec<Watch> {
+        let complete_to = self.owed_to;
         let mut watches = std::mem::take(&mut self.ended);
         for watcher in self.watchers.drain(..) {
             watches.push(Watch {

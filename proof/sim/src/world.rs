@@ -332,7 +332,9 @@ impl World {
         }
         self.members[member].is_paused = false;
         self.note(member, "resume", String::new);
-        // A socket's buffer is bounded: of what came meanwhile only so much is still there.
+        // One tick stands for all that were missed. Its connections may be gone, and with them all
+        // that the others said meanwhile: then it does not know yet that time has passed.
+        let connections_are_gone = self.misfortune.is_cut_off_after_pause();
         let mut missed = std::mem::take(&mut self.deferred[member]);
         let mut n_ticks = 0;
         missed.retain(|event| match event {
@@ -340,6 +342,7 @@ impl World {
                 n_ticks += 1;
                 n_ticks == 1
             }
+            Event::Frame { .. } | Event::State { .. } => !connections_are_gone,
             _ => true,
         });
         for event in missed {

@@ -56,6 +56,11 @@ impl WatchDesk {
         self.progress_interval = interval;
     }
 
+    /// See [`Hub::bound_queues`].
+    pub fn bound_queues(&mut self, bytes: u64) {
+        self.hub.bound_queues(bytes);
+    }
+
     /// What headers say from now on: the term changes.
     pub fn set_header(&mut self, header: HeaderParts) {
         self.header = header;
