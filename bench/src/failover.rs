@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// Fail when the median or the worst time without writes after a leader's death is above, in seconds.
     #[arg(long, num_args = 2, value_names = ["MEDIAN", "WORST"])]
     at_most: Option<Vec<f64>>,
+    /// Delete one acknowledged key before checking: shows that the check can fail.
+    #[arg(long, hide = true)]
+    sabotage: bool,
 }
 
 pub(crate) async fn main(arguments: Arguments) -> Result<(), Failure> {
@@ -92,6 +95,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         "\n{} writers, default timers, kill -9\n\n{table}",
         arguments.writers
     );
+    if arguments.sabotage {
+        let mut client = connect(&side.cluster.members[0].client_url()).await?;
+        client.delete(crate::keys::key("wr000", 0), None).await?;
+    }
     verify(&side, &writers).await?;
     if let (Some(limits), [median, worst]) = (arguments.at_most, &of_leaders[..])
         && (*median > limits[0] || *worst > limits[1])
@@ -148,7 +155,7 @@ async fn one_death(kind: &str, side: &mut Side, writers: &Writers) -> Result<Dur
 }
 
 /// Every acknowledged key at every member, and equal hashes.
-async fn verify(side: &Side, writers: &Writers) -> Result<(), Failure> {
+pub(crate) async fn verify(side: &Side, writers: &Writers) -> Result<(), Failure> {
     let mut right = true;
     for member in &side.cluster.members {
         let found = writers.check(&member.client_url()).await?;

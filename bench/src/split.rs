@@ -381,7 +381,9 @@ impl Net {
             let address = format!("10.213.{subnet}.{member}/24");
             ip(&["-n", &namespace, "addr", "add", &address, "dev", &inside])?;
             ip(&["-n", &namespace, "link", "set", &inside, "up"])?;
-            ip(&["-n", &hub, "link", "set", &outside, "master", "bridge0", "up"])?;
+            ip(&[
+                "-n", &hub, "link", "set", &outside, "master", "bridge0", "up",
+            ])?;
         }
         let own = format!("{}o", net.name);
         ip(&[
@@ -449,4 +451,59 @@ fn ip(arguments: &[&str]) -> Result<(), Failure> {
         String::from_utf8_lossy(&run.stderr)
     )
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CUT: Cut = Cut {
+        leader: 0,
+        began_ns: 100,
+        ended_ns: 200,
+    };
+
+    fn ended(what: What, began_ns: u64, ended_ns: u64, revision: Option<i64>) -> Ended {
+        let (key, value, error) = ("k".to_owned(), "v".to_owned(), String::new());
+        Ended {
+            what,
+            key,
+            value,
+            began_ns,
+            ended_ns,
+            revision,
+            error,
+        }
+    }
+
+    /// The majority acknowledges at 150.
+    fn judge(alone: Ended) -> usize {
+        let others = vec![ended(What::Put, 140, 150, Some(7))];
+        judge_minority(&[CUT], &[vec![alone], others, Vec::new()]).len()
+    }
+
+    #[test]
+    fn an_acknowledgement_alone_is_a_violation() {
+        assert_eq!(judge(ended(What::Put, 110, 120, Some(5))), 1);
+    }
+
+    #[test]
+    fn a_linearizable_read_alone_is_a_violation() {
+        assert_eq!(judge(ended(What::Get, 110, 120, Some(5))), 1);
+    }
+
+    #[test]
+    fn a_refusal_alone_or_an_answer_from_before_or_after_is_none() {
+        assert_eq!(judge(ended(What::Put, 110, 120, None)), 0);
+        assert_eq!(judge(ended(What::Put, 90, 110, Some(5))), 0);
+        assert_eq!(judge(ended(What::Put, 190, 210, Some(5))), 0);
+    }
+
+    #[test]
+    fn a_majority_that_stands_still_is_a_violation() {
+        assert_eq!(
+            judge_minority(&[CUT], &[Vec::new(), Vec::new(), Vec::new()]).len(),
+            1
+        );
+    }
 }

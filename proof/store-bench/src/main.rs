@@ -217,7 +217,12 @@ fn cpu_ns() -> u64 {
 
 fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: u64 = text.split(' ').nth(1).expect("pages").parse().expect("number");
+    let pages: u64 = text
+        .split(' ')
+        .nth(1)
+        .expect("pages")
+        .parse()
+        .expect("number");
     pages * 4096
 }
 
@@ -246,7 +251,10 @@ fn measure(name: &str, mut store: impl Candidate, n_keys: u64) {
         store.put(&key, Record::new(&key, &value, revision), revision);
     }
     let each = (cpu_ns() - cpu) as f64 / 1000.0 / n_keys as f64;
-    println!("{:<44} {each:7.2} µs CPU/put", format!("insert {n_keys} new keys"));
+    println!(
+        "{:<44} {each:7.2} µs CPU/put",
+        format!("insert {n_keys} new keys")
+    );
     drop(order);
     let bytes = (resident_bytes() - before) as f64 / n_keys as f64;
     println!("memory: {bytes:.0} bytes a key resident");
