@@ -36,6 +36,8 @@ pub struct Standing {
     pub leader: MemberId,
     /// The end of its log.
     pub last: LogPosition,
+    /// Whether it has no state at all, not even the cluster's first: it waits for a snapshot.
+    pub is_blank: bool,
     /// Whether the sender is in its membership.
     pub is_from_member: bool,
     /// Whether its own entries and its vote are durable, so that an answer to a vote request can
@@ -76,6 +78,12 @@ pub fn check(message: &Message, at: &Standing) -> Result<(), Refused> {
         MessageKind::Vote | MessageKind::PreVote | MessageKind::TimeoutNow => {}
     }
     match message.kind {
+        // Changes of membership applied to nothing would make a cluster of its own out of it.
+        MessageKind::Append
+            if at.is_blank && message.position.index == Index(0) && !message.entries.is_empty() =>
+        {
+            invalid("entries for a member without a state")
+        }
         MessageKind::Append => check_entries(message).or_else(invalid),
         MessageKind::Snapshot => check_snapshot(message).or_else(invalid),
         MessageKind::Heartbeat => {

@@ -485,6 +485,19 @@ fn a_leader_does_not_believe_in_entries_that_it_never_sent() {
     );
 }
 
+/// A leader whose log begins at nothing (an old backup, another cluster's) has entries for a member
+/// that has nothing. Taking "n1 becomes a voter" from it, n1 would be alone in its membership.
+#[test]
+fn a_member_without_a_state_takes_no_entries() {
+    let mut raft = standing(6);
+    let mut append = Message::new(MessageKind::Append, id(2), id(1), Term(3));
+    append.entries = vec![entry(1, 1)];
+    assert_eq!(
+        refusal(&mut raft, append),
+        "entries for a member without a state"
+    );
+}
+
 #[test]
 fn a_snapshot_with_a_membership_that_cannot_be_is_refused() {
     let mut raft = standing(1);

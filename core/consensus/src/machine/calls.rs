@@ -39,6 +39,7 @@ impl Engine for Raft {
             term: self.term(),
             leader: MemberId(raft.leader_id),
             last: self.last(),
+            is_blank: self.membership.voters.is_empty(),
             is_from_member: raft.prs().get(message.from.0).is_some(),
             is_settled: self.is_settled(),
         };
