@@ -4,7 +4,7 @@
 //!
 //! Invariants:
 //! - Plans are executed in the order in which they were asked for, and *a plan is asked for only after
-//!   all earlier ones were executed completely*. So when record n+1 is planned, record n is durable,
+//!   all earlier ones were executed completely* ([`Log::prepare`] alone may run beside them). So when record n+1 is planned, record n is durable,
 //!   and record n+1 says so ([`Promise`]).
 //! - A record is written once, in a place where nothing of value stands; it carries the hash of its
 //!   predecessor and a serial that no other record ever had.
@@ -143,6 +143,8 @@ pub struct Log {
     pub(crate) spares: VecDeque<u64>,
     /// A spare that the shell has been asked to make.
     pub(crate) preparing: Option<u64>,
+    /// Spares that came too late: the log uses a higher number already.
+    pub(crate) late: Vec<u64>,
     pub(crate) next_number: u64,
     /// How the next segment follows; [`Origin::Chain`] unless recovery gave something up.
     pub(crate) origin: Origin,
@@ -283,28 +285,39 @@ impl Log {
     }
 
     /// Plans to make one more spare segment, if one is wanted. To be asked when nothing else is to be
-    /// done; then [`Log::prepared`] must be told how it went.
+    /// done; then [`Log::prepared`] must be told how it went. Making a file may take long, so this is
+    /// the one plan that may be executed beside the others, by another thread: it touches no file that
+    /// they touch.
     pub fn prepare(&mut self) -> Option<Vec<Op>> {
-        if self.preparing.is_some() || self.spares.len() >= self.config.spares {
-            return None;
+        let mut ops = Vec::new();
+        for number in std::mem::take(&mut self.late) {
+            ops.extend([
+                Op::Remove {
+                    file: segment_name(number),
+                },
+                Op::SyncDir,
+            ]);
         }
-        let number = self.next_number;
-        self.next_number += 1;
-        self.preparing = Some(number);
-        // A spare is wanted since a segment was begun: it is also the moment to note, apart from that
-        // segment, that there are records in it.
-        let mut ops = self.seal().unwrap_or_default();
-        ops.extend(create(number, self.config.segment_bytes));
-        Some(ops)
+        if self.preparing.is_none() && self.spares.len() < self.config.spares {
+            let number = self.next_number;
+            self.next_number += 1;
+            self.preparing = Some(number);
+            ops.extend(create(number, self.config.segment_bytes));
+        }
+        (!ops.is_empty()).then_some(ops)
     }
 
     /// Whether the plan of [`Log::prepare`] was executed (`true`) or failed for want of space.
     pub fn prepared(&mut self, done: bool) {
-        if let Some(number) = self.preparing.take()
-            && done
-        {
-            let at = self.spares.partition_point(|spare| *spare < number);
-            self.spares.insert(at, number);
+        let in_use = self.current.as_ref().map_or(0, |current| current.number);
+        match self.preparing.take().filter(|_| done) {
+            Some(number) if number > in_use => {
+                let at = self.spares.partition_point(|spare| *spare < number);
+                self.spares.insert(at, number);
+            }
+            // The log could not wait and went past this number.
+            Some(number) => self.late.push(number),
+            None => {}
         }
     }
 
@@ -357,6 +370,15 @@ impl Log {
         };
         let begins = header.is_some();
         ops.extend(header.into_iter().flatten());
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.records == 1)
+        {
+            // The segment's first record is durable: noted elsewhere, so that the loss of the whole
+            // segment is not taken for one that was never begun.
+            ops.extend(self.plan_watermark());
+        }
 
         let before = (self.end, self.promise, self.hash, self.serial_used);
         self.end = reset
@@ -450,12 +472,10 @@ impl Log {
         };
         let number = match self.spares.pop_front() {
             Some(number) if fits => number,
-            // Numbers must rise, so a longer segment takes the name of the next spare; so does a
-            // segment that is needed before the shell has finished making it.
+            // Numbers must rise, so a longer segment takes the name of the next spare. The name of a spare
+            // that is being made is left alone: whoever makes it must not meet the log in it.
             taken => {
-                let number = taken
-                    .or_else(|| self.preparing.take())
-                    .unwrap_or(self.next_number);
+                let number = taken.unwrap_or(self.next_number);
                 self.next_number = self.next_number.max(number + 1);
                 ops.extend(create(number, length));
                 number

@@ -214,6 +214,7 @@ fn begin_log(
         current: None,
         spares: VecDeque::new(),
         preparing: None,
+        late: Vec::new(),
         next_number: last_number.max(chain.last_begun) + 1,
         origin: chain.origin,
         hash: chain.hash,

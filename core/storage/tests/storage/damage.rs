@@ -434,7 +434,11 @@ fn segments_that_are_lost_swapped_or_from_the_past_are_reported() {
             let story = || format!("{file} as it was before entry {}", moment + 1);
             // Of the last segment nobody but the sealed watermark knows, and that may be outdated.
             let last = file == wal.last().unwrap();
-            let expected = if last { Verdict::Unknown } else { Verdict::Damaged };
+            let expected = if last {
+                Verdict::Unknown
+            } else {
+                Verdict::Damaged
+            };
             assert_eq!(judge(disk, &member, &story), expected, "{}", story());
         }
     }

@@ -219,3 +219,35 @@ fn the_reserve_is_counted() {
     world.model.checkpoint = at;
     world.restart();
 }
+
+#[test]
+fn a_spare_that_comes_too_late_disturbs_nobody() {
+    let mut world = World::new(3);
+    world.append(None, &[entry(1, 1, 15_000)]);
+    // The spare is being made by somebody slow, and meanwhile the log needs three more segments.
+    let slow = world.log.prepare().unwrap();
+    assert!(world.log.prepare().is_none(), "one at a time");
+    for index in 2..6 {
+        world.append(None, &[entry(index, 1, 15_000)]);
+    }
+    execute(&mut world.disk, &slow).unwrap();
+    world.restart();
+    world.append(None, &[entry(6, 1, 15_000)]);
+    world.restart();
+
+    let slow = world.log.prepare().unwrap();
+    for index in 7..12 {
+        world.append(None, &[entry(index, 1, 15_000)]);
+    }
+    execute(&mut world.disk, &slow).unwrap();
+    let files = world.disk.files().len();
+    world.log.prepared(true);
+    world.log.check();
+    // It is removed, and another one is made.
+    let ops = world.log.prepare().unwrap();
+    execute(&mut world.disk, &ops).unwrap();
+    world.log.prepared(true);
+    assert_eq!(world.disk.files().len(), files);
+    world.append(None, &[entry(12, 1, 15_000)]);
+    world.restart();
+}
