@@ -6,6 +6,7 @@
 //! opinion on `witness.rs`. An operation whose outcome is unknown may be placed anywhere after its
 //! call, or nowhere; it is tried last. The search is bounded; [`Verdict::Unknown`] counts as failure.
 //!
+//! An order that somebody suggests is tried first: [`explains`] verifies it in one pass and trusts nothing.
 //! Values are unique, which makes most unknown operations certain: [`settle`] says how.
 
 use crate::history::Time;
@@ -148,6 +149,33 @@ fn first_seen(actions: &[Action]) -> BTreeMap<u32, Time> {
         }
     }
     seen
+}
+
+/// Whether taking `actions` in this order explains every answer: each guard holds, and nothing that
+/// was asked only later goes before what had been answered. Unknown operations whose guard does not
+/// hold are passed over.
+pub fn explains(actions: &[&Action]) -> bool {
+    let mut state = None;
+    let mut latest_call = Time(0);
+    for action in actions {
+        if !action.guard.holds(state) {
+            if action.returned.is_none() {
+                continue;
+            }
+            return false;
+        }
+        if action
+            .returned
+            .is_some_and(|returned| returned < latest_call)
+        {
+            return false;
+        }
+        latest_call = latest_call.max(action.call);
+        if let Effect::Set(after) = action.effect {
+            state = after;
+        }
+    }
+    true
 }
 
 const HEAD: usize = 0;

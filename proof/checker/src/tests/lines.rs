@@ -1,7 +1,7 @@
 //! The search on small histories by hand, and against brute force.
 
 use crate::history::Time;
-use crate::linear::{Action, Effect, Guard, State, Verdict, check, settle};
+use crate::linear::{Action, Effect, Guard, State, Verdict, check, explains, settle};
 use crate::minimise::minimise;
 use base::Rng;
 
@@ -151,6 +151,13 @@ fn the_search_agrees_with_brute_force_and_minimising_keeps_the_guilt() {
         let expected = brute_force(&actions, 0, None);
         assert_eq!(is_yes(&actions), expected, "{actions:#?}");
         assert_eq!(is_yes(&settle(&actions)), expected, "settled: {actions:#?}");
+        if let Verdict::Yes(order) = check(&actions, 100_000) {
+            let by_number = |n: &u64| actions.iter().find(|action| action.number == *n).unwrap();
+            assert!(
+                explains(&order.iter().map(by_number).collect::<Vec<_>>()),
+                "{actions:#?}"
+            );
+        }
         if expected {
             n_yes += 1;
         } else {
@@ -160,6 +167,25 @@ fn the_search_agrees_with_brute_force_and_minimising_keeps_the_guilt() {
         }
     }
     assert!(n_yes > 300 && n_no > 300, "{n_yes} {n_no}");
+}
+
+#[test]
+fn a_suggested_order_is_verified_and_not_believed() {
+    let actions = [put(1, 0, 10, 1), put(2, 20, 30, 2), get(3, 40, 50, Some(1))];
+    let [first, second, read] = &actions;
+    assert!(explains(&[first, second]));
+    assert!(
+        !explains(&[second, first]),
+        "the second was asked after the first was answered"
+    );
+    assert!(
+        !explains(&[first, read, second]),
+        "the read was asked after the second was answered"
+    );
+    assert!(
+        !explains(&[first, second, read]),
+        "the read saw something else"
+    );
 }
 
 #[test]
