@@ -12,6 +12,8 @@ pub struct Chaos {
     mutants: Mutants,
     /// Everything that happened, folded.
     pub hash: u64,
+    /// How often the rare things happened.
+    pub marks: [(&'static str, u64); 6],
 }
 
 impl Chaos {
@@ -30,6 +32,14 @@ impl Chaos {
             n_commands: 0,
             mutants,
             hash: 0,
+            marks: [
+                (" installs ", 0),
+                (" outgoing ", 0),
+                (" learners ", 0),
+                (" lost ", 0),
+                (" read ", 0),
+                ("Leader in term", 0),
+            ],
         };
         chaos.hold_disks(true);
         chaos
@@ -63,6 +73,9 @@ impl Chaos {
         for _ in 0..n_steps {
             self.step();
             for event in self.world.events.drain(..) {
+                for (what, n) in &mut self.marks {
+                    *n += u64::from(event.contains(*what));
+                }
                 for byte in event.bytes() {
                     self.hash = rng::mix(self.hash ^ u64::from(byte));
                 }
