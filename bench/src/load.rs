@@ -330,14 +330,12 @@ async fn one_client(
             }
             Workload::Mixed => put(&mut client, space, nr, n, shape.value_bytes).await,
         };
-        let mut tally = shared.tally.borrow_mut();
         match outcome {
             // What counts in `watch` is the event's arrival.
             Ok(()) if watched => {}
-            Ok(()) => tally.done(began.elapsed()),
+            Ok(()) => shared.tally.borrow_mut().done(began.elapsed()),
             Err(err) => {
-                tally.failed(&err);
-                drop(tally);
+                shared.tally.borrow_mut().failed(&err);
                 // A server that refuses everything must not be asked a million times a second.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
