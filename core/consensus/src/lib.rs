@@ -28,6 +28,38 @@
 //!   who therefore do not vote until the others have told them everything again (rule R6);
 //! - **determinism**: the same inputs give the same outputs, for ever (`tests/twins.rs`).
 //!
+//! A cluster begins at position 1@1 ([`Restored::genesis`]); who joins it later begins with nothing
+//! ([`Restored::joining`]) and gets a snapshot. A cluster of one, from its start to its first decision:
+//!
+//! ```
+//! use base::{Index, MemberId, Membership, Mutants};
+//! # use quorate_consensus as consensus;
+//! use consensus::{Config, Engine, Raft, Restored};
+//!
+//! let n1 = MemberId(1);
+//! let config = Config {
+//!     member: n1,
+//!     seed: 7,
+//!     election_ticks: 100,
+//!     heartbeat_ticks: 10,
+//!     mutants: Mutants::none(),
+//! };
+//! let mut raft = Raft::new(config, Restored::genesis(Membership::of_voters(vec![n1])))?;
+//! raft.campaign()?;
+//! raft.propose("put a 1".into())?;
+//! let mut decided = Vec::new();
+//! while let Some(ready) = raft.ready() {
+//!     // Here the disk would write `ready.entries` and `ready.hard_state`, and sync.
+//!     raft.persisted(ready.number);
+//!     decided.extend(ready.committed);
+//! }
+//! // The new leader's empty entry, then ours.
+//! assert_eq!(decided.len(), 2);
+//! assert_eq!(&decided[1].data[..], b"put a 1");
+//! raft.applied(Index(3));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Where to read next: [`engine`] for the words, `machine.rs` for the loop, `tests/scripts/` for the
 //! stories.
 #![forbid(unsafe_code)]
