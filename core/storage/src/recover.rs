@@ -60,7 +60,7 @@ pub enum Health {
     /// vote nor campaign nor acknowledge until its log ends at or after `watermark`, in Raft's order;
     /// a lone member must not start.
     Damaged {
-        /// How far the log was durable; [`UNKNOWN`] when even that is lost.
+        /// How far the log was durable; [`UNKNOWN`](crate::UNKNOWN) when even that is lost.
         watermark: LogPosition,
         /// The last entry that is there, with all before it.
         intact: LogPosition,

@@ -672,3 +672,19 @@ fn a_bad_sector_costs_what_stood_in_it_and_no_more() {
     assert!(damaged > 5, "{damaged}");
     assert_eq!((IDENTITY.member.0, tiny().spares), (0xa1, 2));
 }
+
+#[test]
+fn an_emptied_segment_is_missed_as_soon_as_it_has_two_records() {
+    let mut member = Member::new();
+    for index in 1..=7 {
+        member.append(hard_state(1, 1, 0), &[entry(index, 1, 3000)]);
+    }
+    // Entries 6 and 7 stand in the second segment, and nothing was sealed since.
+    let mut disk = member.disk.clone();
+    disk.files_mut()
+        .get_mut(&name("wal-2.log"))
+        .unwrap()
+        .fill(0);
+    let verdict = judge(disk, &member, &|| "emptied".into());
+    assert_eq!(verdict, Verdict::Unknown);
+}
