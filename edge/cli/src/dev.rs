@@ -113,7 +113,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode, DevError> {
     if let Some(file) = &arguments.ready_file {
         report::remove_stale(file)?;
     }
-    let plan = Plan::make(arguments.data_dir.as_deref(), arguments.members)?;
+    let mut plan = Plan::make(arguments.data_dir.as_deref(), arguments.members)?;
+    plan.held.clear();
     let mut children = Children::start(&plan)?;
     tokio::select! {
         ready = wait_until_ready(&plan, &mut children) => ready?,
@@ -122,6 +123,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, DevError> {
             return Ok(ExitCode::SUCCESS);
         }
     }
+    plan.choosing = None;
     if let Some(file) = &arguments.ready_file {
         report::write_ready_file(file, &plan, &children)?;
     }

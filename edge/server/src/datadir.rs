@@ -4,6 +4,7 @@
 //!   DIR/            mode 0700
 //!     lock          held (flock) by the one process that uses the directory
 //!     incarnation   which life of the member this is: twelve digits, rewritten in place at each start
+//!     quarantined   there if the member's state is not that of the others: it must not start again
 //!     member/       mode 0700; log and checkpoints, by the names that `storage` gives
 //! ```
 //!
@@ -14,6 +15,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+const QUARANTINED: &str = "quarantined";
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,17 @@ pub enum DataDirError {
         dir: String,
         /// ` (process id 17)`, when the other one said so.
         holder: String,
+    },
+    /// The member found its state to differ from that of the others.
+    #[error(
+        "this member was stopped, because its state differs from that of the others: {why}. \
+         Remove it from the cluster, empty {dir}, and add it anew"
+    )]
+    Quarantined {
+        /// Which directory.
+        dir: String,
+        /// What was found.
+        why: String,
     },
     /// It cannot be made, opened or written.
     #[error("cannot {action} {path}")]
@@ -56,11 +70,32 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
         make_private(path)?;
         let lock = take_lock(path)?;
+        if let Ok(why) = fs::read_to_string(path.join(QUARANTINED)) {
+            return Err(DataDirError::Quarantined {
+                dir: path.display().to_string(),
+                why: why.trim().to_owned(),
+            });
+        }
         make_private(&path.join("member"))?;
         Ok(DataDir {
             path: path.to_owned(),
             _lock: lock,
         })
+    }
+
+    /// Keeps the member from starting again with this directory.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn quarantine(&self, why: &str) -> Result<(), DataDirError> {
+        let path = self.path.join(QUARANTINED);
+        File::create(&path)
+            .and_then(|mut file| {
+                file.write_all(why.as_bytes())?;
+                file.sync_all()
+            })
+            .and_then(|()| File::open(&self.path)?.sync_all())
+            .map_err(failed("write to", &path))
     }
 
     /// Where log and checkpoints are.
@@ -203,6 +238,21 @@ mod tests {
         );
         drop(held);
         DataDir::open(&scratch.0).expect("free again");
+    }
+
+    #[test]
+    fn a_member_in_quarantine_does_not_start_again() {
+        let scratch = Scratch::new("quarantine");
+        let dir = DataDir::open(&scratch.0).expect("free");
+        dir.quarantine("digest 1 and not 2").expect("written");
+        drop(dir);
+        let error = DataDir::open(&scratch.0)
+            .expect_err("in quarantine")
+            .to_string();
+        assert!(
+            error.contains("others: digest 1 and not 2. Remove it"),
+            "{error}"
+        );
     }
 
     #[test]

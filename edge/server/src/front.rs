@@ -9,7 +9,7 @@ mod streams;
 
 use crate::grpc::{self, Call, Page, Service};
 use crate::member::{Member, outcome};
-use base::{Chain, MemberId};
+use base::Chain;
 use bytes::Bytes;
 use etcd::{
     Alarm, AlarmKind, ClusterOp, Method, Plan, Query, RangeChunks, Read, Refusal, Reply, Status,
@@ -145,12 +145,7 @@ impl Front {
 
     /// A client may ask not to be served by a member that knows no leader.
     fn check_leader(&self, call: &Call) -> Result<(), Refusal> {
-        let wants_leader = call
-            .head
-            .metadata()
-            .get("hasleader")
-            .is_some_and(|v| v == "true");
-        match wants_leader && self.0.leader().is_none() {
+        match wants_leader(call) && self.0.leader().is_none() {
             true => Err(Refusal::NoLeader),
             false => Ok(()),
         }
@@ -327,6 +322,14 @@ impl Front {
     }
 }
 
+/// Whether the client wants to be served by a member that knows a leader, or not at all.
+fn wants_leader(call: &Call) -> bool {
+    call.head
+        .metadata()
+        .get("hasleader")
+        .is_some_and(|value| value == "true")
+}
+
 /// Whether a member answers this without any other.
 fn is_local(plan: &Plan) -> bool {
     match plan {
@@ -371,9 +374,4 @@ fn check_change(status: u16) -> Result<(), Status> {
         }
     };
     Err(refusal.into())
-}
-
-/// Nobody, as a number that JSON readers take for "none".
-pub(crate) fn hex(member: MemberId) -> String {
-    member.to_string()
 }

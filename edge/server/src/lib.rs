@@ -1,4 +1,40 @@
-//! Sockets, disks, threads: the shell around the pure member. To be told in full when it is whole.
+//! Sockets, disks, threads: the shell around the pure member.
+//!
+//! ```text
+//!      clients                                                     other members
+//!         │ HTTP/2                                                     │ framed TCP
+//!   grpc/ ▼  calls, streams, limits                             peers/ ▼  links, handshake, snapshots
+//!   front/   etcd's API: plan, wait, answer                            │
+//!         └───────────────┐                      ┌─────────────────────┘
+//!                         ▼                      ▼
+//!             member.rs   inputs ─► node::Node ─► effects            one thread, no locks
+//!                         ▲                      │
+//!   durable/  ────────────┘ persisted …          ▼ persist, checkpoint
+//!   log thread (one sync per record) · checkpoint thread (patient) · snapshot threads
+//!                         │
+//!   disk.rs, datadir.rs   files, really written; a directory, really ours
+//! ```
+//!
+//! Everything that decides something is pure and lives in `core/` and `front/`; the simulator drives that same
+//! code. Here it meets the world, under four rules:
+//!
+//! 1. **One thread** owns sockets and member. No handler holds a borrow across an `.await`. What takes long
+//!    (a sync, a checkpoint, a whole state for a peer, a hash of everything) is a job of another thread, or is
+//!    done in steps.
+//! 2. **Everything that came in together goes out together**: one record of the log, one sync, one message
+//!    for each peer, one write for each connection.
+//! 3. **Every queue is bounded** and says what happens when it is full: refuse, drop as a network may, or
+//!    stop reading.
+//! 4. **A failed sync ends the process.** So does a state that differs from the others'. Nothing is saved at
+//!    the end: what was acknowledged is durable already, and every start is a recovery.
+//!
+//! | to understand | read |
+//! | --- | --- |
+//! | how a member starts and ends | `run` |
+//! | how a request travels | `grpc`, then `front`, then `member` |
+//! | what a member needs to know | [`config`], [`identity`] |
+//! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
+//! | what members say to each other | `peers`, and the crate `wire` |
 
 pub mod clock;
 pub mod config;
@@ -15,5 +51,6 @@ mod run;
 mod signal;
 mod waits;
 
+pub use durable::BootError;
 pub use etcd::ETCD_VERSION;
 pub use run::{RunError, run};

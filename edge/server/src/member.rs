@@ -69,6 +69,8 @@ pub(crate) struct Member {
     space: Cell<Space>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
+    /// Since when there has been no leader.
+    leaderless: Cell<Option<Instant>>,
     is_ready: Cell<bool>,
     became_ready: Notify,
     leadership: Notify,
@@ -116,6 +118,7 @@ impl Member {
             space: Cell::new(Space::Normal),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
+            leaderless: Cell::new(None),
             is_ready: Cell::new(false),
             became_ready: Notify::new(),
             leadership: Notify::new(),
@@ -164,6 +167,15 @@ impl Member {
 
     pub(crate) fn leader(&self) -> MemberId {
         self.node.borrow().leader()
+    }
+
+    /// Whether there has been no leader for so long that streams which want one are ended: etcd's three
+    /// election timeouts.
+    pub(crate) fn is_leaderless(&self) -> bool {
+        let patience = 3 * self.config.election;
+        self.leaderless
+            .get()
+            .is_some_and(|since| clock::now().since(since) >= patience)
     }
 
     pub(crate) fn status(&self) -> node::Status {
@@ -308,6 +320,13 @@ impl Member {
             return;
         }
         self.desk_ticked.set(now);
+        if self.is_leaderless() {
+            // Streams that want a leader look for themselves.
+            self.streams
+                .borrow()
+                .values()
+                .for_each(|work| work.signal.set());
+        }
         let sent = self.desk.borrow_mut().tick(now, &self.state.borrow());
         let streams = self.streams.borrow();
         for (id, messages) in sent {
@@ -410,6 +429,11 @@ impl Member {
                 true => info!(%term, "this member leads"),
                 false if leader.is_none() => info!(%term, "there is no leader"),
                 false => info!(%leader, %term, "another member leads"),
+            }
+            if !leader.is_none() {
+                self.leaderless.set(None);
+            } else if self.leaderless.get().is_none() {
+                self.leaderless.set(Some(clock::now()));
             }
             self.desk.borrow_mut().set_header(self.header());
             self.leadership.notify_waiters();

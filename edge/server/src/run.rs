@@ -161,7 +161,15 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         }
         reason = member.stopped() => match reason {
             StopReason::Removed => Ok(()),
-            other => Err(RunError::Stopped(format!("{other:?}"))),
+            StopReason::Diverged { index, theirs, ours } => {
+                let why = format!("at entry {index} the digest is {ours:016x} and not {theirs:016x}");
+                data_dir.quarantine(&why)?;
+                Err(RunError::Stopped(why))
+            }
+            StopReason::TooOld { needs } => Err(RunError::Stopped(format!(
+                "the log has a command of version {needs}, which this program does not know; \
+                 install a newer one"
+            ))),
         },
     }
 }

@@ -1,11 +1,12 @@
 //! The transport against a plain HTTP/2 client: what it accepts, what it refuses and in which words.
 //!
 //! No store and no member stands behind it, only a service that echoes, streams, waits or fails.
+#![allow(clippy::unwrap_used)] // in a test, that is how it fails
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request};
-use server::grpc::{self, Call, Code, Limits, Page, Service, Status, frame};
+use quorate_server::grpc::{self, Call, Code, Limits, Page, Service, Status, frame};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -117,17 +117,24 @@ pub(super) struct Plan {
     pub(super) members: Vec<Member>,
     /// Whether the cluster was there before.
     pub(super) continues: bool,
+    /// The ports, held until the members take them, so that nobody else does in between.
+    pub(super) held: Vec<TcpListener>,
+    /// Keeps other runs of this command from choosing ports until the members have theirs.
+    pub(super) choosing: Option<File>,
 }
 
 impl Plan {
     /// Finds or makes a cluster in `dir`.
     pub(super) fn make(dir: Option<&Path>, members: Option<u8>) -> Result<Plan, DevError> {
         let dir = Dir::make(dir)?;
+        let choosing = one_chooses();
         let file = dir.path.join("cluster.json");
         if let Some(remembered) = recall(&file)? {
-            return Plan::go_on(dir, remembered, members);
+            let plan = Plan::go_on(dir, remembered, members)?;
+            return Ok(Plan { choosing, ..plan });
         }
-        let members = choose_members(members.unwrap_or(MEMBERS_DEFAULT))?;
+        let mut held = Vec::new();
+        let members = choose_members(members.unwrap_or(MEMBERS_DEFAULT), &mut held)?;
         let token = dir
             .path
             .file_name()
@@ -145,6 +152,8 @@ impl Plan {
             token,
             members,
             continues: false,
+            held,
+            choosing,
         })
     }
 
@@ -157,25 +166,28 @@ impl Plan {
                 asked,
             });
         }
-        let mut used: Vec<u16> = members.iter().map(|member| member.peer_port).collect();
+        let mut held = Vec::new();
+        for member in &members {
+            held.push(hold(member.peer_port).ok_or_else(|| DevError::PortTaken {
+                name: member.name.clone(),
+                port: member.peer_port,
+            })?);
+        }
         for member in &mut members {
-            if !is_free(member.peer_port) {
-                return Err(DevError::PortTaken {
-                    name: member.name.clone(),
-                    port: member.peer_port,
-                });
-            }
             // Clients are told where a member listens, so that port may change.
             let mut ports = member.client_port..=member.client_port.saturating_add(PORTS_TRIED);
-            let free = ports.find(|port| !used.contains(port) && is_free(*port));
-            member.client_port = free.ok_or_else(|| DevError::NoPorts(member.name.clone()))?;
-            used.push(member.client_port);
+            let free = ports.find_map(|port| Some((port, hold(port)?)));
+            let (port, holder) = free.ok_or_else(|| DevError::NoPorts(member.name.clone()))?;
+            member.client_port = port;
+            held.push(holder);
         }
         Ok(Plan {
             dir,
             token: remembered.token,
             members,
             continues: true,
+            held,
+            choosing: None,
         })
     }
 
@@ -222,19 +234,32 @@ fn remember(file: &Path, remembered: &Remembered) -> Result<(), DevError> {
     fs::rename(&new, file).map_err(failed("write", file))
 }
 
-fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+/// Waits until no other run of this command is between choosing ports and using them. Only a help: where
+/// it cannot be had, two runs that start in the same instant may want the same ports.
+fn one_chooses() -> Option<File> {
+    let user = rustix::process::getuid().as_raw();
+    let path = std::env::temp_dir().join(format!("quorate-dev-ports-{user}.lock"));
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .ok()?;
+    flock(&file, FlockOperation::LockExclusive).ok()?;
+    Some(file)
 }
 
-fn choose_members(n: u8) -> Result<Vec<Member>, DevError> {
-    let mut used = Vec::new();
-    (1..=n)
-        .map(|number| choose_ports(number, &mut used))
-        .collect()
+/// The port, if nobody has it.
+fn hold(port: u16) -> Option<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
+}
+
+fn choose_members(n: u8, held: &mut Vec<TcpListener>) -> Result<Vec<Member>, DevError> {
+    (1..=n).map(|number| choose_ports(number, held)).collect()
 }
 
 /// etcd's ports, shifted for the member, or the next free pair behind them.
-fn choose_ports(number: u8, used: &mut Vec<u16>) -> Result<Member, DevError> {
+fn choose_ports(number: u8, held: &mut Vec<TcpListener>) -> Result<Member, DevError> {
     let name = format!("n{number}");
     let shift = match number {
         1 => 0,
@@ -243,9 +268,8 @@ fn choose_ports(number: u8, used: &mut Vec<u16>) -> Result<Member, DevError> {
     for step in 0..PORTS_TRIED {
         let client_port = CLIENT_PORT + shift + 2 * step;
         let peer_port = client_port + 1;
-        let mut pair = [client_port, peer_port].into_iter();
-        if pair.all(|port| !used.contains(&port) && is_free(port)) {
-            used.extend([client_port, peer_port]);
+        if let (Some(client), Some(peer)) = (hold(client_port), hold(peer_port)) {
+            held.extend([client, peer]);
             return Ok(Member {
                 name,
                 client_port,
@@ -262,12 +286,14 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_stepped_over() {
-        let mut used = vec![CLIENT_PORT, CLIENT_PORT + 3];
-        let member = choose_ports(1, &mut used).expect("a free pair");
-        assert!(member.client_port >= CLIENT_PORT + 4, "{member:?}");
-        assert_eq!(member.peer_port, member.client_port + 1);
-        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        assert!(!is_free(holder.local_addr().expect("bound").port()));
+        let mut held = Vec::new();
+        let first = choose_ports(5, &mut held).expect("a free pair");
+        let second = choose_ports(5, &mut held).expect("another one");
+        assert!(
+            second.client_port >= first.client_port + 2,
+            "{first:?} {second:?}"
+        );
+        assert_eq!(second.peer_port, second.client_port + 1);
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn what_was_written_is_read_also_by_the_next_process() {
     ];
     execute(&mut disk, &ops).expect("an ordinary disk");
     for disk in [disk, scratch.disk()] {
-        assert_eq!(disk.list().expect("a directory"), [b.clone()]);
+        assert_eq!(disk.list().expect("a directory"), std::slice::from_ref(&b));
         assert_eq!(contents(&disk, &b), b"\0\0\0\0\0\0\0\0wxyz");
         assert_eq!(disk.len(&b).expect("there"), 12);
         let error = disk.len(&a).expect_err("renamed");

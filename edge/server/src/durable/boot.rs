@@ -42,6 +42,13 @@ pub enum BootError {
     /// Something that was acknowledged is lost and there is nobody to get it from.
     #[error("data is lost, and a member alone has nobody to get it from:\n{0}")]
     Lost(String),
+    /// Data is lost, and with it the note of how much there was.
+    #[error(
+        "data is lost, and with it the note of how much this member had promised to keep, so it could \
+         never be sure to have all of it back; remove it from the cluster, empty its data directory, \
+         and add it anew:\n{0}"
+    )]
+    LostTrack(String),
     /// The cluster does not know this member.
     #[error(
         "no member of the running cluster knows this one by its peer URLs ({urls}); \
@@ -128,6 +135,10 @@ fn health_of(health: Health, state: &State, member: MemberId) -> Result<node::He
     };
     if state.membership().voters == [member] && state.membership().voters_outgoing.is_empty() {
         return Err(BootError::Lost(report));
+    }
+    if watermark == storage::UNKNOWN {
+        // What one leader says cannot bound an unknown promise: a stale one could be answered.
+        return Err(BootError::LostTrack(report));
     }
     warn!(%watermark, %intact, report, "data is lost: waiting for the others to bring it back");
     Ok(node::Health::Damaged { watermark })

@@ -27,6 +27,7 @@ impl Front {
     /// not read cannot make this member remember its questions either.
     pub(super) async fn watch(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
+        let wants_leader = super::wants_leader(call);
         let stream = self.0.open_stream();
         let Call {
             requests, replies, ..
@@ -45,6 +46,9 @@ impl Front {
                 }
                 // The client has no more to ask and may still want to hear; etcd ends the stream.
                 Woken::End => return Ok(()),
+                Woken::Work if wants_leader && self.0.is_leaderless() => {
+                    return Err(Refusal::NoLeader.into());
+                }
                 Woken::Work => {}
             }
             // All that there is, in order, before anything else is asked.

@@ -30,7 +30,8 @@ struct Mend {
     bits: u32,
 }
 
-/// In Huffman's code: `http://` and `https://`.
+/// In Huffman's code: `http://` and `https://`, a group for each letter.
+#[allow(clippy::unusual_byte_groupings)]
 const HUFFMAN: [Mend; 2] = [
     Mend {
         find: 0b100111_01001_01001_101011_1011100_011000_011000,

@@ -145,7 +145,7 @@ impl Requests {
     /// As [`Requests::next`], for handlers that wait for several things.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
-            if let Some(message) = self.assembler.next()? {
+            if let Some(message) = self.assembler.next_message()? {
                 return Poll::Ready(Ok(Some(message)));
             }
             match ready!(self.body.poll_data(cx)) {

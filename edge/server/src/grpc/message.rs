@@ -70,7 +70,7 @@ impl Assembler {
         }
     }
 
-    /// Takes what arrived. The last chunk must have been drained by [`Assembler::next`].
+    /// Takes what arrived. The last chunk must have been drained by [`Assembler::next_message`].
     pub fn push(&mut self, chunk: Bytes) {
         if self.chunk.is_empty() {
             self.chunk = chunk;
@@ -90,7 +90,7 @@ impl Assembler {
     ///
     /// # Errors
     /// The message is too large or compressed; the call cannot go on.
-    pub fn next(&mut self) -> Result<Option<Bytes>, Status> {
+    pub fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
         if self.gathered.is_empty() {
             if self.chunk.len() < PREFIX_BYTES {
                 self.gather(PREFIX_BYTES);
@@ -175,7 +175,7 @@ mod tests {
         let mut out = Vec::new();
         for chunk in bytes.chunks(step) {
             assembler.push(Bytes::copy_from_slice(chunk));
-            while let Some(message) = assembler.next()? {
+            while let Some(message) = assembler.next_message()? {
                 out.push(message);
             }
         }
@@ -214,12 +214,12 @@ mod tests {
         let prefix = Bytes::from_static(&[0, 0x10, 0, 0, 0]); // 256 MiB: all there is
         let mut first = Assembler::new(1 << 30, budget.clone());
         first.push(prefix.clone());
-        assert_eq!(first.next(), Ok(None));
+        assert_eq!(first.next_message(), Ok(None));
         assert_eq!(budget.used(), PARTIAL_BYTES_MAX);
         let mut second = Assembler::new(1 << 30, budget.clone());
         second.push(prefix);
         assert_eq!(
-            second.next().expect_err("no room").code,
+            second.next_message().expect_err("no room").code,
             Code::ResourceExhausted
         );
         drop(first);

@@ -23,7 +23,8 @@ use tokio::net::TcpStream;
 pub(super) struct Output(Rc<Shared>);
 
 struct Shared {
-    socket: TcpStream,
+    /// Read and written by one task; a cell only because both halves are reached through one handle.
+    socket: RefCell<TcpStream>,
     input: RefCell<Input>,
     out: RefCell<Gathered>,
 }
@@ -52,7 +53,7 @@ impl Output {
         };
         input.look();
         Output(Rc::new(Shared {
-            socket,
+            socket: RefCell::new(socket),
             input: RefCell::new(input),
             out: RefCell::new(Gathered::default()),
         }))
@@ -60,13 +61,14 @@ impl Output {
 
     /// Writes what was gathered.
     pub(super) fn flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = self.0.socket.borrow();
         let mut out = self.0.out.borrow_mut();
         while out.written < out.bytes.len() {
-            match self.0.socket.try_write(&out.bytes[out.written..]) {
+            match socket.try_write(&out.bytes[out.written..]) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(n) => out.written += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.0.socket.poll_write_ready(cx))?;
+                    ready!(socket.poll_write_ready(cx))?;
                 }
                 Err(e) => return Poll::Ready(Err(e)),
             }
@@ -88,8 +90,9 @@ impl AsyncRead for Output {
             if input.mend.is_off() && input.bytes.is_empty() {
                 return self.read_straight(cx, buf);
             }
-            ready!(self.0.socket.poll_read_ready(cx))?;
-            match self.0.socket.try_read_buf(&mut input.bytes) {
+            let socket = self.0.socket.borrow();
+            ready!(socket.poll_read_ready(cx))?;
+            match socket.try_read_buf(&mut input.bytes) {
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(_) => input.look(),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -112,19 +115,11 @@ impl Input {
 }
 
 impl Output {
-    /// Reads where nothing needs to be looked at: all of a connection but its beginning.
+    /// Reads where nothing needs to be looked at: all of a connection but its beginning. tokio's own
+    /// `poll_read` knows that a read which did not fill the buffer has emptied the socket, and spares the
+    /// system call that would only say so.
     fn read_straight(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.socket.poll_read_ready(cx))?;
-            match self.0.socket.try_read(buf.initialize_unfilled()) {
-                Ok(n) => {
-                    buf.advance(n);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-        }
+        Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(cx, buf)
     }
 }
 
@@ -151,7 +146,7 @@ impl AsyncWrite for Output {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.flush(cx))?;
         // The other side may be gone already; then there is nothing to say goodbye to.
-        let _ = rustix::net::shutdown(&self.0.socket, rustix::net::Shutdown::Write);
+        let _ = rustix::net::shutdown(&*self.0.socket.borrow(), rustix::net::Shutdown::Write);
         Poll::Ready(Ok(()))
     }
 }

@@ -53,11 +53,14 @@ pub(crate) trait Inbox: 'static {
     fn members_page(&self) -> String;
 }
 
+/// Each member's peer URLs as they were when its link was opened, and the link.
+type Links = BTreeMap<MemberId, (Vec<String>, Rc<Link>)>;
+
 /// The outgoing connections.
 pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
-    links: RefCell<BTreeMap<MemberId, (Vec<String>, Rc<Link>)>>,
+    links: RefCell<Links>,
 }
 
 impl Peers {
