@@ -63,6 +63,8 @@ pub struct Action {
     pub guard: Guard,
     /// What it did.
     pub effect: Effect,
+    /// Whether it is known to have happened, for a suggested order; the search does not look at it.
+    pub happened: bool,
 }
 
 /// The judgement on one key.

@@ -5,7 +5,7 @@
 //! dropped: that forbids less, never more, so there are no false alarms; `witness.rs` judges
 //! transactions whole. Serializable reads and reads of the past are not part of it.
 
-use crate::chronicle::Chronicle;
+use crate::chronicle::{Chronicle, Page};
 use crate::history::{
     Answer, Compare, End, Key, Level, Operation, Outcome, Relation, Request, Row, Target, Time,
     Value,
@@ -31,10 +31,7 @@ pub fn check(
         let name = crate::history::text(&key);
         let actions = linear::settle(&actions);
         // The order of the revisions is only a suggestion: it is verified without them.
-        let mut suggested: Vec<&Action> = actions
-            .iter()
-            .filter(|action| action.returned.is_some() || hints.contains_key(&action.number))
-            .collect();
+        let mut suggested: Vec<&Action> = actions.iter().filter(|action| action.happened).collect();
         suggested.sort_by_key(|action| (hints.get(&action.number), action.call));
         if linear::explains(&suggested) {
             continue;
@@ -92,8 +89,19 @@ pub fn project(
 ) -> BTreeMap<Key, Vec<Action>> {
     let mut projector = Projector::new(history);
     let mut revocations = BTreeMap::new();
+    let revisions: BTreeMap<u64, Revision> = attribution
+        .causes
+        .iter()
+        .filter_map(|(revision, cause)| match cause {
+            Cause::Operation(number) => Some((*number, *revision)),
+            Cause::LeaseEnded(_) => None,
+        })
+        .collect();
     for op in history {
-        projector.operation(op);
+        let page = revisions
+            .get(&op.number)
+            .and_then(|revision| chronicle.page(*revision));
+        projector.operation(op, page);
         if matches!(op.request, Request::Revoke { .. }) {
             revocations.insert(op.number, op);
         }
@@ -123,6 +131,7 @@ pub fn project(
                     returned,
                     guard,
                     effect,
+                    happened: true,
                 },
             );
         }
@@ -213,7 +222,8 @@ impl Projector {
         self.actions.entry(key.to_vec()).or_default().push(action);
     }
 
-    fn operation(&mut self, op: &Operation) {
+    /// `page` is what happened at the revision that the operation made, if it made one.
+    fn operation(&mut self, op: &Operation, page: Option<&Page>) {
         let answer = match &op.outcome {
             Outcome::Answered { answer, .. } => Some(answer),
             Outcome::Unknown => None,
@@ -221,7 +231,10 @@ impl Projector {
         };
         for key in self.keys.clone() {
             for (guard, effect) in self.actions_on(&key, &op.request, answer) {
+                let happened =
+                    answer.is_some() || page.is_some_and(|p| self.tells(p, &key, effect));
                 let action = Action {
+                    happened,
                     number: op.number,
                     call: op.call,
                     returned: answer.map(|_| op.returned),
@@ -231,6 +244,14 @@ impl Projector {
                 self.push(&key, action);
             }
         }
+    }
+
+    fn tells(&mut self, page: &Page, key: &Key, effect: Effect) -> bool {
+        let last = page.events.iter().rfind(|event| event.row.key == *key);
+        last.is_some_and(|event| {
+            let state = (!event.is_delete()).then(|| self.intern(&event.row.value));
+            effect == Effect::Set(state)
+        })
     }
 
     /// A transaction without an answer may have taken either branch: each is an action of its own that

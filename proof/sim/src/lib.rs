@@ -14,13 +14,14 @@
 //!
 //! Read in this order: `plan` (what varies), `schedule`, `world` (the loop), `member` and `disk_work`
 //! (the shell around the production core), `disk`, `network`, `client` and `asking`, `watching`,
-//! `misfortune`, then `run` and `judge`. `docs/testing.md` says how to use it.
+//! `misfortune`, `effects`, then `run` and `judge`. `docs/testing.md` says how to use it.
 #![forbid(unsafe_code)]
 
 pub mod asking;
 pub mod client;
 pub mod disk;
 pub mod disk_work;
+pub mod effects;
 pub mod judge;
 pub mod member;
 pub mod misfortune;

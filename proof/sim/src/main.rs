@@ -57,6 +57,9 @@ enum Command {
         /// How many must be caught for the exit code 0.
         #[arg(long, default_value_t = 10)]
         at_least: usize,
+        /// Stop as soon as so many are caught.
+        #[arg(long)]
+        quick: bool,
         /// Threads; all cores when not given.
         #[arg(long)]
         jobs: Option<usize>,
@@ -96,8 +99,9 @@ fn main() -> ExitCode {
             seeds,
             names,
             at_least,
+            quick,
             jobs,
-        } => hunt_all(seeds, &names, at_least, n_jobs(jobs)),
+        } => hunt_all(seeds, &names, at_least, quick, n_jobs(jobs)),
     }
 }
 
@@ -199,7 +203,7 @@ fn replay(seed: u64, mutants: Mutants, mutant: Option<&str>) -> ExitCode {
     ExitCode::from(1)
 }
 
-fn hunt_all(seeds: u64, names: &[String], at_least: usize, jobs: usize) -> ExitCode {
+fn hunt_all(seeds: u64, names: &[String], at_least: usize, quick: bool, jobs: usize) -> ExitCode {
     let wanted: Vec<Mutant> = Mutant::ALL
         .iter()
         .copied()
@@ -214,9 +218,16 @@ fn hunt_all(seeds: u64, names: &[String], at_least: usize, jobs: usize) -> ExitC
                 while !stop.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed) as usize;
                     let Some(mutant) = wanted.get(at) else { return };
-                    let fate = hunt(*mutant, seeds);
+                    let Some(fate) = hunt(*mutant, seeds, &stop) else {
+                        return;
+                    };
                     println!("{:32} {}", mutant.name(), describe(&fate));
-                    fates.lock().unwrap_or_else(|e| e.into_inner()).push(fate);
+                    let mut fates = fates.lock().unwrap_or_else(|e| e.into_inner());
+                    fates.push(fate);
+                    let caught = |fate: &&Fate| matches!(fate, Fate::Caught { .. });
+                    if quick && fates.iter().filter(caught).count() >= at_least {
+                        stop.store(true, Ordering::Relaxed);
+                    }
                 }
             });
         }

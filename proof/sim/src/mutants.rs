@@ -2,6 +2,7 @@
 
 use crate::run::run;
 use base::{Mutant, Mutants};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What became of one planted bug.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,30 +22,34 @@ pub enum Fate {
 
 /// Runs seeds from 0 on until `mutant` is caught, `n_seeds` at most. A seed that fails without it, too,
 /// catches nothing.
-pub fn hunt(mutant: Mutant, n_seeds: u64) -> Fate {
+/// Nothing when `stop` is set meanwhile.
+pub fn hunt(mutant: Mutant, n_seeds: u64, stop: &AtomicBool) -> Option<Fate> {
     let planted = Mutants::only(mutant);
     let mut hashes = Vec::new();
     for seed in 0..n_seeds {
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
         let report = run(seed, planted, false);
         if let Some(violation) = report.violations.first()
             && run(seed, Mutants::none(), false).violations.is_empty()
         {
-            return Fate::Caught {
+            return Some(Fate::Caught {
                 n_seeds: seed + 1,
                 claim: violation.claim,
-            };
+            });
         }
         hashes.push(report.hash);
     }
-    let same = hashes
-        .iter()
-        .zip(0..)
-        .all(|(hash, seed)| run(seed, Mutants::none(), false).hash == *hash);
-    if same {
-        Fate::NotPlanted
-    } else {
-        Fate::Escaped
+    for (seed, hash) in hashes.into_iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        if run(seed as u64, Mutants::none(), false).hash != hash {
+            return Some(Fate::Escaped);
+        }
     }
+    Some(Fate::NotPlanted)
 }
 
 /// The bug with this name.

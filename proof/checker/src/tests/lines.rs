@@ -12,6 +12,7 @@ fn action(number: u64, call: u64, returned: Option<u64>, guard: Guard, effect: E
         returned: returned.map(Time),
         guard,
         effect,
+        happened: true,
     }
 }
 
