@@ -15,10 +15,10 @@ dev *ARGS:
 
 # Seeded worlds: `just sim 300`, or `just sim-replay 81723`.
 sim SEEDS="300":
-    cargo run --profile proof -p quorate-sim -- run --seeds {{SEEDS}}
+    cargo run -p quorate-sim -- run --seeds {{SEEDS}}
 
 sim-replay SEED:
-    cargo run --profile proof -p quorate-sim -- replay {{SEED}}
+    cargo run -p quorate-sim -- replay {{SEED}}
 
 # The same load on etcd and on Quorate in turn.
 bench *ARGS:

@@ -85,7 +85,7 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
     let planted = mutant.map_or(String::new(), |name| format!(" --mutant {name}"));
     let _ = write!(
         text,
-        "  replay: cargo run --profile proof -p quorate-sim -- replay {seed}{planted}"
+        "  replay: cargo run -p quorate-sim -- replay {seed}{planted}"
     );
     match write_trace(seed, &again.lines) {
         Ok(path) => {

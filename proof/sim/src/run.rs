@@ -149,7 +149,8 @@ fn catch_panics_quietly() {
                 .location()
                 .map_or(String::new(), |place| format!(" ({place})"));
             PANIC.with(|panic| *panic.borrow_mut() = Some(format!("{message}{place}")));
-            if std::env::var_os("SIM_PANICS").is_some() {
+            // In the release profile a panic ends the process, and nobody would read the report.
+            if cfg!(panic = "abort") || std::env::var_os("SIM_PANICS").is_some() {
                 default(info);
             }
         }));

@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(play("add 1\n", adder()), "add 1\n---\nsum 1\n");
         let wrong = SCRIPT.replace("sum 7", "sum 8");
         let difference = first_difference(&wrong, &play(&wrong, adder()));
-        assert!(difference.contains("line 11 differs"), "{difference}");
+        assert!(difference.contains("line 12 differs"), "{difference}");
         assert!(difference.contains("- sum 8") && difference.contains("+ sum 7"));
     }
 
