@@ -51,7 +51,12 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     // The default quota of etcd, 2 GB, is enough for a million; more keys need more.
     let server = server.with(&["--quota-backend-bytes", "8589934592"]);
     let mut side = Side::start(&server, &arguments.disk).await?;
-    let empty = resident(&side);
+    let outcome = fill_restart_tidy(&mut side, &arguments).await;
+    outcome.map_err(|failure| format!("{failure}\n{}", side.cluster.last_words()).into())
+}
+
+async fn fill_restart_tidy(side: &mut Side, arguments: &Arguments) -> Result<(), Failure> {
+    let empty = resident(side);
     let mut connections = Vec::new();
     for endpoint in side.cluster.endpoints() {
         connections.push(connect(&endpoint).await?);
@@ -65,7 +70,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         arguments.value_bytes,
         arguments.keys as f64 / took.as_secs_f64()
     );
-    let full = resident(&side);
+    let full = resident(side);
     for (i, member) in side.cluster.members.iter().enumerate() {
         let per_key = full[i].saturating_sub(empty[i]) as f64 / arguments.keys as f64;
         println!(
@@ -76,8 +81,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             mib(on_disk(&member.data)),
         );
     }
-    restart(&mut side).await?;
-    phases(&side, &arguments).await
+    restart(side).await?;
+    phases(side, arguments).await
 }
 
 fn resident(side: &Side) -> Vec<u64> {
