@@ -6,7 +6,7 @@ use quorate_sim::mutants::{Fate, hunt, named};
 use quorate_sim::report::{Totals, failure};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Seeded worlds of whole clusters.
@@ -209,30 +209,12 @@ fn hunt_all(seeds: u64, names: &[String], at_least: usize, quick: bool, jobs: us
         .copied()
         .filter(|mutant| names.is_empty() || names.iter().any(|name| name == mutant.name()))
         .collect();
-    let next = AtomicU64::new(0);
-    let fates = Mutex::new(Vec::new());
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed) as usize;
-                    let Some(mutant) = wanted.get(at) else { return };
-                    let Some(fate) = hunt(*mutant, seeds, &stop) else {
-                        return;
-                    };
-                    println!("{:32} {}", mutant.name(), describe(&fate));
-                    let mut fates = fates.lock().unwrap_or_else(|e| e.into_inner());
-                    fates.push(fate);
-                    let caught = |fate: &&Fate| matches!(fate, Fate::Caught { .. });
-                    if quick && fates.iter().filter(caught).count() >= at_least {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    let fates = fates.into_inner().unwrap_or_else(|e| e.into_inner());
+    let enough = if quick { at_least } else { usize::MAX };
+    let fates = hunt(&wanted, seeds, enough, jobs);
+    for (mutant, fate) in &fates {
+        println!("{:32} {}", mutant.name(), describe(fate));
+    }
+    let fates: Vec<Fate> = fates.into_values().collect();
     let mut caught: Vec<u64> = fates
         .iter()
         .filter_map(|fate| match fate {
@@ -241,16 +223,16 @@ fn hunt_all(seeds: u64, names: &[String], at_least: usize, quick: bool, jobs: us
         })
         .collect();
     caught.sort_unstable();
-    let escaped = fates.iter().filter(|fate| **fate == Fate::Escaped).count();
+    let n_of = |wanted: Fate| fates.iter().filter(|fate| **fate == wanted).count();
     let median = caught.get(caught.len() / 2).copied().unwrap_or(0);
     println!(
-        "{} of {} planted bugs caught, median {median} seeds, {escaped} escaped, {} not planted",
+        "{} of {} planted bugs caught, median {median} seeds, {} escaped, {} not planted",
         caught.len(),
         fates.len(),
-        fates.len() - caught.len() - escaped
+        n_of(Fate::Escaped),
+        n_of(Fate::NotPlanted)
     );
-    let enough = caught.len() >= at_least.min(wanted.len());
-    if enough {
+    if caught.len() >= at_least.min(wanted.len()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
@@ -262,5 +244,6 @@ fn describe(fate: &Fate) -> String {
         Fate::Caught { n_seeds, claim } => format!("caught by {n_seeds} seeds: {claim}"),
         Fate::Escaped => "ESCAPED".to_owned(),
         Fate::NotPlanted => "not planted".to_owned(),
+        Fate::NotHunted => "not caught yet: enough others are".to_owned(),
     }
 }

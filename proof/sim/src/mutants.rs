@@ -1,8 +1,13 @@
 //! Planted bugs: how many seeds does it take to catch each?
+//!
+//! All bugs meet seed 0, then those that are left meet seed 1, and so on: so a hunt for "at least ten" is
+//! as short as it can be.
 
 use crate::run::run;
 use base::{Mutant, Mutants};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What became of one planted bug.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,38 +23,82 @@ pub enum Fate {
     Escaped,
     /// No run was any different: no crate has planted it.
     NotPlanted,
+    /// The hunt was over before it was caught.
+    NotHunted,
 }
 
-/// Runs seeds from 0 on until `mutant` is caught, `n_seeds` at most. A seed that fails without it, too,
-/// catches nothing.
-/// Nothing when `stop` is set meanwhile.
-pub fn hunt(mutant: Mutant, n_seeds: u64, stop: &AtomicBool) -> Option<Fate> {
-    let planted = Mutants::only(mutant);
-    let mut hashes = Vec::new();
-    for seed in 0..n_seeds {
-        if stop.load(Ordering::Relaxed) {
-            return None;
+/// Runs seeds from 0 on, `n_seeds` at most, until every one of `mutants` is caught, or `enough` of them
+/// are. A seed that fails without the bug, too, catches nothing.
+pub fn hunt(
+    mutants: &[Mutant],
+    n_seeds: u64,
+    enough: usize,
+    jobs: usize,
+) -> BTreeMap<Mutant, Fate> {
+    let caught: Mutex<BTreeMap<Mutant, Fate>> = Mutex::new(BTreeMap::new());
+    let differs: Mutex<BTreeMap<Mutant, bool>> = Mutex::new(BTreeMap::new());
+    let next = AtomicU64::new(0);
+    let n = mutants.len().max(1) as u64;
+    let work = || {
+        loop {
+            let turn = next.fetch_add(1, Ordering::Relaxed);
+            let (seed, mutant) = (turn / n, mutants.get((turn % n) as usize));
+            let (Some(mutant), true) = (mutant, seed < n_seeds) else {
+                return;
+            };
+            {
+                let caught = caught.lock().unwrap_or_else(|e| e.into_inner());
+                if caught.len() >= enough {
+                    return;
+                }
+                if caught.contains_key(mutant) {
+                    continue;
+                }
+            }
+            let report = run(seed, Mutants::only(*mutant), false);
+            let known = *differs
+                .lock()
+                .unwrap_or_else(|e| e.into_inner())
+                .get(mutant)
+                .unwrap_or(&false);
+            if report.violations.is_empty() && known {
+                continue;
+            }
+            let clean = run(seed, Mutants::none(), false);
+            if clean.hash != report.hash {
+                differs
+                    .lock()
+                    .unwrap_or_else(|e| e.into_inner())
+                    .insert(*mutant, true);
+            }
+            if let Some(violation) = report.violations.first()
+                && clean.violations.is_empty()
+            {
+                let fate = Fate::Caught {
+                    n_seeds: seed + 1,
+                    claim: violation.claim,
+                };
+                let mut caught = caught.lock().unwrap_or_else(|e| e.into_inner());
+                caught.entry(*mutant).or_insert(fate);
+            }
         }
-        let report = run(seed, planted, false);
-        if let Some(violation) = report.violations.first()
-            && run(seed, Mutants::none(), false).violations.is_empty()
-        {
-            return Some(Fate::Caught {
-                n_seeds: seed + 1,
-                claim: violation.claim,
-            });
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(work);
         }
-        hashes.push(report.hash);
+    });
+    let mut fates = caught.into_inner().unwrap_or_else(|e| e.into_inner());
+    let differs = differs.into_inner().unwrap_or_else(|e| e.into_inner());
+    let is_over_early = fates.len() >= enough && fates.len() < mutants.len();
+    for mutant in mutants {
+        fates.entry(*mutant).or_insert(match differs.get(mutant) {
+            _ if is_over_early => Fate::NotHunted,
+            Some(true) => Fate::Escaped,
+            _ => Fate::NotPlanted,
+        });
     }
-    for (seed, hash) in hashes.into_iter().enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            return None;
-        }
-        if run(seed as u64, Mutants::none(), false).hash != hash {
-            return Some(Fate::Escaped);
-        }
-    }
-    Some(Fate::NotPlanted)
+    fates
 }
 
 /// The bug with this name.
