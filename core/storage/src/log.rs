@@ -332,7 +332,9 @@ impl Log {
 
     /// How much more the disk takes, given what [`crate::Disk::space_left`] says.
     pub fn space(&self, space_left_bytes: u64) -> Space {
-        let creatable = usize::from(space_left_bytes >= self.config.segment_bytes);
+        // What could be made counts like what is made: under a burst the spare's maker lags, and that is
+        // no reason to refuse writes on a disk with room.
+        let creatable = (space_left_bytes / self.config.segment_bytes).min(2) as usize;
         match self.spares.len() + creatable {
             0 => Space::Full,
             1 => Space::Low,

@@ -206,6 +206,12 @@ fn the_reserve_is_counted() {
     }
     seen.dedup();
     assert_eq!(seen, [Space::Low, Space::Full]);
+    let roomy = crate::common::tiny().space_low_bytes.max(2 * bytes);
+    assert_eq!(
+        world.log.space(roomy),
+        Space::Normal,
+        "the maker of spares lags, the disk has room"
+    );
     // Deletes were logged from the reserve; a checkpoint frees segments, and all is well again.
     let at = world.model.end();
     for _ in 0..2 {
