@@ -157,27 +157,32 @@ fn first_seen(actions: &[Action]) -> BTreeMap<u32, Time> {
 /// was asked only later goes before what had been answered. Unknown operations whose guard does not
 /// hold are passed over.
 pub fn explains(actions: &[&Action]) -> bool {
+    first_unexplained(actions).is_none()
+}
+
+/// The first of `actions` that cannot stand where it stands.
+pub fn first_unexplained(actions: &[&Action]) -> Option<usize> {
     let mut state = None;
     let mut latest_call = Time(0);
-    for action in actions {
+    for (at, action) in actions.iter().enumerate() {
         if !action.guard.holds(state) {
             if action.returned.is_none() {
                 continue;
             }
-            return false;
+            return Some(at);
         }
         if action
             .returned
             .is_some_and(|returned| returned < latest_call)
         {
-            return false;
+            return Some(at);
         }
         latest_call = latest_call.max(action.call);
         if let Effect::Set(after) = action.effect {
             state = after;
         }
     }
-    true
+    None
 }
 
 const HEAD: usize = 0;

@@ -33,18 +33,26 @@ pub fn check(
         // The order of the revisions is only a suggestion: it is verified without them.
         let mut suggested: Vec<&Action> = actions.iter().filter(|action| action.happened).collect();
         suggested.sort_by_key(|action| (hints.get(&action.number), action.call));
-        if linear::explains(&suggested) {
+        let Some(stuck) = linear::first_unexplained(&suggested) else {
             continue;
-        }
+        };
         match linear::check(&actions, steps_max) {
             Verdict::Yes(_) => {}
-            Verdict::Unknown => violations.push(Violation::new(
-                "the_search_ends",
-                format!(
-                    "key {name}: no verdict on {} actions in {steps_max} steps",
-                    actions.len()
-                ),
-            )),
+            Verdict::Unknown => {
+                let near: Vec<Action> = suggested[stuck.saturating_sub(3)..=stuck]
+                    .iter()
+                    .map(|a| **a)
+                    .collect();
+                violations.push(Violation::new(
+                    "the_search_ends",
+                    format!(
+                        "key {name}: no verdict on {} actions in {steps_max} steps; in the order of the \
+                         revisions this is stuck, the last of: {near:?}\n{}",
+                        actions.len(),
+                        minimise::picture(&near, history)
+                    ),
+                ));
+            }
             Verdict::No(_) => {
                 let small = minimise::minimise(&actions, steps_max);
                 violations.push(Violation::new(
