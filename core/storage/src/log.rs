@@ -256,32 +256,29 @@ impl Log {
         ops
     }
 
-    /// Plans to free segments of which no entry after `to` is left, into spares as far as any are
-    /// wanted. `to` must not be later than the *older* of the two checkpoints that are kept
+    /// Plans to free the oldest segment, if no entry after `to` is in it: into a spare if one is wanted.
+    /// Empty when there is no such segment; to be asked again until then, other plans between. One at a
+    /// time, so that a record need not wait for many, and that the segments left after a crash have no
+    /// hole among them. `to` must not be later than the *older* of the two checkpoints that are kept
     /// ([`crate::Catalog::log_floor`]), so that the log reaches back to it should the newer one be
     /// damaged.
     pub fn truncate_prefix(&mut self, to: Index) -> Vec<Op> {
-        let mut ops = Vec::new();
-        while self.old.front().is_some_and(|segment| segment.last <= to) {
-            let Some(segment) = self.old.pop_front() else {
-                break;
-            };
-            let file = segment_name(segment.number);
-            let ready = self.spares.len() + usize::from(self.preparing.is_some());
-            if ready < self.config.spares && segment.length == self.config.segment_bytes {
-                ops.push(Op::Rename {
-                    from: file,
-                    to: segment_name(self.next_number),
-                });
-                self.spares.push_back(self.next_number);
-                self.next_number += 1;
-            } else {
-                ops.push(Op::Remove { file });
-            }
-            // One at a time, so that the segments left after a crash have no hole among them.
-            ops.push(Op::SyncDir);
-        }
-        ops
+        let Some(segment) = self.old.pop_front_if(|segment| segment.last <= to) else {
+            return Vec::new();
+        };
+        let file = segment_name(segment.number);
+        let ready = self.spares.len() + usize::from(self.preparing.is_some());
+        let is_spare = ready < self.config.spares && segment.length == self.config.segment_bytes;
+        let free = if is_spare {
+            let number = self.next_number;
+            self.next_number += 1;
+            self.spares.push_back(number);
+            let to = segment_name(number);
+            Op::Rename { from: file, to }
+        } else {
+            Op::Remove { file }
+        };
+        vec![free, Op::SyncDir]
     }
 
     /// Plans to make one more spare segment, if one is wanted. To be asked when nothing else is to be

@@ -25,12 +25,21 @@ const ZEROS: usize = 1024 * 1024;
 /// holds up the log's own syncs behind it.
 const ZEROS_PER_SYNC: u64 = 4 * 1024 * 1024;
 
+/// A file's blocks are given back in pieces of this many bytes. A whole checkpoint at once is one commit of
+/// the file system's journal, and with `discard` one order to the device behind which every sync of the log
+/// waits: 35 ms for 270 MiB, where pieces cost the log 3 ms at most.
+const FREED_PER_SYNC: u64 = 8 * 1024 * 1024;
+
 /// One directory. Each thread that works on it has a `FileDisk` of its own.
 pub struct FileDisk {
     path: PathBuf,
     dir: File,
     open: RefCell<BTreeMap<FileName, Arc<File>>>,
+    undertaker: Option<Undertaker>,
 }
+
+/// Takes files that have no name any more, to give back their blocks by [`free_in_pieces`].
+pub(crate) type Undertaker = Box<dyn Fn(File) + Send>;
 
 impl fmt::Debug for FileDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,7 +57,15 @@ impl FileDisk {
             dir: File::open(path)?,
             path: path.to_owned(),
             open: RefCell::default(),
+            undertaker: None,
         })
+    }
+
+    /// The same, with somebody else to wait until a removed file's blocks are given back.
+    #[must_use]
+    pub(crate) fn with_undertaker(mut self, undertaker: Undertaker) -> FileDisk {
+        self.undertaker = Some(undertaker);
+        self
     }
 
     fn file(&self, action: &'static str, name: &FileName) -> Result<Arc<File>, DiskError> {
@@ -86,6 +103,17 @@ impl FileDisk {
         }
         file.sync_data()
     }
+}
+
+/// Gives back the blocks of a file that has no name any more.
+pub(crate) fn free_in_pieces(file: &File) -> io::Result<()> {
+    let mut left = file.metadata()?.len();
+    while left > FREED_PER_SYNC {
+        left -= FREED_PER_SYNC;
+        file.set_len(left)?;
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 fn failed(action: &'static str, on: impl fmt::Display, error: io::Error) -> DiskError {
@@ -200,8 +228,16 @@ impl Disk for FileDisk {
 
     fn remove(&mut self, file: &FileName) -> Result<(), DiskError> {
         self.open.borrow_mut().remove(file);
-        let removed = std::fs::remove_file(self.path.join(file.as_str()));
-        removed.map_err(|error| failed("remove", file, error))
+        let path = self.path.join(file.as_str());
+        // The name goes first: whatever happens afterwards, nobody finds half a file.
+        let handle = OpenOptions::new().write(true).open(&path);
+        let removed = handle.and_then(|handle| std::fs::remove_file(&path).map(|()| handle));
+        let handle = removed.map_err(|error| failed("remove", file, error))?;
+        match &self.undertaker {
+            Some(undertaker) => undertaker(handle),
+            None => free_in_pieces(&handle).map_err(|error| failed("free", file, error))?,
+        }
+        Ok(())
     }
 
     fn space_left(&self) -> Result<u64, DiskError> {

@@ -107,6 +107,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     let (reports, reported) = unbounded_channel();
     let started = Checkpoints::start(identity, booted.catalog, open()?, reports.clone());
     let checkpoints = started.map_err(RunError::Start)?;
+    let disk = disk.with_undertaker(checkpoints.undertaker());
     let log = LogThread::start(booted.log, disk, checkpoints.clone(), reports.clone());
     let origin = wire::Origin {
         cluster: identity.cluster,

@@ -207,6 +207,14 @@ impl DiskWork {
             if nothing_to_do && !matches!(job, LogJob::Persist(_)) {
                 continue;
             }
+            if let LogJob::Free(to) = job {
+                // One segment at a time; records that came meanwhile go first.
+                self.log_jobs.push_back(LogJob::Free(to));
+            }
+            if let LogJob::Free(to) = job {
+                // One segment at a time; records that came meanwhile go first.
+                self.log_jobs.push_back(LogJob::Free(to));
+            }
             self.log_ops = ops.into();
             self.job = Some(job);
             if nothing_to_do {

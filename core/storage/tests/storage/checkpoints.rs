@@ -1,6 +1,8 @@
 //! Checkpoints: damaged, half written, superseded, and the log that reaches back to the one before.
 
-use crate::common::{IDENTITY, Model, checkpoint, entry, hard_state, meta, open, position, tiny};
+use crate::common::{
+    IDENTITY, Model, checkpoint, entry, freed, hard_state, meta, open, position, tiny,
+};
 use base::{ClusterId, Entry, LogPosition, MemberId, Membership, Mutants, SnapshotMeta};
 use quorate_storage::{
     Catalog, CheckpointWriter, Disk, FileName, Health, Identity, Log, MemDisk, Op, RecoverError,
@@ -34,7 +36,7 @@ fn member() -> Member {
             member.checkpoint(position(index, 1));
         }
     }
-    let ops = member.log.truncate_prefix(member.catalog.log_floor());
+    let ops = freed(&mut member.log, member.catalog.log_floor());
     execute(&mut member.disk, &ops).unwrap();
     member
 }

@@ -2,7 +2,9 @@
 //! recovery from them.
 
 use crate::common::crash::{CrashDisk, Cut};
-use crate::common::{Model, Plain, checkpoint, entry, hard_state, meta, open, open_with, position};
+use crate::common::{
+    Model, Plain, checkpoint, entry, freed, hard_state, meta, open, open_with, position,
+};
 use base::{Entry, HardState, LogPosition, Mutants, Rng};
 use quorate_storage::{Catalog, Health, Log, Op, RecoverError, Recovered, execute};
 
@@ -61,10 +63,7 @@ impl Member {
                 self.model.install(*at);
                 (ops, vec![before, self.model.clone()])
             }
-            Deed::Truncate => (
-                self.log.truncate_prefix(self.catalog.log_floor()),
-                vec![before],
-            ),
+            Deed::Truncate => (freed(&mut self.log, self.catalog.log_floor()), vec![before]),
             Deed::Prepare => {
                 let ops = self.log.prepare().unwrap_or_default();
                 self.log.prepared(true);

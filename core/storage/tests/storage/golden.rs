@@ -1,6 +1,6 @@
 //! The log as a picture: `tests/golden/*.txt`, refreshed with `UPDATE=1`.
 
-use crate::common::{Plain, checkpoint, entry, hard_state, open, position};
+use crate::common::{Plain, checkpoint, entry, freed, hard_state, open, position};
 use base::LogPosition;
 use quorate_storage::{Catalog, FileName, Health, Log, MemDisk, Recovered, dump, execute};
 
@@ -53,7 +53,7 @@ impl Script {
                 self.catalog = catalog;
                 ops
             }
-            "truncate" => self.log.truncate_prefix(self.catalog.log_floor()),
+            "truncate" => freed(&mut self.log, self.catalog.log_floor()),
             "seal" => self.log.seal().unwrap_or_default(),
             "flip" => {
                 let file = FileName::parse(words[1]).unwrap();

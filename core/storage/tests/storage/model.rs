@@ -1,7 +1,7 @@
 //! The log against a naive model: random appends, overwrites, truncations, checkpoints, installs and
 //! restarts.
 
-use crate::common::{Model, checkpoint, entry, hard_state, open, position};
+use crate::common::{Model, checkpoint, entry, freed, hard_state, open, position};
 use base::{Entry, HardState, Rng};
 use quorate_storage::{Catalog, Disk, Log, MemDisk, Space, execute};
 
@@ -78,7 +78,7 @@ impl World {
                 execute(&mut self.disk, &ops).unwrap();
                 self.catalog = catalog;
                 self.model.checkpoint = at;
-                let ops = self.log.truncate_prefix(self.catalog.log_floor());
+                let ops = freed(&mut self.log, self.catalog.log_floor());
                 execute(&mut self.disk, &ops).unwrap();
             }
             14 if self.rng.one_in(3) => {
@@ -160,7 +160,7 @@ fn segments_are_recycled_and_the_directory_stays_small() {
         execute(&mut world.disk, &ops).unwrap();
         world.catalog = catalog;
         world.model.checkpoint = at;
-        let ops = world.log.truncate_prefix(world.catalog.log_floor());
+        let ops = freed(&mut world.log, world.catalog.log_floor());
         execute(&mut world.disk, &ops).unwrap();
         if let Some(ops) = world.log.prepare() {
             execute(&mut world.disk, &ops).unwrap();
@@ -219,7 +219,7 @@ fn the_reserve_is_counted() {
         execute(&mut world.disk, &ops).unwrap();
         world.catalog = catalog;
     }
-    let ops = world.log.truncate_prefix(at.index);
+    let ops = freed(&mut world.log, at.index);
     execute(&mut world.disk, &ops).unwrap();
     assert_eq!(world.log.space(0), Space::Low);
     world.model.checkpoint = at;

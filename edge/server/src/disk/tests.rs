@@ -103,3 +103,29 @@ fn what_fails_says_what_and_why() {
     );
     assert!(disk.space_left().expect("a file system") > 0);
 }
+
+#[test]
+fn a_long_file_is_gone_at_once_and_its_blocks_in_pieces() {
+    use std::os::unix::fs::MetadataExt as _;
+    let scratch = Scratch::new();
+    let (own, others) = (name("own"), name("others"));
+    let length = 2 * FREED_PER_SYNC + 1000;
+    let (bury, graves) = std::sync::mpsc::channel();
+    let undertaker = Box::new(move |file| bury.send(file).expect("somebody takes it"));
+    let mut patient = scratch.disk();
+    let mut urgent = scratch.disk().with_undertaker(undertaker);
+    patient.create(&own, length).expect("room");
+    urgent.create(&others, length).expect("room");
+
+    patient.remove(&own).expect("it is there");
+    urgent.remove(&others).expect("it is there");
+    assert!(patient.list().expect("a list").is_empty());
+    let file = graves.try_recv().expect("the long wait is left to another");
+    assert_eq!(file.metadata().expect("it lives on").len(), length);
+    free_in_pieces(&file).expect("it can be cut");
+    let left = file.metadata().expect("it lives on");
+    assert_eq!(left.len(), 1000);
+    assert!(left.blocks() * 512 <= FREED_PER_SYNC);
+    let twice = patient.remove(&own).expect_err("gone");
+    assert_eq!((twice.action, twice.fault), ("remove", DiskFault::NotFound));
+}

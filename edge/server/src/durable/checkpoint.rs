@@ -4,9 +4,10 @@
 //! member's own, the log's thread for a received one, which makes an own one under way pointless.
 
 use super::{CHECKPOINT_STEP_BYTES, execute_or_stop};
-use crate::disk::FileDisk;
+use crate::disk::{FileDisk, Undertaker, free_in_pieces};
 use crate::events::{Event, Reports};
 use base::{Chain, Index, SnapshotMeta};
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ type Done = Box<dyn FnOnce(bool) + Send>;
 enum Job {
     Checkpoint(SnapshotMeta, Box<State>),
     Prepare(Vec<Op>, Done),
+    Free(File),
 }
 
 /// The thread, and the catalog of checkpoints that it shares with the log's.
@@ -68,6 +70,15 @@ impl Checkpoints {
     /// Executes a plan of [`storage::Log::prepare`] and says whether it was.
     pub(crate) fn prepare(&self, ops: Vec<Op>, done: impl FnOnce(bool) + Send + 'static) {
         let _ = self.jobs.send(Job::Prepare(ops, Box::new(done)));
+    }
+
+    /// Who gives back the blocks of the files that another thread removes: this one.
+    pub(crate) fn undertaker(&self) -> Undertaker {
+        let jobs = self.jobs.clone();
+        Box::new(move |file| {
+            // After the end of the thread the file system does it when the process ends.
+            let _ = jobs.send(Job::Free(file));
+        })
     }
 
     /// Writes a received state, on the caller's thread and disk.
@@ -138,6 +149,11 @@ fn run(
                     warn!(reason = %Chain(error), "cannot make a spare segment of the log");
                 }
                 done(result.is_ok());
+            }
+            Job::Free(file) => {
+                if let Err(error) = free_in_pieces(&file) {
+                    warn!(reason = %Chain(&error), "cannot free a removed file in pieces");
+                }
             }
             Job::Checkpoint(meta, state) => {
                 let Some(checkpoints) = shared.upgrade() else {

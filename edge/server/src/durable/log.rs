@@ -45,6 +45,8 @@ struct Writer {
     jobs: Sender<Job>,
     space: Space,
     looked: Instant,
+    /// The log is needed only after this.
+    free_to: Index,
 }
 
 impl LogThread {
@@ -64,6 +66,7 @@ impl LogThread {
             jobs: jobs.clone(),
             space: Space::Normal,
             looked: Instant::now(),
+            free_to: Index(0),
         };
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
@@ -108,12 +111,12 @@ impl Writer {
             match job {
                 Ok(Job::Persist(persist)) => {
                     self.persist(*persist);
+                    self.free();
                     quiet = false;
                 }
                 Ok(Job::Free(to)) => {
-                    let ops = self.log.truncate_prefix(to);
-                    execute_or_stop(&mut self.disk, &ops);
-                    self.want_spare();
+                    self.free_to = self.free_to.max(to);
+                    quiet = !self.free() && quiet;
                 }
                 Ok(Job::Prepared(done)) => {
                     self.log.prepared(done);
@@ -124,7 +127,7 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.seal();
-                    quiet = true;
+                    quiet = !self.free();
                 }
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.seal();
@@ -156,6 +159,18 @@ impl Writer {
         if self.looked.elapsed() > SPACE_EVERY {
             self.look_at_space();
         }
+    }
+
+    /// Frees the oldest segment that is not needed; whether there was one. One at a time: it costs a sync,
+    /// and records wait.
+    fn free(&mut self) -> bool {
+        let ops = self.log.truncate_prefix(self.free_to);
+        if ops.is_empty() {
+            return false;
+        }
+        execute_or_stop(&mut self.disk, &ops);
+        self.want_spare();
+        true
     }
 
     fn seal(&mut self) {

@@ -11,7 +11,7 @@ use base::{
 };
 use bytes::Bytes;
 use quorate_storage::{
-    Catalog, CheckpointWriter, Disk, DiskError, Health, Identity, LogConfig, Op, RecoverError,
+    Catalog, CheckpointWriter, Disk, DiskError, Health, Identity, Log, LogConfig, Op, RecoverError,
     Recovered, StateSink, StateSource, Step, execute, recover_with,
 };
 use std::error::Error;
@@ -26,6 +26,18 @@ pub fn tiny() -> LogConfig {
         segment_bytes: 8 * 4096,
         spares: 2,
         space_low_bytes: 0,
+    }
+}
+
+/// The plans that free all segments up to `to`, one after the other.
+pub fn freed(log: &mut Log, to: Index) -> Vec<Op> {
+    let mut ops = Vec::new();
+    loop {
+        let one = log.truncate_prefix(to);
+        if one.is_empty() {
+            return ops;
+        }
+        ops.extend(one);
     }
 }
 
