@@ -25,6 +25,7 @@ mod failover;
 mod grow;
 mod keys;
 mod load;
+mod machine;
 mod million;
 mod register;
 mod side;

@@ -3,12 +3,13 @@
 use crate::Failure;
 use crate::keys::{key, mix, value};
 use crate::load::{connect, fill};
+use crate::machine::Machine;
 use crate::side::{Side, until_serving, until_serving_serializable};
 use crate::table::{Table, mib, time};
 use crate::tally::Tally;
 use clap::Args;
 use cluster::{Server, TempDir};
-use etcd_client::CompactionOptions;
+use etcd_client::{CompactionOptions, Txn, TxnOp};
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -88,6 +89,19 @@ async fn fill_restart_tidy(side: &mut Side, arguments: &Arguments) -> Result<(),
 fn resident(side: &Side) -> Vec<u64> {
     let one = |member: &cluster::Member| member.usage().unwrap_or_default().resident_bytes;
     side.cluster.members.iter().map(one).collect()
+}
+
+/// The newest checkpoint of each member of ours, by its name; a server that writes none has none.
+fn checkpoints(side: &Side) -> Vec<Option<u64>> {
+    let newest = |member: &cluster::Member| {
+        let files = std::fs::read_dir(member.data.join("member")).ok()?;
+        let number = |file: std::fs::DirEntry| {
+            let name = file.file_name().into_string().ok()?;
+            name.strip_prefix("checkpoint-")?.parse().ok()
+        };
+        files.flatten().filter_map(number).max()
+    };
+    side.cluster.members.iter().map(newest).collect()
 }
 
 /// What a folder takes on disk: blocks, since logs are preallocated and may have holes.
@@ -185,23 +199,28 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
         "p99",
         "worst put",
         "errors",
+        "worst halt",
+        "CPU stolen",
         "RSS of three",
     ]);
+    let machine = Machine::watch();
     for phase in [
         "nothing",
-        "30,000 puts",
+        "checkpoints",
         "compaction",
         "defragment",
         "snapshot save",
     ] {
         tally.replace(Tally::new());
+        machine.take();
         let began = Instant::now();
-        tidy(phase, &endpoints, &tally).await?;
+        tidy(phase, side, arguments, &tally).await?;
         let took = began.elapsed();
         let least = Duration::from_secs_f64(arguments.seconds);
         // A sweep in the background goes on after the answer.
         tokio::time::sleep(least.saturating_sub(took)).await;
         let s = tally.borrow().summary();
+        let halts = machine.take();
         table.row(vec![
             phase.to_owned(),
             format!("{took:.2?}"),
@@ -210,6 +229,8 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
             time(s.p99_us as f64),
             time(s.max_us as f64),
             s.errors.to_string(),
+            time(halts.worst_us as f64),
+            format!("{:.0} %", halts.stolen * 100.0),
             mib(side.cluster.usage().resident_bytes),
         ]);
     }
@@ -224,13 +245,37 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn tidy(phase: &str, endpoints: &[String], tally: &RefCell<Tally>) -> Result<(), Failure> {
+async fn tidy(
+    phase: &str,
+    side: &Side,
+    arguments: &Arguments,
+    tally: &RefCell<Tally>,
+) -> Result<(), Failure> {
+    let endpoints = &side.cluster.endpoints();
     match phase {
         "nothing" => {}
-        // Enough for three checkpoints at the usual snapshot count of 10,000.
-        "30,000 puts" => {
-            while tally.borrow().done_so_far() < 30_000 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        // Ours writes one when the log has grown by an eighth of the state; etcd writes what it writes
+        // at 10,000 entries, several times over.
+        "checkpoints" => {
+            let before = checkpoints(side);
+            let mut client = connect(&endpoints[0]).await?;
+            let mut n = 0;
+            loop {
+                // Puts of the measured size; a batch is one entry, as large as ten of them.
+                let puts = (n..n + 10).map(|n| {
+                    let at = key(SPACE, mix(n) % arguments.keys);
+                    TxnOp::put(at, value(n, arguments.value_bytes), None)
+                });
+                client
+                    .txn(Txn::new().and_then(puts.collect::<Vec<_>>()))
+                    .await?;
+                n += 10;
+                let enough = tally.borrow().done_so_far() >= 10_000;
+                let now = checkpoints(side);
+                let all_wrote = before.iter().zip(&now).all(|(before, now)| before != now);
+                if enough && (all_wrote || before.iter().all(Option::is_none)) {
+                    break;
+                }
             }
         }
         "compaction" => {

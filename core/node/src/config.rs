@@ -21,7 +21,8 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// How long a follower waits before it doubts. At least five heartbeats.
     pub election: Duration,
-    /// Entries between two checkpoints, etcd's `--snapshot-count`.
+    /// Entries between two checkpoints, etcd's `--snapshot-count`. More of them when they are less than
+    /// an eighth of what a checkpoint has to write: see [`NodeConfig::CHECKPOINT_SHARE`].
     pub snapshot_count: u64,
     /// Bytes of entries between two checkpoints, whichever comes first: bounds the replay after a
     /// restart when entries are big batches.
@@ -37,6 +38,11 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// The length of a tick: all time in consensus is counted in these.
     pub const TICK: Duration = Duration::from_millis(10);
+
+    /// A checkpoint writes the whole state, so it waits until the log has grown by one part in so many
+    /// of it: what checkpoints write stays below eight times what the log does, however large the state,
+    /// and what a restart replays below an eighth of what it loads.
+    pub const CHECKPOINT_SHARE: u64 = 8;
 
     /// etcd's default timers for `member` of `cluster`.
     pub fn new(cluster: ClusterId, member: MemberId) -> NodeConfig {

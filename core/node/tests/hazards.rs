@@ -294,6 +294,38 @@ fn a_checkpoint_that_failed_is_asked_for_again() {
     assert_eq!(asked, 2);
 }
 
+/// The checkpoints that a lone member asks for while it puts `n` values of `bytes`.
+fn checkpoints_for(world: &mut World, n: usize, bytes: usize) -> usize {
+    let mut asked = 0;
+    for i in 0..n {
+        let words = Bytes::from(format!("k{bytes}-{i}={}", "v".repeat(bytes)));
+        world.node(1).propose(WORDS, words).expect("admitted");
+        for _ in 0..4 {
+            let now = world.now;
+            let effects = world.node(1).take_effects(now, 1000);
+            if let Some(persist) = effects.persist {
+                world.node(1).persisted(persist.number);
+            }
+            if let Some((meta, _)) = effects.checkpoint {
+                asked += 1;
+                world.node(1).checkpointed(&meta);
+            }
+        }
+    }
+    asked
+}
+
+#[test]
+fn a_large_state_is_not_written_for_a_few_small_entries() {
+    let mut world = World::new(1);
+    world.elect();
+    let count = config(id(1)).snapshot_count as usize;
+    assert!(checkpoints_for(&mut world, 2 * count, 10_000) >= 1);
+    assert_eq!(checkpoints_for(&mut world, 3 * count, 1), 0);
+    let eighth = 2 * count / 8 + 1;
+    assert!(checkpoints_for(&mut world, eighth, 10_000) >= 1);
+}
+
 #[test]
 fn the_log_is_kept_until_an_installed_snapshot_is_durable() {
     let mut world = World::new(3);

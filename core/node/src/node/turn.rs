@@ -1,6 +1,7 @@
 //! What comes out of the engine goes to the machine, and what comes out of the machine to the world.
 
 use super::Node;
+use crate::config::NodeConfig;
 use crate::effects::{Effects, Leadership, LeaseAnswer, ReadFailed, StopReason};
 use crate::machine::Applied;
 use crate::reads::Waiter;
@@ -157,8 +158,13 @@ impl Node {
     }
 
     pub(super) fn want_checkpoint(&mut self, out: &mut Effects) {
-        let due = self.checkpoint.entries >= self.config.snapshot_count
-            || self.checkpoint.bytes >= self.config.snapshot_bytes;
+        let grown = self
+            .checkpoint
+            .bytes
+            .saturating_mul(NodeConfig::CHECKPOINT_SHARE);
+        let due = self.checkpoint.bytes >= self.config.snapshot_bytes
+            || self.checkpoint.entries >= self.config.snapshot_count
+                && grown >= self.machine.state().bytes_in_use();
         if due && !self.checkpoint.under_way && self.now >= self.checkpoint.not_before {
             let state = self.machine.publish();
             let meta = meta_of(&state);

@@ -11,12 +11,16 @@ use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use storage::{Catalog, CheckpointWriter, DiskError, Identity, Op, Step, execute};
 use store::State;
 use tracing::{debug, info, warn};
 
 /// How much less important than serving clients this thread is (`nice`).
 const NICE: i32 = 10;
+
+/// The longest rest between two steps of a checkpoint: a device that hangs is not waited for twice.
+const REST_MAX: Duration = Duration::from_millis(100);
 
 type Done = Box<dyn FnOnce(bool) + Send>;
 
@@ -117,6 +121,7 @@ impl Checkpoints {
                 execute(disk, &writer.abandon())?;
                 return Ok(None);
             }
+            let began = Instant::now();
             match writer.step(CHECKPOINT_STEP_BYTES) {
                 Step::More(ops) => {
                     if let Err(error) = execute(disk, &ops) {
@@ -124,6 +129,8 @@ impl Checkpoints {
                         let _ = execute(disk, &writer.abandon());
                         return Err(error);
                     }
+                    // Half of the time the device and the core belong to those who wait.
+                    std::thread::sleep(began.elapsed().min(REST_MAX));
                 }
                 Step::Done { ops, catalog: new } => {
                     execute(disk, &ops)?;
@@ -159,7 +166,7 @@ fn run(
                 let Some(checkpoints) = shared.upgrade() else {
                     return;
                 };
-                let began = std::time::Instant::now();
+                let began = Instant::now();
                 let written = checkpoints.write_own(&mut disk, &meta, *state);
                 let ms = began.elapsed().as_millis() as u64;
                 let log_floor = match written {
