@@ -16,6 +16,7 @@
 use cluster::{Cluster, Place, Server, TempDir};
 use etcd_client::{Client, ConnectOptions, Error, GetOptions};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{
     Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
@@ -26,7 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A cluster that a test uses.
 pub struct Target {
-    /// A client of all members.
+    /// A client: of one member where the cluster is shared, else of all.
     pub client: Client,
     /// The client URLs of all members.
     pub endpoints: Vec<String>,
@@ -70,7 +71,13 @@ pub async fn shared() -> Target {
         }
         None => (started().to_vec(), None),
     };
-    target(endpoints, None, None, guard).await
+    let mut target = target(endpoints, None, None, guard).await;
+    // One member for one test, each in turn: at another member than the one that answered a put, a watch
+    // from now on may still begin before it, in etcd as in ours.
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let member = TURN.fetch_add(1, Ordering::Relaxed) % target.endpoints.len();
+    target.client = target.at(member).await;
+    target
 }
 
 /// A cluster of `n` new members for one test alone.
