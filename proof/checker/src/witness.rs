@@ -203,16 +203,21 @@ impl Judge<'_> {
             if let Some(op) = candidates.iter().find(free) {
                 used.insert(op.number);
                 self.claim(op, revision);
-            } else if let Some(lease) = self.ended_lease(revision, &page.events) {
-                self.attribution
-                    .causes
-                    .insert(revision, Cause::LeaseEnded(lease));
-            } else if let Some(op) = by_value.values().find(free) {
-                // A transaction whose branch without puts was taken.
-                used.insert(op.number);
-                self.claim(op, revision);
-            } else {
-                self.unexplained(history, revision, &page.events);
+                continue;
+            }
+            // A transaction may have taken its branch without puts.
+            let ended = self.ended_lease(revision, &page.events);
+            let by_txn = by_value.values().find(free);
+            match (ended, by_txn) {
+                (Some((_, true)) | None, Some(op)) => {
+                    used.insert(op.number);
+                    self.claim(op, revision);
+                }
+                (Some((lease, _)), _) => {
+                    let cause = Cause::LeaseEnded(lease);
+                    self.attribution.causes.insert(revision, cause);
+                }
+                (None, None) => self.unexplained(history, revision, &page.events),
             }
         }
     }
@@ -235,12 +240,16 @@ impl Judge<'_> {
     }
 
     /// The lease whose whole set of keys vanished at `revision`, in key order (S6: all at once).
-    fn ended_lease(&self, revision: Revision, events: &[Event]) -> Option<LeaseId> {
+    fn ended_lease(&self, revision: Revision, events: &[Event]) -> Option<(LeaseId, bool)> {
         let first = self
             .chronicle
             .at(&events.first()?.row.key, revision.previous())?;
         let lease = first.lease;
-        (!lease.is_none() && self.is_revoke_of(lease, revision)).then_some(lease)
+        // A lease on which something hangs later had not ended, unless its number was granted anew.
+        let mut later = self.chronicle.pages().filter(|(at, _)| *at > revision);
+        let lives_on = later.any(|(_, page)| page.events.iter().any(|e| e.row.lease == lease));
+        let ended = !lease.is_none() && self.is_revoke_of(lease, revision);
+        ended.then_some((lease, lives_on))
     }
 
     /// Point 3: what returned before a call is not newer than what the call got.

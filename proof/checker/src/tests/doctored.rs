@@ -360,3 +360,48 @@ fn half_a_lease_cannot_vanish() {
     let (_, violations) = witness::check(&toy.history, &toy.chronicle, &[]);
     assert_eq!(violations[0].claim, "every_revision_has_a_cause");
 }
+
+#[test]
+fn a_lease_that_lives_on_is_not_taken_for_the_cause_of_a_delete() {
+    let lease = LeaseId(7);
+    let mut toy = Toy::default();
+    let put = |key: &str| Request::Put {
+        key: key.into(),
+        value: key.into(),
+        lease,
+    };
+    let delete = Request::Txn {
+        compares: Vec::new(),
+        then: vec![Request::Delete {
+            span: Span::single("a"),
+        }],
+        otherwise: vec![Request::Put {
+            key: b"b".to_vec(),
+            value: b"c".to_vec(),
+            lease,
+        }],
+    };
+    for (number, request) in [put("a"), delete, put("b")].into_iter().enumerate() {
+        let at = 20 * (number as u64 + 1);
+        let (revision, answer) = toy.apply(Time(at), &request);
+        let is_delete = matches!(request, Request::Txn { .. });
+        let outcome = if is_delete {
+            Outcome::Unknown
+        } else {
+            Outcome::Answered { revision, answer }
+        };
+        toy.history.push(Operation {
+            number: number as u64,
+            client: 1,
+            call: Time(at - 1),
+            returned: Time(at + 1),
+            request,
+            outcome,
+        });
+    }
+    toy.chronicle.index();
+    let (attribution, violations) = witness::check(&toy.history, &toy.chronicle, &[]);
+    assert!(violations.is_empty(), "{}", violations[0]);
+    let cause = &attribution.causes[&Revision(3)];
+    assert_eq!(*cause, witness::Cause::Operation(1));
+}
