@@ -10,6 +10,7 @@
 //!   compare.rs     the same load on two servers in turn (A B B A): CPU per operation, ratios
 //!   million.rs     a million keys: memory, restart, worst put while the server tidies up
 //!   failover.rs    kill -9 under load: nothing acknowledged is lost, how long no write succeeds
+//!   full.rs        full disks: refused clearly, nothing lost, all well again when there is room (root)
 //!   grow.rs        membership under load: emptied and added again, three to five to three
 //!   writers.rs     writers that never stop, remember every acknowledgement, and check it
 //!   split.rs       split brain in network namespaces (root)
@@ -22,6 +23,7 @@
 
 mod compare;
 mod failover;
+mod full;
 mod grow;
 mod keys;
 mod load;
@@ -58,6 +60,8 @@ enum Mode {
     Million(million::Arguments),
     /// kill -9 under load: of the leader, of a follower, of all.
     Failover(failover::Arguments),
+    /// Disks that are really full: one member's, then all. Needs root, for small file systems of their own.
+    FullDisk(full::Arguments),
     /// Members come and go under load: one emptied and added again, three to five, five to three.
     Grow(grow::Arguments),
     /// The leader cut off, with clients on both sides, in network namespaces. Needs root.
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
                 Mode::Compare(arguments) => compare::main(arguments).await,
                 Mode::Million(arguments) => million::main(arguments).await,
                 Mode::Failover(arguments) => failover::main(arguments).await,
+                Mode::FullDisk(arguments) => full::main(arguments).await,
                 Mode::Grow(arguments) => grow::main(arguments).await,
                 Mode::SplitBrain(arguments) => split::main(arguments).await,
                 Mode::Register(arguments) => register::main(arguments).await,

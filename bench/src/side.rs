@@ -19,7 +19,11 @@ pub(crate) struct Side {
 impl Side {
     /// Starts three members with data under `disk`, and waits until each serves.
     pub(crate) async fn start(server: &Server, disk: &Path) -> Result<Side, Failure> {
-        let folder = TempDir::under(disk)?;
+        Side::start_in(server, TempDir::under(disk)?).await
+    }
+
+    /// The same with data in `folder`.
+    pub(crate) async fn start_in(server: &Server, folder: TempDir) -> Result<Side, Failure> {
         let cluster = Cluster::start(server, folder.path(), 3)?;
         let side = Side {
             cluster,

@@ -107,6 +107,11 @@ impl Machine {
         self.queue.len() as u64
     }
 
+    /// Whether versions that compaction has hidden are still to be removed.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.store.is_sweeping()
+    }
+
     /// Clients of this member that wait for an outcome.
     pub(crate) fn n_outstanding(&self) -> usize {
         self.outstanding.len()

@@ -51,6 +51,9 @@ const PROMOTE_PERCENT: u64 = 90;
 /// After a checkpoint that could not be written, the next try waits so long.
 const CHECKPOINT_AGAIN: Duration = Duration::from_secs(10);
 
+/// On a disk that is nearly full, checkpoints are so far apart at least.
+const CHECKPOINT_TIGHT: Duration = Duration::from_secs(2);
+
 /// Bytes of the longest expiry that a leader proposes.
 const EXPIRY_BYTES_MAX: usize = 16 + 16 * EXPIRIES_MAX;
 
@@ -102,6 +105,12 @@ struct Checkpointing {
     /// What the one under way counted, in case it fails.
     asked: (u64, u64),
     not_before: Instant,
+    /// Since the last one, compaction has made the state smaller.
+    swept: bool,
+    /// Somebody wants one now, however little there is to write.
+    wanted: bool,
+    /// The disk is nearly full.
+    tight: bool,
 }
 
 /// When the leader's next digest is due.
@@ -157,6 +166,9 @@ impl Node {
                 under_way: false,
                 asked: (0, 0),
                 not_before: now,
+                swept: false,
+                wanted: false,
+                tight: false,
             },
             digest: DigestTimer {
                 entries: 0,
@@ -410,6 +422,29 @@ impl Node {
         self.checkpoint.under_way = false;
         self.checkpoint.durable = self.checkpoint.durable.max(meta.position.index);
         previous
+    }
+
+    /// Asks for a checkpoint of what is applied now, however little that is, without what compaction has
+    /// hidden. Whether one will come, or the newest one is just that.
+    pub fn checkpoint_now(&mut self) -> bool {
+        let swept = self.checkpoint.swept || self.machine.is_sweeping();
+        self.checkpoint.wanted = self.checkpoint.entries > 0 || swept;
+        self.checkpoint.wanted || self.checkpoint.under_way
+    }
+
+    /// Whether [`Node::checkpoint_now`] asked for a checkpoint that has not begun yet.
+    pub fn checkpoint_is_wanted(&self) -> bool {
+        self.checkpoint.wanted
+    }
+
+    /// The disk is nearly full, or is so no longer. While it is, everything that is applied is soon
+    /// followed by a checkpoint, since after it the log before can go: deletes make room by that alone.
+    pub fn disk_is_tight(&mut self, tight: bool) {
+        if !tight {
+            // What failed for want of room need not be waited for.
+            self.checkpoint.not_before = self.now;
+        }
+        self.checkpoint.tight = tight;
     }
 
     /// The checkpoint that was asked for could not be written; it will be asked for again after a while.

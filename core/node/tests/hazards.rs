@@ -327,6 +327,51 @@ fn a_large_state_is_not_written_for_a_few_small_entries() {
 }
 
 #[test]
+fn a_checkpoint_can_be_asked_for_and_comes_after_the_sweep() {
+    let mut world = World::new(1);
+    world.elect();
+    assert_eq!(checkpoints_for(&mut world, 3, 10), 0);
+    assert!(world.node(1).checkpoint_now());
+    assert!(world.node(1).checkpoint_is_wanted());
+    let now = world.now;
+    let effects = world.node(1).take_effects(now, 1000);
+    let (meta, state) = effects.checkpoint.expect("asked for");
+    assert_eq!(meta.position, state.applied());
+    assert!(!world.node(1).checkpoint_is_wanted());
+
+    // While it is under way there is another, wanted more than the pause after a failure.
+    assert_eq!(checkpoints_for(&mut world, 1, 10), 0);
+    assert!(world.node(1).checkpoint_now());
+    world.node(1).checkpoint_failed();
+    let effects = world.node(1).take_effects(now, 1000);
+    let (meta, _) = effects.checkpoint.expect("asked for");
+    world.node(1).checkpointed(&meta);
+    assert!(!world.node(1).checkpoint_now(), "the newest has everything");
+}
+
+#[test]
+fn on_a_tight_disk_every_change_is_followed_by_a_checkpoint() {
+    let mut world = World::new(1);
+    world.elect();
+    assert_eq!(checkpoints_for(&mut world, 1, 10), 0);
+    world.node(1).disk_is_tight(true);
+    assert_eq!(checkpoints_for(&mut world, 5, 10), 1, "and then a pause");
+    world.now += 3 * SECOND;
+    let now = world.now;
+    let effects = world.node(1).take_effects(now, 4000);
+    let (meta, _) = effects.checkpoint.expect("of the others");
+    world.node(1).checkpointed(&meta);
+    world.now += 3 * SECOND;
+    let now = world.now;
+    assert!(
+        world.node(1).take_effects(now, 7000).checkpoint.is_none(),
+        "nothing new"
+    );
+    world.node(1).disk_is_tight(false);
+    assert_eq!(checkpoints_for(&mut world, 5, 10), 0);
+}
+
+#[test]
 fn the_log_is_kept_until_an_installed_snapshot_is_durable() {
     let mut world = World::new(3);
     let leader = world.elect();

@@ -189,6 +189,23 @@ impl Catalog {
         ]
     }
 
+    /// Plans to give up the older of the two checkpoints, and with it the part of the log that only it
+    /// needs, where room matters more than a second copy: on a full disk, or when somebody asks for the
+    /// room back. From then on the newest stands for both. Empty when nothing is to be given up.
+    pub fn forget_older(&mut self) -> Vec<Op> {
+        let Some(newest) = self.newest.filter(|newest| self.previous != Some(*newest)) else {
+            return Vec::new();
+        };
+        let older = self.previous.replace(newest);
+        self.generation += 1;
+        let mut ops = self.plan();
+        if let Some(older) = older {
+            ops.push(Op::Remove { file: older.file() });
+            ops.push(Op::SyncDir);
+        }
+        ops
+    }
+
     /// Plans the switch to `info`, whose file is durable under its name, and the end of what is older
     /// than the two that are kept.
     fn switch(&mut self, info: CheckpointInfo) -> Vec<Op> {

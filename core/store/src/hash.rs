@@ -2,7 +2,7 @@
 //!
 //! Members that hold the same have the same hash, however far each has swept. So the hash covers the
 //! versions that are *logically* retained: everything written at or above the compacted revision, and
-//! below it the last version of each key, if it was alive.
+//! below it the last version of each key, if it was alive and was not replaced at that revision.
 
 use crate::record::Record;
 use crate::root::{ReadError, Root, RootView};
@@ -50,12 +50,12 @@ impl RootView<'_> {
 
 impl Root {
     /// Whether `record`, written below the compacted revision, is kept for those who read at or watch
-    /// from the compacted revision: alive, and not replaced below it.
+    /// from the compacted revision: alive, and not replaced up to it.
     pub(crate) fn is_retained(&self, record: &Record) -> bool {
         let Some(slot) = self.keys.get(record.key()) else {
             return false;
         };
-        let newest_below = self.version_at(*slot, self.compacted.previous());
-        !record.is_tombstone() && newest_below.is_some_and(|kept| kept.place() == record.place())
+        let newest = self.version_at(*slot, self.compacted);
+        !record.is_tombstone() && newest.is_some_and(|kept| kept.place() == record.place())
     }
 }

@@ -416,11 +416,11 @@ impl<'a> RootView<'a> {
     }
 
     /// What the key of `record` was at the revision before `record`'s, or nothing when it was not there.
-    /// Exact for everything from the compacted revision on; older records have no history any more.
+    /// Exact for everything after the compacted revision; records up to it have no history any more.
     /// Operations of one transaction have the same "before".
     pub fn previous(&self, record: &Record) -> Option<Record> {
         let revision = record.mod_revision();
-        if revision < self.root.compacted {
+        if revision <= self.root.compacted {
             return None;
         }
         let mut link = record.links().previous;

@@ -1,13 +1,15 @@
 //! The physical half of compaction: removing, in bounded steps, what nobody can see any more.
 //!
-//! A version is hidden once the version that came after it lies *below* the compacted revision; a
-//! tombstone below the compacted revision is hidden itself. So the sweep walks the versions that were
-//! *written since the last sweep* and lie below the compacted revision, and removes what each one
-//! replaced: its cost is that of what happened, not of what is stored.
+//! A version below the compacted revision is hidden once the version that came after it lies *at or below*
+//! that revision; a tombstone below the compacted revision is hidden itself. So the sweep walks the
+//! versions that were *written since the last sweep* and do not lie above the compacted revision, and
+//! removes what each one replaced: its cost is that of what happened, not of what is stored.
 //!
-//! What happened exactly at the compacted revision stays, and so does what it replaced: a watch may
-//! still be opened there, and must see deletes and what each key was before. The next sweep begins at
-//! that revision and finds them.
+//! What happened exactly at the compacted revision stays: a watch may still be opened there, and must see
+//! it, deletes too. What it replaced goes, as in etcd: whoever deletes much and compacts at the revision of
+//! that delete wants the room. So an event at the compacted revision has no "before"
+//! ([`RootView::previous`](crate::RootView::previous)). The next sweep begins at that revision and finds
+//! its tombstones.
 //!
 //! No read can tell how far a sweep has got (R3): reads below the compacted revision are refused, and
 //! all others see the same.
@@ -52,7 +54,7 @@ impl Store {
             pass.next = ordinal + 1;
             let replaced = record.links().previous;
             let below = record.mod_revision() < to;
-            if !replaced.is_none() && below {
+            if !replaced.is_none() && replaced.revision < to {
                 root.forget(replaced.ordinal);
             }
             if record.is_tombstone() && (below || self.mutants.has(Mutant::TombstoneLost)) {
@@ -63,6 +65,11 @@ impl Store {
                 root.forget(ordinal);
             }
         }
+        self.is_sweeping()
+    }
+
+    /// Whether compaction has hidden something that [`Store::sweep`] has not looked at yet.
+    pub fn is_sweeping(&self) -> bool {
         self.sweep.0.is_some() || self.next_pass().is_some()
     }
 

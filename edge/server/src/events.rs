@@ -22,6 +22,11 @@ pub(crate) enum Event {
         /// How far the log may be freed; nothing when the checkpoint was given up.
         log_floor: Option<Index>,
     },
+    /// The older checkpoint was given up, or could not be.
+    Trimmed {
+        /// How far the log may be freed; nothing when it could not be.
+        log_floor: Option<Index>,
+    },
     /// A state was streamed to a member, or could not be.
     SnapshotSent {
         /// To whom.

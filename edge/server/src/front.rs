@@ -135,8 +135,10 @@ impl Front {
                 Bytes::new()
             }
             Plan::Status => self.status(),
-            // Memory is freed in bounded steps as versions are compacted away; there is nothing to wait for.
-            Plan::Defragment => Bytes::new(),
+            Plan::Defragment => {
+                self.0.defragment().await?;
+                Bytes::new()
+            }
             Plan::Snapshot => return self.snapshot(call).await,
             Plan::Health { known } => return self.health(method, known, call).await,
         };

@@ -34,11 +34,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{Identity, Space};
 use store::{Outcome, State};
-use tokio::sync::{Notify, mpsc::UnboundedReceiver};
+use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tracing::{error, info, warn};
 
 /// How often the desk looks for quiet watches.
 const DESK_TICK: Duration = Duration::from_millis(500);
+
+/// Defragmentations that may be waited for at once.
+const DEFRAGS_MAX: usize = 64;
 
 /// What a watch stream's task waits for.
 #[derive(Default)]
@@ -69,6 +72,8 @@ pub(crate) struct Member {
     space: Cell<Space>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
+    /// Who waits for a defragmentation.
+    defrags: RefCell<Vec<oneshot::Sender<bool>>>,
     /// Since when there has been no leader.
     leaderless: Cell<Option<Instant>>,
     is_ready: Cell<bool>,
@@ -118,6 +123,7 @@ impl Member {
             space: Cell::new(Space::Normal),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
+            defrags: RefCell::default(),
             leaderless: Cell::new(None),
             is_ready: Cell::new(false),
             became_ready: Notify::new(),
@@ -280,6 +286,33 @@ impl Member {
             .map_err(|_| self.timeout())
     }
 
+    /// Gives back what the disk can spare: a checkpoint of the present state, and the end of the older one
+    /// and of the log before. Memory needs no such thing: it is freed as versions are compacted away.
+    pub(crate) async fn defragment(&self) -> Result<(), Status> {
+        let (tell, told) = oneshot::channel();
+        if self.defrags.borrow().len() >= DEFRAGS_MAX {
+            return Err(Refusal::TooManyRequests.into());
+        }
+        self.defrags.borrow_mut().push(tell);
+        if !self.node.borrow_mut().checkpoint_now() {
+            self.checkpoints.trim();
+        }
+        self.work.set();
+        match told.await {
+            Ok(true) => Ok(()),
+            // What a disk without room for a checkpoint most likely is.
+            Ok(false) => Err(Refusal::NoSpace.into()),
+            Err(_) => Err(Refusal::Stopped.into()),
+        }
+    }
+
+    fn defragmented(&self, done: bool) {
+        for tell in self.defrags.take() {
+            // Whoever asked may be gone.
+            let _ = tell.send(done);
+        }
+    }
+
     fn next_ticket(&self) -> Ticket {
         self.last_ticket.set(self.last_ticket.get() + 1);
         Ticket(self.last_ticket.get())
@@ -380,15 +413,40 @@ impl Member {
                 } => {
                     let to = node.checkpointed(&meta).min(floor);
                     self.log.free(to);
+                    // One that was under way when somebody asked is not the one that was asked for.
+                    let is_asked =
+                        !self.defrags.borrow().is_empty() && !node.checkpoint_is_wanted();
+                    if is_asked || self.space.get() != Space::Normal {
+                        self.checkpoints.trim();
+                    }
                 }
                 Event::Checkpointed {
                     log_floor: None, ..
-                } => node.checkpoint_failed(),
+                } => {
+                    node.checkpoint_failed();
+                    if !node.checkpoint_is_wanted() {
+                        self.defragmented(false);
+                    }
+                }
+                Event::Trimmed { log_floor } => {
+                    if let Some(floor) = log_floor {
+                        self.log.free(floor);
+                    }
+                    if !node.checkpoint_is_wanted() {
+                        self.defragmented(log_floor.is_some());
+                    }
+                }
                 Event::SnapshotSent { to, sent } => node.snapshot_sent(to, sent),
                 Event::SnapshotReceived { from, meta, state } => {
                     node.snapshot_received(from, meta, *state);
                 }
-                Event::Space(space) => self.space.set(space),
+                Event::Space(space) => {
+                    self.space.set(space);
+                    node.disk_is_tight(space != Space::Normal);
+                    if space != Space::Normal {
+                        self.checkpoints.trim();
+                    }
+                }
             }
             self.work.set();
         }
@@ -485,6 +543,7 @@ impl Member {
         self.proposals.expire_all();
         self.reads.expire_all();
         self.leases.expire_all();
+        self.defrags.take();
         self.stop_told.notify_waiters();
         self.stop_told.notify_one();
     }

@@ -262,11 +262,19 @@ impl DiskWork {
 
     fn checkpoint_step_done(&mut self, done: &mut Vec<Done>) {
         let Some(writing) = self.writing.take_if(|writing| writing.catalog.is_some()) else {
+            // The older checkpoint is forgotten: the log need not reach back to it.
+            self.free(self.catalog.log_floor());
             return;
         };
         self.catalog = writing.catalog.unwrap_or_default();
         match writing.purpose {
-            Purpose::Own(meta) => done.push(Done::Checkpointed(meta)),
+            Purpose::Own(meta) => {
+                done.push(Done::Checkpointed(meta));
+                // What a member does whose disk is nearly full, or who is asked for the room.
+                if self.rng.one_in(6) {
+                    self.checkpoint_ops.extend(self.catalog.forget_older());
+                }
+            }
             Purpose::Received(persist) => {
                 let Some((meta, _)) = &persist.snapshot else {
                     return;

@@ -1,6 +1,6 @@
 //! What comes out of the engine goes to the machine, and what comes out of the machine to the world.
 
-use super::Node;
+use super::{CHECKPOINT_TIGHT, Node};
 use crate::config::NodeConfig;
 use crate::effects::{Effects, Leadership, LeaseAnswer, ReadFailed, StopReason};
 use crate::machine::Applied;
@@ -153,7 +153,7 @@ impl Node {
             self.give_up(out);
         } else {
             self.want_checkpoint(out);
-            out.more |= self.machine.lag() > 0;
+            out.more |= self.machine.lag() > 0 || self.machine.is_sweeping();
         }
     }
 
@@ -162,16 +162,28 @@ impl Node {
             .checkpoint
             .bytes
             .saturating_mul(NodeConfig::CHECKPOINT_SHARE);
-        let due = self.checkpoint.bytes >= self.config.snapshot_bytes
+        let grew = self.checkpoint.bytes >= self.config.snapshot_bytes
             || self.checkpoint.entries >= self.config.snapshot_count
                 && grown >= self.machine.state().bytes_in_use();
-        if due && !self.checkpoint.under_way && self.now >= self.checkpoint.not_before {
+        // Whoever wants the room wants it of what compaction hides as well.
+        let sweeping = self.machine.is_sweeping();
+        self.checkpoint.swept |= sweeping;
+        let is_news = self.checkpoint.entries > 0 || self.checkpoint.swept;
+        let by_itself = grew || self.checkpoint.tight && is_news && !sweeping;
+        let due = by_itself && self.now >= self.checkpoint.not_before
+            || self.checkpoint.wanted && !sweeping;
+        if due && !self.checkpoint.under_way {
             let state = self.machine.publish();
             let meta = meta_of(&state);
             self.checkpoint.asked = (self.checkpoint.entries, self.checkpoint.bytes);
             self.checkpoint.entries = 0;
             self.checkpoint.bytes = 0;
             self.checkpoint.under_way = true;
+            self.checkpoint.wanted = false;
+            self.checkpoint.swept = sweeping;
+            if self.checkpoint.tight {
+                self.checkpoint.not_before = self.now + CHECKPOINT_TIGHT;
+            }
             out.checkpoint = Some((meta, state));
         }
     }

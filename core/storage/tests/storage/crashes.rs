@@ -13,6 +13,7 @@ use quorate_storage::{Catalog, Health, Log, Op, RecoverError, Recovered, execute
 enum Deed {
     Append(Option<HardState>, Vec<Entry>),
     Checkpoint(LogPosition),
+    Forget,
     Install(LogPosition),
     Truncate,
     Prepare,
@@ -58,6 +59,7 @@ impl Member {
                 self.model.checkpoint = *at;
                 (ops, vec![before, self.model.clone()])
             }
+            Deed::Forget => (self.catalog.forget_older(), vec![before]),
             Deed::Install(at) => {
                 let ops = self.log.install(&meta(*at));
                 self.model.install(*at);
@@ -259,6 +261,9 @@ fn life() -> Vec<Deed> {
         append(12..14, 2, 9000),
         append(14..16, 2, 9000),
         Deed::Checkpoint(position(15, 2)),
+        // The disk is nearly full: the older checkpoint goes, and the log before the newest.
+        Deed::Forget,
+        Deed::Forget,
         Deed::Truncate,
         Deed::Prepare,
         Deed::Prepare,
@@ -274,6 +279,7 @@ fn life() -> Vec<Deed> {
         Deed::Seal,
         // And one that is far ahead.
         Deed::Checkpoint(position(90, 6)),
+        Deed::Forget,
         Deed::Install(position(90, 6)),
         Deed::Restart,
         append(91..92, 6, 100),

@@ -28,6 +28,7 @@ enum Job {
     Checkpoint(SnapshotMeta, Box<State>),
     Prepare(Vec<Op>, Done),
     Free(File),
+    Trim,
 }
 
 /// The thread, and the catalog of checkpoints that it shares with the log's.
@@ -71,6 +72,11 @@ impl Checkpoints {
         let _ = self.jobs.send(Job::Checkpoint(meta, Box::new(state)));
     }
 
+    /// Gives up the older of the two checkpoints; the answer is [`Event::Trimmed`].
+    pub(crate) fn trim(&self) {
+        let _ = self.jobs.send(Job::Trim);
+    }
+
     /// Executes a plan of [`storage::Log::prepare`] and says whether it was.
     pub(crate) fn prepare(&self, ops: Vec<Op>, done: impl FnOnce(bool) + Send + 'static) {
         let _ = self.jobs.send(Job::Prepare(ops, Box::new(done)));
@@ -112,7 +118,8 @@ impl Checkpoints {
     ) -> Result<Option<Index>, DiskError> {
         let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = catalog.newest.map_or(Index(0), |info| info.position.index);
-        if newest >= meta.position.index {
+        // The same entry again may be smaller: compaction is swept away between entries.
+        if newest > meta.position.index {
             return Ok(None);
         }
         let mut writer = CheckpointWriter::new(&self.identity, &catalog, meta, state);
@@ -148,11 +155,16 @@ fn run(
     shared: &std::sync::Weak<Checkpoints>,
     reports: &Reports,
 ) {
+    // Said once, not at every try.
+    let mut no_spare = false;
     for job in queue {
         match job {
             Job::Prepare(ops, done) => {
                 let result = execute(&mut disk, &ops);
-                if let Err(error) = &result {
+                let is_known = std::mem::replace(&mut no_spare, result.is_err());
+                if let Err(error) = &result
+                    && !is_known
+                {
                     warn!(reason = %Chain(error), "cannot make a spare segment of the log");
                 }
                 done(result.is_ok());
@@ -161,6 +173,24 @@ fn run(
                 if let Err(error) = free_in_pieces(&file) {
                     warn!(reason = %Chain(&error), "cannot free a removed file in pieces");
                 }
+            }
+            Job::Trim => {
+                let Some(checkpoints) = shared.upgrade() else {
+                    return;
+                };
+                let mut catalog = checkpoints
+                    .catalog
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let log_floor = match execute(&mut disk, &catalog.forget_older()) {
+                    Ok(()) => Some(catalog.log_floor()),
+                    Err(error) => {
+                        warn!(reason = %Chain(&error), "cannot give up the older checkpoint");
+                        None
+                    }
+                };
+                drop(catalog);
+                let _ = reports.send(Event::Trimmed { log_floor });
             }
             Job::Checkpoint(meta, state) => {
                 let Some(checkpoints) = shared.upgrade() else {

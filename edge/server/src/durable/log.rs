@@ -45,6 +45,8 @@ struct Writer {
     jobs: Sender<Job>,
     space: Space,
     looked: Instant,
+    /// There was no room for a spare segment: not at once again.
+    spare_not_before: Instant,
     /// The log is needed only after this.
     free_to: Index,
 }
@@ -66,6 +68,7 @@ impl LogThread {
             jobs: jobs.clone(),
             space: Space::Normal,
             looked: Instant::now(),
+            spare_not_before: Instant::now(),
             free_to: Index(0),
         };
         let thread = std::thread::Builder::new()
@@ -105,7 +108,11 @@ impl Writer {
         let mut quiet = true;
         loop {
             let job = match quiet {
-                true => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                true if self.space == Space::Normal => {
+                    queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                }
+                // Nothing may be written any more, and somebody makes room.
+                true => queue.recv_timeout(SPACE_EVERY),
                 false => queue.recv_timeout(QUIET),
             };
             match job {
@@ -121,12 +128,14 @@ impl Writer {
                 Ok(Job::Prepared(done)) => {
                     self.log.prepared(done);
                     self.look_at_space();
-                    if done {
-                        self.want_spare();
+                    if !done {
+                        self.spare_not_before = Instant::now() + SPACE_EVERY;
                     }
+                    self.want_spare();
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.seal();
+                    self.want_spare();
                     quiet = !self.free();
                 }
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
@@ -156,7 +165,7 @@ impl Writer {
         // If nobody listens, the member has stopped.
         let _ = self.reports.send(Event::Persisted { number });
         self.want_spare();
-        if self.looked.elapsed() > SPACE_EVERY {
+        if self.looked.elapsed() >= SPACE_EVERY {
             self.look_at_space();
         }
     }
@@ -177,14 +186,14 @@ impl Writer {
         if let Some(ops) = self.log.seal() {
             execute_or_stop(&mut self.disk, &ops);
         }
-        if self.looked.elapsed() > SPACE_EVERY {
+        if self.looked.elapsed() >= SPACE_EVERY {
             self.look_at_space();
         }
     }
 
     /// Has the next spare segment made by the patient thread.
     fn want_spare(&mut self) {
-        if self.space == Space::Full {
+        if self.space == Space::Full || Instant::now() < self.spare_not_before {
             return;
         }
         if let Some(ops) = self.log.prepare() {
