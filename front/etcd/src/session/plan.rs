@@ -211,6 +211,8 @@ impl Session {
             | Method::ElectionObserve
             | Method::ElectionResign => Err(Refusal::ElectionUnimplemented.into()),
             Method::AuthStatus => read(Query::AuthStatus, false),
+            // What a client with a name and a password hears from an etcd whose authentication is off.
+            Method::Authenticate => Err(Refusal::AuthNotEnabled.into()),
             method if method.shape() == Shape::Bidirectional => Err(Status::new(
                 Code::Internal,
                 "quorate: a stream was taken for a single request",

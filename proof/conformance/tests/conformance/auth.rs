@@ -18,10 +18,10 @@ async fn a_server_without_auth_says_so_for_every_method() {
     assert!(is_ours(), "etcd has them all");
     works_or_refused("AuthClient::auth_enable", auth.auth_enable().await);
     works_or_refused("AuthClient::auth_disable", auth.auth_disable().await);
-    works_or_refused(
-        "AuthClient::authenticate",
-        auth.authenticate("u".into(), "p".into()).await,
-    );
+    let authenticated = auth.authenticate("u".into(), "p".into()).await;
+    let (code, message) = refusal(authenticated);
+    assert_eq!(code, code::FAILED_PRECONDITION);
+    assert_eq!(message, "etcdserver: authentication is not enabled");
     works_or_refused("AuthClient::role_add", auth.role_add("r").await);
     works_or_refused("AuthClient::role_get", auth.role_get("r").await);
     works_or_refused("AuthClient::role_delete", auth.role_delete("r").await);

@@ -1,7 +1,10 @@
 //! Maintenance: MaintenanceClient, and the same methods of Client.
 
 use crate::coverage::works_or_refused;
-use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client, DowngradeOptions};
+use etcd_client::{
+    AlarmAction, AlarmOptions, AlarmType, Client, CompactionOptions, DeleteOptions,
+    DowngradeOptions,
+};
 use quorate_conformance::{alone, alone_with, code, eventually, refusal, shared};
 
 #[tokio::test]
@@ -225,6 +228,32 @@ async fn a_full_quota_raises_the_alarm() {
         errors.iter().any(|error| error.contains("NOSPACE")),
         "{errors:?}"
     );
+
+    // The way back, as etcd's own guide walks it; compacting at the very revision of the delete is enough.
+    let options = DeleteOptions::new().with_prefix();
+    let deleted = client
+        .delete("quota/", Some(options))
+        .await
+        .expect("delete");
+    let revision = deleted.header().expect("a header").revision();
+    let physical = CompactionOptions::new().with_physical();
+    client
+        .compact(revision, Some(physical))
+        .await
+        .expect("compact");
+    client.defragment().await.expect("defragment");
+    let status = client.status().await.expect("status");
+    let mut raised_by = AlarmOptions::new();
+    raised_by.with_member(status.header().expect("a header").member_id());
+    client
+        .alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(raised_by))
+        .await
+        .expect("disarm");
+    eventually("room again", || async {
+        let put = client.clone().put("quota/a", "1", None).await;
+        put.ok().map(|_| ())
+    })
+    .await;
 }
 
 #[tokio::test]
