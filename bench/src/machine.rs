@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 
 const SLEEP: Duration = Duration::from_millis(1);
 
+/// What is late by more counts as a halt.
+const HALT: Duration = Duration::from_millis(5);
+
 /// The thread; it ends when this is dropped.
 pub(crate) struct Machine {
     worst_us: Arc<AtomicU64>,
+    sum_us: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     ticks: std::cell::Cell<(u64, u64)>,
 }
@@ -21,6 +25,8 @@ pub(crate) struct Machine {
 pub(crate) struct Halts {
     /// The longest time for which a thread that should have run did not, in microseconds.
     pub(crate) worst_us: u64,
+    /// All such times of more than five milliseconds together.
+    pub(crate) sum_us: u64,
     /// The share of the machine's time that its host gave to others (`steal`).
     pub(crate) stolen: f64,
 }
@@ -31,7 +37,8 @@ impl Machine {
             Arc::new(AtomicU64::new(0)),
             Arc::new(AtomicBool::new(false)),
         );
-        let (worst, stopped) = (worst_us.clone(), stop.clone());
+        let sum_us = Arc::new(AtomicU64::new(0));
+        let (worst, sum, stopped) = (worst_us.clone(), sum_us.clone(), stop.clone());
         std::thread::spawn(move || {
             // Only root may; without it, halts by busy neighbours in this machine are seen as well.
             let _ = rustix::process::setpriority_process(None, -20);
@@ -40,10 +47,14 @@ impl Machine {
                 std::thread::sleep(SLEEP);
                 let late = began.elapsed().saturating_sub(SLEEP);
                 worst.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
+                if late > HALT {
+                    sum.fetch_add(late.as_micros() as u64, Ordering::Relaxed);
+                }
             }
         });
         Machine {
             worst_us,
+            sum_us,
             stop,
             ticks: std::cell::Cell::new(stolen_and_all()),
         }
@@ -56,6 +67,7 @@ impl Machine {
         let all = now.1.saturating_sub(before.1).max(1);
         Halts {
             worst_us: self.worst_us.swap(0, Ordering::Relaxed),
+            sum_us: self.sum_us.swap(0, Ordering::Relaxed),
             stolen: now.0.saturating_sub(before.0) as f64 / all as f64,
         }
     }

@@ -200,6 +200,7 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
         "worst put",
         "errors",
         "worst halt",
+        "all halts",
         "CPU stolen",
         "RSS of three",
     ]);
@@ -230,6 +231,7 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
             time(s.max_us as f64),
             s.errors.to_string(),
             time(halts.worst_us as f64),
+            time(halts.sum_us as f64),
             format!("{:.0} %", halts.stolen * 100.0),
             mib(side.cluster.usage().resident_bytes),
         ]);

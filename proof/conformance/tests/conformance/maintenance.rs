@@ -249,11 +249,16 @@ async fn a_full_quota_raises_the_alarm() {
         .alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(raised_by))
         .await
         .expect("disarm");
-    eventually("room again", || async {
-        let put = client.clone().put("quota/a", "1", None).await;
-        put.ok().map(|_| ())
-    })
-    .await;
+    for i in 0..4 {
+        eventually("room again", || async {
+            let put = client
+                .clone()
+                .put(format!("quota/{i}"), vec![b'y'; 500_000], None)
+                .await;
+            put.ok().map(|_| ())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
