@@ -41,7 +41,7 @@ impl NodeConfig {
 
     /// A checkpoint writes the whole state, so it waits until the log has grown by one part in so many
     /// of it: what checkpoints write stays below eight times what the log does, however large the state,
-    /// and what a restart replays below an eighth of what it loads.
+    /// and what a restart replays below an eighth of what it loads (docs/adr/0004).
     pub const CHECKPOINT_SHARE: u64 = 8;
 
     /// etcd's default timers for `member` of `cluster`.
