@@ -22,6 +22,7 @@
 //! 2. `events` go to the watch hub, then `published` becomes the root that readers see, then `answers`
 //!    go out: a client that saw its answer finds its write, and a watcher is never behind the root.
 //! 3. Time comes from a monotonic clock that goes on in suspend; [`Node::tick`] is called every 10 ms.
+//!    While [`Node::is_gathering`], effects are taken again within [`GATHER_MAX`].
 //! 4. After a restart, [`Boot`] holds exactly what the log and the newest checkpoint say.
 //!
 //! What is deliberately absent: protocols (they are `store::Dialect`s and session halves in `front/`),
@@ -30,7 +31,7 @@
 //! | to understand | read |
 //! | --- | --- |
 //! | what goes in and out | [`effects`] |
-//! | how a write becomes an entry | [`proposals`], `replica` |
+//! | how a write becomes an entry | [`proposals`], [`gathering`], `replica` |
 //! | why a read is fresh | [`reads`] |
 //! | how entries become state | `machine` |
 //! | who lets leases expire | [`leases`] |
@@ -39,6 +40,7 @@
 
 pub mod config;
 pub mod effects;
+pub mod gathering;
 pub mod leases;
 mod machine;
 mod node;
@@ -52,5 +54,6 @@ pub use effects::{
     Answer, Dropped, Effects, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
     StopReason, Tag, Ticket,
 };
+pub use gathering::GATHER_MAX;
 pub use node::Node;
 pub use system::{MemberChange, SystemRefusal};

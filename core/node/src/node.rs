@@ -12,6 +12,7 @@ mod writes;
 
 use crate::config::{Boot, NodeConfig};
 use crate::effects::{Effects, Leadership, LeaseAnswer, Refused, Status, StopReason, Tag, Ticket};
+use crate::gathering::Gathering;
 use crate::leases::{EXPIRIES_MAX, LeaseClock};
 use crate::machine::{Applied, Machine};
 use crate::proposals::{Proposals, Tags};
@@ -77,6 +78,7 @@ pub struct Node {
     leases: LeaseClock,
     proposals: Proposals,
     rounds: VecDeque<Index>,
+    gathering: Gathering,
     reads: Reads,
     questions: BTreeMap<u64, Question>,
     forwarded: Tags,
@@ -145,6 +147,7 @@ impl Node {
             leases: LeaseClock::default(),
             proposals: Proposals::default(),
             rounds: VecDeque::new(),
+            gathering: Gathering::default(),
             reads: Reads::default(),
             questions: BTreeMap::new(),
             forwarded: Tags::default(),
@@ -512,6 +515,12 @@ impl Node {
         }
         self.finish(applied, &mut out);
         out
+    }
+
+    /// Whether the next batch waits a moment for more commands. While it does, [`Node::take_effects`] must be
+    /// called again within [`GATHER_MAX`](crate::GATHER_MAX), input or not.
+    pub fn is_gathering(&self) -> bool {
+        self.gathering.is_waiting() && !self.proposals.is_empty()
     }
 
     /// Checks the invariants of all parts. Costly: for the simulator and tests.

@@ -40,6 +40,9 @@ use tracing::{error, info, warn};
 /// How often the desk looks for quiet watches.
 const DESK_TICK: Duration = Duration::from_millis(500);
 
+/// While a batch is gathered, how often to look whether it has waited long enough.
+const GATHER_LOOK: Duration = node::GATHER_MAX.checked_div(2).expect("two is not zero");
+
 /// Defragmentations that may be waited for at once.
 const DEFRAGS_MAX: usize = 64;
 
@@ -375,7 +378,11 @@ impl Member {
     /// Carries out what the node wants, as long as the member lives.
     pub(crate) async fn pump(self: Rc<Self>) {
         loop {
-            self.work.wait().await;
+            let is_gathering = self.node.borrow().is_gathering();
+            match is_gathering {
+                true => drop(tokio::time::timeout(GATHER_LOOK, self.work.wait()).await),
+                false => self.work.wait().await,
+            }
             while self.turn() {
                 // More of the same is due, but sockets come first.
                 tokio::task::yield_now().await;

@@ -3,6 +3,7 @@
 use super::{CHECKPOINT_TIGHT, Node};
 use crate::config::NodeConfig;
 use crate::effects::{Effects, Leadership, LeaseAnswer, ReadFailed, StopReason};
+use crate::gathering::Gathering;
 use crate::machine::Applied;
 use crate::reads::Waiter;
 use crate::replica::{Turn, meta_of};
@@ -88,6 +89,7 @@ impl Node {
         let before = std::mem::replace(&mut self.leadership, now);
         out.leadership = Some(now);
         self.rounds.clear();
+        self.gathering = Gathering::default();
         self.reads.lost();
         self.questions_lost();
         if before.is_self {

@@ -45,6 +45,7 @@ impl Node {
     }
 
     pub(super) fn flush_proposals(&mut self) {
+        self.end_rounds();
         if self.proposals.is_empty() {
             return;
         }
@@ -55,14 +56,23 @@ impl Node {
         }
     }
 
-    pub(super) fn propose_round(&mut self) {
+    fn end_rounds(&mut self) {
+        if self.rounds.is_empty() {
+            return;
+        }
+        let commit = self.replica.status().commit;
+        while self.rounds.pop_front_if(|last| *last <= commit).is_some() {
+            self.gathering.committed(self.proposals.len(), self.now);
+        }
+    }
+
+    fn propose_round(&mut self) {
         // Appends would keep the others from electing somebody whose disk works (rule R16).
         if self.replica.disk_hangs(self.now) {
             return;
         }
-        let commit = self.replica.status().commit;
-        while self.rounds.front().is_some_and(|last| *last <= commit) {
-            self.rounds.pop_front();
+        if !self.gathering.is_over(self.proposals.len(), self.now) {
+            return;
         }
         while self.may_lead() && self.rounds.len() < ROUNDS_MAX && !self.proposals.is_empty() {
             let mut commands = self.proposals.take_batch(stands_alone);
@@ -80,7 +90,10 @@ impl Node {
             }
             let batch = self.stamp(commands);
             match self.replica.propose(batch.encode()) {
-                Ok(index) => self.rounds.push_back(index),
+                Ok(index) => {
+                    self.rounds.push_back(index);
+                    self.gathering.proposed(batch.commands.len(), self.now);
+                }
                 // Nothing that is admitted is so large; whatever it is, it must not block the rest.
                 Err(Engine::TooLarge { .. }) => {}
                 // The engine takes none now (leadership is being handed over): keep them.
