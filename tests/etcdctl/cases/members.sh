@@ -40,7 +40,10 @@ else
     refused "a learner serves no linearizable get" "Error: etcdserver: rpc not supported for learner" ctl_at "$at" get members/a
     refused "a learner takes no put" "Error: etcdserver: rpc not supported for learner" ctl_at "$at" put members/a 2
     like "status of a learner" ', false, true, ' ctl_at "$at" endpoint status
-    eventually "promote" "Member $id promoted in cluster $(sed -n 's/^Member *[0-9a-f]* added to cluster *\([0-9a-f]*\)$/\1/p' "$scratch/added")" ctl member promote "$id"
+    # etcdctl pads both with blanks to 16 digits: one id in sixteen is shorter.
+    cluster="$(sed -n 's/^Member *[0-9a-f]* added to cluster *\([0-9a-f]*\)$/\1/p' "$scratch/added")"
+    promoted="$(printf 'Member %16s promoted in cluster %16s' "$id" "$cluster")"
+    eventually "promote" "$promoted" ctl member promote "$id"
     eventually "… is listed as a voter" "$id, started, n4, http://127.0.0.1:$peer, http://127.0.0.1:$client, false" listed
     eventually "it serves linearizable gets" $'members/a\n1' ctl_at "$at" get members/a
     eventually "it takes puts" "OK" ctl_at "$at" put members/a 2
