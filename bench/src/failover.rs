@@ -6,12 +6,11 @@
 
 use crate::Failure;
 use crate::load::connect;
-use crate::side::{Side, until_serving};
+use crate::side::{Side, Subject, until_serving};
 use crate::table::{Table, time};
 use crate::writers::Writers;
 use clap::Args;
 use cluster::{Server, TempDir};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
@@ -20,12 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Command line of `failover`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The server: a program and flags.
-    #[arg(long, default_value = "target/release/quorate")]
-    server: String,
-    /// A folder on a real disk for the members' data.
-    #[arg(long)]
-    disk: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// Writers.
     #[arg(long, default_value_t = 4)]
     writers: u64,
@@ -48,9 +43,9 @@ pub(crate) async fn main(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let links = TempDir::under(&arguments.disk)?;
-    let server = Server::new("failover", &arguments.server, links.path())?;
-    let mut side = Side::start(&server, &arguments.disk).await?;
+    let links = TempDir::under(&arguments.subject.disk)?;
+    let server = Server::new("failover", &arguments.subject.server, links.path())?;
+    let mut side = Side::start(&server, &arguments.subject.disk).await?;
     let mut writers = Writers::start(&side.cluster.endpoints(), arguments.writers).await?;
     let mut table = Table::new(&[
         "killed",

@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::failover::verify;
 use crate::keys::value;
 use crate::load::connect;
-use crate::side::{Side, status, until_serving};
+use crate::side::{Side, Subject, status, until_serving};
 use crate::writers::Writers;
 use clap::Args;
 use cluster::{Member, Server, TempDir};
@@ -32,12 +32,8 @@ const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 /// Command line of `full-disk`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The server: a program and flags.
-    #[arg(long, default_value = "target/release/quorate")]
-    server: String,
-    /// A folder on a real disk for the members' file systems.
-    #[arg(long)]
-    disk: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// MiB of each member's file system.
     #[arg(long, default_value_t = 320)]
     mib: u64,
@@ -85,12 +81,12 @@ fn command(program: &str, arguments: &[&str]) -> Result<(), Failure> {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let folder = TempDir::under(&arguments.disk)?;
+    let folder = TempDir::under(&arguments.subject.disk)?;
     let mut mounted = Vec::new();
     for name in ["n1", "n2", "n3"] {
         mounted.push(Mounted::new(folder.path(), name, arguments.mib)?);
     }
-    let server = Server::new("full", &arguments.server, folder.path())?;
+    let server = Server::new("full", &arguments.subject.server, folder.path())?;
     let mut side = Side::start_in(&server, folder).await?;
     let outcome = story(&mut side, &arguments).await;
     let outcome =

@@ -7,13 +7,12 @@
 use crate::Failure;
 use crate::failover::{hashes, verify};
 use crate::load::{Load, Order, Shape, Workload, connect};
-use crate::side::{Side, until_serving};
+use crate::side::{Side, Subject, until_serving};
 use crate::table::Table;
 use crate::writers::Writers;
 use clap::Args;
 use cluster::{Place, Server, TempDir};
 use etcd_client::MemberAddOptions;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
@@ -22,12 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Command line of `grow`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The server: a program and flags.
-    #[arg(long, default_value = "target/release/quorate")]
-    server: String,
-    /// A folder on a real disk for the members' data.
-    #[arg(long)]
-    disk: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// Writers.
     #[arg(long, default_value_t = 4)]
     writers: u64,
@@ -41,10 +36,10 @@ pub(crate) async fn main(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let links = TempDir::under(&arguments.disk)?;
-    let server = Server::new("grow", &arguments.server, links.path())?;
+    let links = TempDir::under(&arguments.subject.disk)?;
+    let server = Server::new("grow", &arguments.subject.server, links.path())?;
     let server = server.with(&["--snapshot-count", "2000"]);
-    let mut side = Side::start(&server, &arguments.disk).await?;
+    let mut side = Side::start(&server, &arguments.subject.disk).await?;
     burst(&side, arguments.puts).await?;
     let mut writers = Writers::start(&side.cluster.endpoints(), arguments.writers).await?;
     writers

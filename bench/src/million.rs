@@ -4,14 +4,14 @@ use crate::Failure;
 use crate::keys::{key, mix, value};
 use crate::load::{connect, fill};
 use crate::machine::Machine;
-use crate::side::{Side, until_serving, until_serving_serializable};
+use crate::side::{Side, Subject, until_serving, until_serving_serializable};
 use crate::table::{Table, mib, time};
 use crate::tally::Tally;
 use clap::Args;
 use cluster::{Server, TempDir};
 use etcd_client::{CompactionOptions, Txn, TxnOp};
 use std::cell::{Cell, RefCell};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
@@ -22,12 +22,8 @@ const SPACE: &str = "milli";
 /// Command line of `million`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The server: a program and flags.
-    #[arg(long, default_value = "target/release/quorate")]
-    server: String,
-    /// A folder on a real disk for the members' data.
-    #[arg(long)]
-    disk: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// How many keys.
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
@@ -47,11 +43,11 @@ pub(crate) async fn main(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let links = TempDir::under(&arguments.disk)?;
-    let server = Server::new("million", &arguments.server, links.path())?;
+    let links = TempDir::under(&arguments.subject.disk)?;
+    let server = Server::new("million", &arguments.subject.server, links.path())?;
     // The default quota of etcd, 2 GB, is enough for a million; more keys need more.
     let server = server.with(&["--quota-backend-bytes", "8589934592"]);
-    let mut side = Side::start(&server, &arguments.disk).await?;
+    let mut side = Side::start(&server, &arguments.subject.disk).await?;
     let outcome = fill_restart_tidy(&mut side, &arguments).await;
     outcome.map_err(|failure| format!("{failure}\n{}", side.cluster.last_words()).into())
 }

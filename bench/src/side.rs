@@ -2,13 +2,25 @@
 
 use crate::Failure;
 use crate::load::connect;
+use clap::Args;
 use cluster::{Cluster, Server, TempDir};
 use etcd_client::{Client, GetOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a cluster may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which server is judged, and where: what every mode that starts one is told.
+#[derive(Args)]
+pub(crate) struct Subject {
+    /// The server: a program and flags.
+    #[arg(long, default_value = "target/release/quorate")]
+    pub(crate) server: String,
+    /// A folder on a real disk for the members' data.
+    #[arg(long)]
+    pub(crate) disk: PathBuf,
+}
 
 /// A cluster and the folder that holds it; both end with the value.
 pub(crate) struct Side {

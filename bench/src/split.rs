@@ -16,14 +16,13 @@
 use crate::Failure;
 use crate::load::connect;
 use crate::register::{Ended, SHARED, What, now_ns};
-use crate::side::{status, until_serving};
+use crate::side::{Subject, status, until_serving};
 use crate::table::Table;
 use clap::Args;
 use cluster::{Cluster, Place, Server, TempDir};
 use etcd_client::{Client, GetOptions};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,12 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Command line of `split-brain`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The server: a program and flags.
-    #[arg(long, default_value = "target/release/quorate")]
-    server: String,
-    /// A folder on a real disk for the members' data.
-    #[arg(long)]
-    disk: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// How often the leader is cut off.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -51,9 +46,9 @@ pub(crate) async fn main(arguments: Arguments) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err("network namespaces need root".into());
     }
-    let links = TempDir::under(&arguments.disk)?;
-    let folder = TempDir::under(&arguments.disk)?;
-    let server = Server::new("split", &arguments.server, links.path())?;
+    let links = TempDir::under(&arguments.subject.disk)?;
+    let folder = TempDir::under(&arguments.subject.disk)?;
+    let server = Server::new("split", &arguments.subject.server, links.path())?;
     let net = Net::new()?;
     let places = (1..=3).map(|member| net.place(member)).collect();
     let cluster = Cluster::start_at(&server, folder.path(), places)?;

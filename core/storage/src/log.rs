@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! - Plans are executed in the order in which they were asked for, and *a plan is asked for only after
-//!   all earlier ones were executed completely* ([`Log::prepare`] alone may run beside them). So when record n+1 is planned, record n is durable,
+//!   all earlier ones were executed completely* ([`Log::prepare`] alone may run beside them). So when record
+//!   n+1 is planned, record n is durable,
 //!   and record n+1 says so ([`Promise`]).
 //! - A record is written once, in a place where nothing of value stands; it carries the hash of its
 //!   predecessor and a serial that no other record ever had.
