@@ -2,11 +2,14 @@
 
 use crate::ports::free_port;
 use crate::{Server, Usage, usage};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where a member listens.
 #[derive(Clone, Debug)]
@@ -152,15 +155,12 @@ impl Member {
         let Some(child) = self.child.as_mut() else {
             return true;
         };
-        let until = Instant::now() + patience;
-        while Instant::now() < until {
-            if !matches!(child.try_wait(), Ok(None)) {
-                self.child = None;
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        // Where its end cannot be waited for it is not known, and that is no end.
+        let has_ended = ends(child, patience).unwrap_or(false);
+        if has_ended {
+            self.kill(); // It has nothing left to kill, and waits for what the process leaves.
         }
-        false
+        has_ended
     }
 
     /// The last `n` lines of its log.
@@ -176,4 +176,12 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Waits for the end of a process at most for `patience`: its descriptor (`pidfd_open(2)`) becomes readable then.
+fn ends(child: &Child, patience: Duration) -> rustix::io::Result<bool> {
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let patience = Timespec::try_from(patience).map_err(|_| Errno::INVAL)?;
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    Ok(poll(&mut ended, Some(&patience))? > 0)
 }
