@@ -79,7 +79,13 @@ async fn fill_restart_tidy(side: &mut Side, arguments: &Arguments) -> Result<(),
         );
     }
     restart(side).await?;
-    phases(side, arguments).await
+    phases(side, arguments).await?;
+    for member in &side.cluster.members {
+        for line in member.said("slow to become durable") {
+            println!("{}: {line}", member.name);
+        }
+    }
+    Ok(())
 }
 
 fn resident(side: &Side) -> Vec<u64> {
@@ -163,6 +169,7 @@ async fn restart(side: &mut Side) -> Result<(), Failure> {
 /// Puts go on all the while; each phase has its own tally.
 async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
     let tally = Rc::new(RefCell::new(Tally::new()));
+    let puts = Rc::new(RefCell::new(Vec::new()));
     let stop = Rc::new(Cell::new(false));
     let next = Rc::new(Cell::new(0_u64));
     let endpoints = side.cluster.endpoints();
@@ -171,6 +178,7 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
         let endpoint = &endpoints[usize::try_from(writer)? % endpoints.len()];
         let mut client = connect(endpoint).await?;
         let (tally, stop, next) = (tally.clone(), stop.clone(), next.clone());
+        let puts = puts.clone();
         let (keys, bytes) = (arguments.keys, arguments.value_bytes);
         tasks.push(tokio::task::spawn_local(async move {
             while !stop.get() {
@@ -181,7 +189,11 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
                     .put(key(SPACE, mix(n) % keys), value(n, bytes), None)
                     .await;
                 match put {
-                    Ok(_) => tally.borrow_mut().done(began.elapsed()),
+                    Ok(_) => {
+                        let ended = Instant::now();
+                        tally.borrow_mut().done(ended - began);
+                        puts.borrow_mut().push((began, ended));
+                    }
                     Err(err) => tally.borrow_mut().failed(&err),
                 }
             }
@@ -195,12 +207,13 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
         "p99",
         "worst put",
         "errors",
+        "less halts",
         "worst halt",
-        "all halts",
+        "bare sync",
         "CPU stolen",
         "RSS of three",
     ]);
-    let machine = Machine::watch();
+    let machine = Machine::watch(&arguments.subject.disk)?;
     for phase in [
         "nothing",
         "checkpoints",
@@ -209,6 +222,7 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
         "snapshot save",
     ] {
         tally.replace(Tally::new());
+        puts.take();
         machine.take();
         let began = Instant::now();
         tidy(phase, side, arguments, &tally).await?;
@@ -218,6 +232,12 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
         tokio::time::sleep(least.saturating_sub(took)).await;
         let s = tally.borrow().summary();
         let halts = machine.take();
+        let less_halts = puts
+            .take()
+            .into_iter()
+            .map(|(began, ended)| (ended - began).saturating_sub(halts.within(began, ended)))
+            .max()
+            .unwrap_or_default();
         table.row(vec![
             phase.to_owned(),
             format!("{took:.2?}"),
@@ -226,8 +246,9 @@ async fn phases(side: &Side, arguments: &Arguments) -> Result<(), Failure> {
             time(s.p99_us as f64),
             time(s.max_us as f64),
             s.errors.to_string(),
-            time(halts.worst_us as f64),
-            time(halts.sum_us as f64),
+            time(less_halts.as_micros() as f64),
+            time(halts.worst().as_micros() as f64),
+            time(halts.slowest_sync.as_micros() as f64),
             format!("{:.0} %", halts.stolen * 100.0),
             mib(side.cluster.usage().resident_bytes),
         ]);

@@ -55,5 +55,5 @@ pub use effects::{
     StopReason, Tag, Ticket,
 };
 pub use gathering::GATHER_MAX;
-pub use node::Node;
+pub use node::{Node, SWEEP_REST};
 pub use system::{MemberChange, SystemRefusal};

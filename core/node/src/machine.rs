@@ -26,8 +26,8 @@ pub(crate) const APPLY_VERSION: u16 = 1;
 /// Entries whose digests are remembered, to compare with the leader's.
 const DIGESTS_KEPT: usize = 4096;
 
-/// Physical compaction after each step: versions looked at.
-const SWEEP_STEPS: usize = 256;
+/// A command counts once, and once more for each so many bytes: what it costs grows with what it says.
+const BYTES_AS_A_COMMAND: usize = 512;
 
 /// What kind of entry a command stands in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,20 +140,25 @@ impl Machine {
             .filter(|entry| entry.kind == EntryKind::Change)
     }
 
+    /// Removes versions that compaction has hidden: looks at `steps` of them.
+    pub(crate) fn sweep(&mut self, steps: usize) {
+        self.store.sweep(steps);
+    }
+
     /// Applies entries until one changes the membership, `commands_max` are done or the queue is empty.
     /// At least one entry is applied if any waits, however long it is. Returns what was done: entries
-    /// and their commands.
+    /// and their commands, long ones counted several times.
     pub(crate) fn step(&mut self, commands_max: usize, out: &mut Applied) -> usize {
         let mut done = 0;
         while done < commands_max && self.next_change().is_none() {
             let Some((entry, batch)) = self.next(out) else {
                 break;
             };
-            done += 1 + batch.commands.len();
+            let bytes: usize = batch.commands.iter().map(|it| it.request.len()).sum();
+            done += 1 + batch.commands.len() + bytes / BYTES_AS_A_COMMAND;
             self.apply_batch(&batch, Within::Normal, out);
             self.end(&entry, out);
         }
-        self.store.sweep(SWEEP_STEPS);
         done
     }
 

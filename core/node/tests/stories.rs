@@ -3,7 +3,7 @@
 mod support;
 
 use base::LeaseId;
-use node::{LeaseAnswer, MemberChange, Refused, StopReason, SystemRefusal, Ticket};
+use node::{LeaseAnswer, MemberChange, Refused, SWEEP_REST, StopReason, SystemRefusal, Ticket};
 use std::time::Duration;
 use support::{World, genesis, id};
 
@@ -369,4 +369,27 @@ fn a_member_that_was_cut_off_when_it_was_removed_is_told_later() {
         Some(SystemRefusal::MemberExists as u16),
         "an id is used once"
     );
+}
+
+#[test]
+fn compaction_sweeps_a_little_and_rests() {
+    let mut world = World::new(1);
+    world.elect();
+    for n in 0..1000 {
+        world.propose(1, &format!("a={n}"));
+    }
+    world.propose(1, "~");
+    world.settle();
+    // However often it is asked, there is no time for more.
+    for _ in 0..100 {
+        world.settle();
+    }
+    assert!(world.node(1).is_sweeping(), "all at once");
+    let mut rests = 0;
+    while world.node(1).is_sweeping() {
+        world.now += SWEEP_REST;
+        world.settle();
+        rests += 1;
+    }
+    assert_eq!(rests, 3, "1000 versions, 256 at a time, the first at once");
 }

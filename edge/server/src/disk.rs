@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use storage::{Disk, DiskError, DiskFault, FileName};
 
 /// Zeros are written in pieces of this many bytes …
@@ -30,15 +31,19 @@ const ZEROS_PER_SYNC: u64 = 4 * 1024 * 1024;
 /// waits: 35 ms for 270 MiB, where pieces cost the log 3 ms at most.
 const FREED_PER_SYNC: u64 = 8 * 1024 * 1024;
 
+/// The longest [`rest`].
+const REST_MAX: Duration = Duration::from_millis(100);
+
 /// One directory. Each thread that works on it has a `FileDisk` of its own.
 pub struct FileDisk {
     path: PathBuf,
     dir: File,
     open: RefCell<BTreeMap<FileName, Arc<File>>>,
     undertaker: Option<Undertaker>,
+    is_patient: bool,
 }
 
-/// Takes files that have no name any more, to give back their blocks by [`free_in_pieces`].
+/// Takes files that have no name any more, to give back their blocks by [`free_a_piece`].
 pub(crate) type Undertaker = Box<dyn Fn(File) + Send>;
 
 impl fmt::Debug for FileDisk {
@@ -58,7 +63,15 @@ impl FileDisk {
             path: path.to_owned(),
             open: RefCell::default(),
             undertaker: None,
+            is_patient: false,
         })
+    }
+
+    /// The same for a thread that nobody waits for: between two pieces of long work it [rests](rest).
+    #[must_use]
+    pub(crate) fn patient(mut self) -> FileDisk {
+        self.is_patient = true;
+        self
     }
 
     /// The same, with somebody else to wait until a removed file's blocks are given back.
@@ -93,26 +106,42 @@ impl FileDisk {
         }
         let zeros = vec![0; ZEROS];
         let mut at = 0;
+        let mut began = Instant::now();
         while at < length {
             let n = (length - at).min(ZEROS as u64);
             file.write_all_at(&zeros[..n as usize], at)?;
             at += n;
             if at.is_multiple_of(ZEROS_PER_SYNC) {
                 file.sync_data()?;
+                if self.is_patient {
+                    rest(began);
+                }
+                began = Instant::now();
             }
         }
         file.sync_data()
     }
 }
 
-/// Gives back the blocks of a file that has no name any more.
-pub(crate) fn free_in_pieces(file: &File) -> io::Result<()> {
-    let mut left = file.metadata()?.len();
-    while left > FREED_PER_SYNC {
-        left -= FREED_PER_SYNC;
-        file.set_len(left)?;
-        file.sync_data()?;
+/// Rests as long as what has been going on since `began` took: half of the time the device and the core belong
+/// to those who wait. A device that hangs is not waited for twice.
+pub(crate) fn rest(began: Instant) {
+    std::thread::sleep(began.elapsed().min(REST_MAX));
+}
+
+/// Gives back the blocks at the end of a file that has no name any more; whether there are more.
+pub(crate) fn free_a_piece(file: &File) -> io::Result<bool> {
+    let left = file.metadata()?.len();
+    if left <= FREED_PER_SYNC {
+        return Ok(false);
     }
+    file.set_len(left - FREED_PER_SYNC)?;
+    file.sync_data()?;
+    Ok(true)
+}
+
+fn free_in_pieces(file: &File) -> io::Result<()> {
+    while free_a_piece(file)? {}
     Ok(())
 }
 

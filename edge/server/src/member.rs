@@ -378,15 +378,24 @@ impl Member {
     /// Carries out what the node wants, as long as the member lives.
     pub(crate) async fn pump(self: Rc<Self>) {
         loop {
-            let is_gathering = self.node.borrow().is_gathering();
-            match is_gathering {
-                true => drop(tokio::time::timeout(GATHER_LOOK, self.work.wait()).await),
-                false => self.work.wait().await,
+            match self.look_again() {
+                Some(after) => drop(tokio::time::timeout(after, self.work.wait()).await),
+                None => self.work.wait().await,
             }
             while self.turn() {
                 // More of the same is due, but sockets come first.
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// When the node is to be asked for effects although nothing came in.
+    fn look_again(&self) -> Option<Duration> {
+        let node = self.node.borrow();
+        match (node.is_gathering(), node.is_sweeping()) {
+            (true, _) => Some(GATHER_LOOK),
+            (false, true) => Some(node::SWEEP_REST),
+            (false, false) => None,
         }
     }
 

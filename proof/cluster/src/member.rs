@@ -163,6 +163,14 @@ impl Member {
         has_ended
     }
 
+    /// The lines of its log in which `words` stand.
+    pub fn said(&self, words: &str) -> Vec<String> {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines = log.lines().filter(|line| line.contains(words));
+        lines.map(str::to_owned).collect()
+    }
+
     /// The last `n` lines of its log.
     pub fn last_words(&self, n: usize) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();

@@ -155,7 +155,7 @@ impl Node {
             self.give_up(out);
         } else {
             self.want_checkpoint(out);
-            out.more |= self.machine.lag() > 0 || self.machine.is_sweeping();
+            out.more |= self.machine.lag() > 0;
         }
     }
 

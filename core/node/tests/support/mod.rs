@@ -14,7 +14,8 @@ use store::command::DialectId;
 use store::members::Member;
 use store::{Dialect, Genesis, KeyRange, Outcome, RootId, Stamp, State, Store, WriteTxn};
 
-/// `key=value` puts, `key=value@lease` attaches, `-key` deletes, `?` refuses, `+lease:ttl` grants.
+/// `key=value` puts, `key=value@lease` attaches, `-key` deletes, `?` refuses, `+lease:ttl` grants, `~` compacts
+/// all that is old.
 pub struct Words;
 
 pub const WORDS: DialectId = DialectId(7);
@@ -33,7 +34,9 @@ impl Dialect for Words {
         if text == "?" {
             return Outcome::refused(1, Bytes::new());
         }
-        if let Some(key) = text.strip_prefix('-') {
+        if text == "~" {
+            txn.compact(txn.revision());
+        } else if let Some(key) = text.strip_prefix('-') {
             txn.delete(&KeyRange::single(key.as_bytes().to_vec()));
         } else if let Some((lease, ttl)) = text.strip_prefix('+').and_then(|t| t.split_once(':')) {
             txn.lease_grant(

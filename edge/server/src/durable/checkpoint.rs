@@ -4,23 +4,21 @@
 //! member's own, the log's thread for a received one, which makes an own one under way pointless.
 
 use super::{CHECKPOINT_STEP_BYTES, execute_or_stop};
-use crate::disk::{FileDisk, Undertaker, free_in_pieces};
+use crate::disk::{FileDisk, Undertaker, free_a_piece, rest};
 use crate::events::{Event, Reports};
 use base::{Chain, Index, SnapshotMeta};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 use storage::{Catalog, CheckpointWriter, DiskError, Identity, Op, Step, execute};
 use store::State;
 use tracing::{debug, info, warn};
 
 /// How much less important than serving clients this thread is (`nice`).
 const NICE: i32 = 10;
-
-/// The longest rest between two steps of a checkpoint: a device that hangs is not waited for twice.
-const REST_MAX: Duration = Duration::from_millis(100);
 
 type Done = Box<dyn FnOnce(bool) + Send>;
 
@@ -55,13 +53,20 @@ impl Checkpoints {
             superseded: AtomicBool::new(false),
             jobs,
         });
-        let shared = Arc::downgrade(&checkpoints);
+        let patient = Patient {
+            queue,
+            backlog: VecDeque::new(),
+            disk: disk.patient(),
+            shared: Arc::downgrade(&checkpoints),
+            reports,
+            no_spare: false,
+        };
         std::thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
                 // Without the permission it is merely less patient.
                 let _ = rustix::process::setpriority_process(None, NICE);
-                run(&queue, disk, &shared, &reports);
+                patient.run();
             })?;
         Ok(checkpoints)
     }
@@ -94,7 +99,7 @@ impl Checkpoints {
     /// Writes a received state, on the caller's thread and disk.
     pub(crate) fn install(&self, disk: &mut FileDisk, meta: &SnapshotMeta, state: State) {
         self.superseded.store(true, Ordering::Release);
-        let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut catalog = self.catalog();
         self.superseded.store(false, Ordering::Release);
         let mut writer = CheckpointWriter::new(&self.identity, &catalog, meta, state);
         loop {
@@ -109,111 +114,154 @@ impl Checkpoints {
         }
     }
 
+    fn catalog(&self) -> MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread itself.
+struct Patient {
+    queue: Receiver<Job>,
+    /// What came while something longer was under way.
+    backlog: VecDeque<Job>,
+    disk: FileDisk,
+    shared: Weak<Checkpoints>,
+    reports: Reports,
+    /// A spare could not be made. Said once, not at every try.
+    no_spare: bool,
+}
+
+impl Patient {
+    fn run(mut self) {
+        while let Some(job) = self.next() {
+            match job {
+                Job::Prepare(ops, done) => self.prepare(&ops, done),
+                Job::Free(file) => self.free(&file),
+                Job::Trim => self.trim(),
+                Job::Checkpoint(meta, state) => self.checkpoint(meta, *state),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Job> {
+        self.spares_first();
+        self.backlog.pop_front().or_else(|| self.queue.recv().ok())
+    }
+
+    /// Makes the spare segments that the log asked for meanwhile. A checkpoint takes seconds, and a log that
+    /// runs out of spares makes them itself while everybody waits.
+    fn spares_first(&mut self) {
+        while let Ok(job) = self.queue.try_recv() {
+            match job {
+                Job::Prepare(ops, done) => self.prepare(&ops, done),
+                later => self.backlog.push_back(later),
+            }
+        }
+    }
+
+    fn prepare(&mut self, ops: &[Op], done: Done) {
+        let result = execute(&mut self.disk, ops);
+        let is_known = std::mem::replace(&mut self.no_spare, result.is_err());
+        if let Err(error) = &result
+            && !is_known
+        {
+            warn!(reason = %Chain(error), "cannot make a spare segment of the log");
+        }
+        done(result.is_ok());
+    }
+
+    /// Gives back the blocks of a removed file, in pieces.
+    fn free(&mut self, file: &File) {
+        loop {
+            let began = Instant::now();
+            match free_a_piece(file) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    warn!(reason = %Chain(&error), "cannot free a removed file in pieces");
+                    return;
+                }
+            }
+            rest(began);
+            self.spares_first();
+        }
+    }
+
+    fn trim(&mut self) {
+        let Some(checkpoints) = self.shared.upgrade() else {
+            return;
+        };
+        let mut catalog = checkpoints.catalog();
+        let log_floor = match execute(&mut self.disk, &catalog.forget_older()) {
+            Ok(()) => Some(catalog.log_floor()),
+            Err(error) => {
+                warn!(reason = %Chain(&error), "cannot give up the older checkpoint");
+                None
+            }
+        };
+        drop(catalog);
+        let _ = self.reports.send(Event::Trimmed { log_floor });
+    }
+
+    fn checkpoint(&mut self, meta: SnapshotMeta, state: State) {
+        let Some(checkpoints) = self.shared.upgrade() else {
+            return;
+        };
+        let began = Instant::now();
+        let written = self.write_own(&checkpoints, &meta, state);
+        let ms = began.elapsed().as_millis() as u64;
+        let log_floor = match written {
+            Ok(floor @ Some(_)) => {
+                info!(position = %meta.position, ms, "a checkpoint is durable");
+                floor
+            }
+            Ok(None) => {
+                debug!(position = %meta.position, "a checkpoint was given up for a newer state");
+                None
+            }
+            Err(error) => {
+                warn!(reason = %Chain(&error), "cannot write a checkpoint; the log grows until the next one");
+                None
+            }
+        };
+        let _ = self.reports.send(Event::Checkpointed { meta, log_floor });
+    }
+
     /// Writes an own state; how far the log may then be freed, or nothing when it was given up.
     fn write_own(
-        &self,
-        disk: &mut FileDisk,
+        &mut self,
+        checkpoints: &Checkpoints,
         meta: &SnapshotMeta,
         state: State,
     ) -> Result<Option<Index>, DiskError> {
-        let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut catalog = checkpoints.catalog();
         let newest = catalog.newest.map_or(Index(0), |info| info.position.index);
         // The same entry again may be smaller: compaction is swept away between entries.
         if newest > meta.position.index {
             return Ok(None);
         }
-        let mut writer = CheckpointWriter::new(&self.identity, &catalog, meta, state);
+        let mut writer = CheckpointWriter::new(&checkpoints.identity, &catalog, meta, state);
         loop {
-            if self.superseded.load(Ordering::Acquire) {
-                execute(disk, &writer.abandon())?;
+            if checkpoints.superseded.load(Ordering::Acquire) {
+                execute(&mut self.disk, &writer.abandon())?;
                 return Ok(None);
             }
             let began = Instant::now();
             match writer.step(CHECKPOINT_STEP_BYTES) {
                 Step::More(ops) => {
-                    if let Err(error) = execute(disk, &ops) {
+                    if let Err(error) = execute(&mut self.disk, &ops) {
                         // What cannot be removed now is removed at the next start.
-                        let _ = execute(disk, &writer.abandon());
+                        let _ = execute(&mut self.disk, &writer.abandon());
                         return Err(error);
                     }
-                    // Half of the time the device and the core belong to those who wait.
-                    std::thread::sleep(began.elapsed().min(REST_MAX));
+                    rest(began);
+                    self.spares_first();
                 }
                 Step::Done { ops, catalog: new } => {
-                    execute(disk, &ops)?;
+                    execute(&mut self.disk, &ops)?;
                     *catalog = new;
                     return Ok(Some(catalog.log_floor()));
                 }
-            }
-        }
-    }
-}
-
-fn run(
-    queue: &Receiver<Job>,
-    mut disk: FileDisk,
-    shared: &std::sync::Weak<Checkpoints>,
-    reports: &Reports,
-) {
-    // Said once, not at every try.
-    let mut no_spare = false;
-    for job in queue {
-        match job {
-            Job::Prepare(ops, done) => {
-                let result = execute(&mut disk, &ops);
-                let is_known = std::mem::replace(&mut no_spare, result.is_err());
-                if let Err(error) = &result
-                    && !is_known
-                {
-                    warn!(reason = %Chain(error), "cannot make a spare segment of the log");
-                }
-                done(result.is_ok());
-            }
-            Job::Free(file) => {
-                if let Err(error) = free_in_pieces(&file) {
-                    warn!(reason = %Chain(&error), "cannot free a removed file in pieces");
-                }
-            }
-            Job::Trim => {
-                let Some(checkpoints) = shared.upgrade() else {
-                    return;
-                };
-                let mut catalog = checkpoints
-                    .catalog
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                let log_floor = match execute(&mut disk, &catalog.forget_older()) {
-                    Ok(()) => Some(catalog.log_floor()),
-                    Err(error) => {
-                        warn!(reason = %Chain(&error), "cannot give up the older checkpoint");
-                        None
-                    }
-                };
-                drop(catalog);
-                let _ = reports.send(Event::Trimmed { log_floor });
-            }
-            Job::Checkpoint(meta, state) => {
-                let Some(checkpoints) = shared.upgrade() else {
-                    return;
-                };
-                let began = Instant::now();
-                let written = checkpoints.write_own(&mut disk, &meta, *state);
-                let ms = began.elapsed().as_millis() as u64;
-                let log_floor = match written {
-                    Ok(floor @ Some(_)) => {
-                        info!(position = %meta.position, ms, "a checkpoint is durable");
-                        floor
-                    }
-                    Ok(None) => {
-                        debug!(position = %meta.position, "a checkpoint was given up for a newer state");
-                        None
-                    }
-                    Err(error) => {
-                        warn!(reason = %Chain(&error), "cannot write a checkpoint; the log grows until the next one");
-                        None
-                    }
-                };
-                let _ = reports.send(Event::Checkpointed { meta, log_floor });
             }
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use storage::{Disk as _, Log, Space};
+use storage::{Disk as _, Log, Op, Space};
 use tracing::{error, info, warn};
 
 /// After so long without a record the log is sealed.
@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(20);
 const SPACE_EVERY: Duration = Duration::from_secs(1);
 
 /// A sync that takes longer is worth a line: heartbeats may be late because of it.
-const SLOW: Duration = Duration::from_millis(500);
+const SLOW: Duration = Duration::from_millis(100);
 
 enum Job {
     Persist(Box<Persist>),
@@ -159,7 +159,11 @@ impl Writer {
         let took = began.elapsed();
         if took > SLOW {
             let ms = took.as_millis() as u64;
-            warn!(ms, "a record of the log was slow to become durable");
+            let no_spare = ops.iter().any(|op| matches!(op, Op::Create { .. }));
+            warn!(
+                ms,
+                no_spare, "a record of the log was slow to become durable"
+            );
         }
         let number = persist.number;
         // If nobody listens, the member has stopped.

@@ -10,10 +10,15 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// Bytes of events that one stream takes from its watches at a time; what it holds behind a client that
 /// does not read.
 const POLL_BYTES: usize = 256 * 1024;
+
+/// A snapshot is made and sent for so long, then it rests as long: a client that reads as fast as it can would
+/// have the member's thread for itself otherwise.
+const SNAPSHOT_BURST: Duration = Duration::from_millis(1);
 
 /// What a watch stream's task woke for.
 enum Woken {
@@ -111,11 +116,20 @@ impl Front {
     /// The whole state, while writes go on.
     pub(super) async fn snapshot(&self, call: &mut Call) -> Result<(), Ended> {
         let mut stream = SnapshotStream::new(self.0.state());
-        while let Some(message) = stream.next_message() {
+        let mut worked = Duration::ZERO;
+        loop {
+            let began = Instant::now();
+            let Some(message) = stream.next_message() else {
+                return Ok(());
+            };
+            // Sending it costs about as much again.
+            worked += 2 * began.elapsed();
             call.replies.send(message).await?;
-            tokio::task::yield_now().await;
+            match worked < SNAPSHOT_BURST {
+                true => tokio::task::yield_now().await,
+                false => tokio::time::sleep(std::mem::take(&mut worked)).await,
+            }
         }
-        Ok(())
     }
 
     pub(super) async fn health(
