@@ -52,6 +52,36 @@ mutants! {
     AmnesiacVotes = "amnesiac-votes",
     /// The log's tail is not cut where a new leader overwrote it.
     KeepConflictingTail = "keep-conflicting-tail",
+    /// Specification: a leader takes entries of earlier terms for decided by counting copies (Raft figure 8).
+    SpecFigure8 = "spec-figure-8",
+    /// Specification: votes go to candidates with an older log (Raft §5.4.1).
+    SpecVoteForOlderLog = "spec-vote-for-older-log",
+    /// Specification: two votes in one term (Raft §5.2).
+    SpecVoteTwice = "spec-vote-twice",
+    /// Specification: the vote is not read again at a restart.
+    SpecVoteForgotten = "spec-vote-forgotten",
+    /// Specification: half of the votes elect.
+    SpecMinorityElects = "spec-minority-elects",
+    /// Specification: a new leader writes undecided entries again under its own term.
+    SpecLeaderOverwrites = "spec-leader-overwrites",
+    /// Specification: entries are appended without comparing the one before (Raft §5.3).
+    SpecNoConsistencyCheck = "spec-no-consistency-check",
+    /// Specification: an entry of another term stays where the leader's belongs (Raft §5.3).
+    SpecKeepConflict = "spec-keep-conflict",
+    /// Specification: a follower decides to the leader's index, beyond what it knows to be the leader's.
+    SpecCommitPastMatch = "spec-commit-past-match",
+    /// Specification: a change of membership begins before the last one is in force, or before the leader knows
+    /// what is decided (Ongaro's bug of 2015).
+    SpecTwoChanges = "spec-two-changes",
+    /// Specification: reads are answered before the leader has decided an entry of its term.
+    SpecReadBeforeOwnTerm = "spec-read-before-own-term",
+}
+
+impl Mutant {
+    /// Whether it is planted in the executable specification, which is then the engine that runs.
+    pub fn is_of_specification(self) -> bool {
+        self.name().starts_with("spec-")
+    }
 }
 
 /// The bugs planted in one member: none, in every shipped build.

@@ -264,6 +264,9 @@ pub enum Refused {
 #[error("cannot start consensus: {0}")]
 pub struct Misconfigured(pub String);
 
+/// Starts an engine on what storage found.
+pub type StartEngine = fn(Config, Restored) -> Result<Box<dyn Engine + Send>, Misconfigured>;
+
 /// Consensus as its caller sees it.
 pub trait Engine {
     /// One tick of 10 ms has passed.
@@ -336,4 +339,7 @@ pub trait Engine {
 
     /// What the leader knows about everybody, in ascending order; empty on others.
     fn peers(&self) -> Vec<PeerProgress>;
+
+    /// Stops when an invariant of the engine does not hold. Costly: for the simulator and tests.
+    fn check(&self);
 }

@@ -74,7 +74,7 @@ pub mod timer;
 
 pub use engine::{
     Config, Engine, Misconfigured, PeerProgress, Ready, Refused, Replication, Restored, Role,
-    RoleChange, Status,
+    RoleChange, StartEngine, Status,
 };
 pub use machine::Raft;
 

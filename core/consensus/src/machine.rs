@@ -1,7 +1,7 @@
 //! The shipped engine: the `raft` crate behind the gate, with its timers, its promises about what is
 //! durable, and its recovering members.
 //!
-//! # Invariants ([`Raft::check`])
+//! # Invariants ([`Engine::check`])
 //!
 //! - applied ≤ handed out ≤ committed ≤ last, and persisted ≤ last;
 //! - a leader votes, is not recovering, and believes of each member `matched < next`;
@@ -175,6 +175,17 @@ impl Raft {
         Ok(raft)
     }
 
+    /// The same, boxed: what a node takes for its engine.
+    ///
+    /// # Errors
+    /// When the configuration or the restored log makes no sense.
+    pub fn start(
+        config: Config,
+        restored: Restored,
+    ) -> Result<Box<dyn Engine + Send>, Misconfigured> {
+        Ok(Box::new(Raft::new(config, restored)?))
+    }
+
     fn role(&self) -> Role {
         convert::role(self.node.raft.state)
     }
@@ -328,8 +339,8 @@ impl Raft {
         }
     }
 
-    /// Stops when an invariant of this type does not hold: for the simulator, after every step.
-    pub fn check(&self) {
+    /// See [`Engine::check`].
+    fn check_invariants(&self) {
         let log = &self.node.raft.raft_log;
         let (commit, last) = (log.committed, log.last_index());
         invariant!(

@@ -22,7 +22,7 @@ use crate::system::{MemberChange, SYSTEM, SystemCommand};
 use base::{Index, Instant, LeaseId, MemberId, PeerMessage, SnapshotMeta};
 use bytes::Bytes;
 use clock::HybridTime;
-use consensus::Misconfigured;
+use consensus::{Misconfigured, Raft, StartEngine};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use store::command::{Command, DialectId};
@@ -141,7 +141,21 @@ impl Node {
         dialects: Vec<Box<dyn Dialect + Send>>,
         now: Instant,
     ) -> Result<Node, Misconfigured> {
-        let replica = Replica::new(&config, &boot)?;
+        Node::with_engine(config, boot, dialects, now, Raft::start)
+    }
+
+    /// The same on another engine: the executable specification in `proof/` stands in for the shipped one.
+    ///
+    /// # Errors
+    /// When the engine cannot start from it.
+    pub fn with_engine(
+        config: NodeConfig,
+        boot: Boot,
+        dialects: Vec<Box<dyn Dialect + Send>>,
+        now: Instant,
+        engine: StartEngine,
+    ) -> Result<Node, Misconfigured> {
+        let replica = Replica::new(&config, &boot, engine)?;
         let durable = boot.state.applied().index;
         let time = boot.state.time();
         // A member that has been removed and starts again has no more business here than before. One

@@ -22,7 +22,9 @@ use base::{
     PeerMessage, SnapshotMeta, Term,
 };
 use bytes::Bytes;
-use consensus::{Config, Engine, Misconfigured, Raft, Ready, Refused, Restored, Role, Status};
+use consensus::{
+    Config, Engine, Misconfigured, Ready, Refused, Restored, Role, StartEngine, Status,
+};
 use std::collections::VecDeque;
 use std::time::Duration;
 use store::State;
@@ -56,7 +58,7 @@ pub(crate) struct Turn {
 
 /// The agreeing half of a member.
 pub(crate) struct Replica {
-    raft: Raft,
+    raft: Box<dyn Engine + Send>,
     member: MemberId,
     held: VecDeque<Held>,
     n_held: usize,
@@ -76,9 +78,13 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn new(config: &NodeConfig, boot: &Boot) -> Result<Replica, Misconfigured> {
+    pub(crate) fn new(
+        config: &NodeConfig,
+        boot: &Boot,
+        start: StartEngine,
+    ) -> Result<Replica, Misconfigured> {
         let ticks = |time: Duration| (time.as_millis() / NodeConfig::TICK.as_millis()) as usize;
-        let raft = Raft::new(
+        let raft = start(
             Config {
                 member: config.member,
                 seed: config.seed,

@@ -36,5 +36,5 @@ pub mod trace;
 pub mod watching;
 pub mod world;
 
-pub use plan::{Fault, Plan};
+pub use plan::{Consensus, Fault, Plan};
 pub use run::{Report, run, run_plan};

@@ -2,12 +2,31 @@
 
 use base::{Mutant, Mutants};
 use clap::{Parser, Subcommand};
-use quorate_sim::mutants::{Fate, hunt, named};
+use quorate_sim::Consensus;
+use quorate_sim::mutants::{Fate, home, hunt, named};
 use quorate_sim::report::{Totals, failure};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+/// What members run on.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Engine {
+    /// What ships.
+    Shipped,
+    /// The executable specification.
+    Specification,
+}
+
+impl From<Engine> for Consensus {
+    fn from(engine: Engine) -> Consensus {
+        match engine {
+            Engine::Shipped => Consensus::Shipped,
+            Engine::Specification => Consensus::Specification,
+        }
+    }
+}
 
 /// Seeded worlds of whole clusters.
 #[derive(Parser)]
@@ -32,6 +51,9 @@ enum Command {
         /// Plant a bug.
         #[arg(long)]
         mutant: Option<String>,
+        /// The members' engine; as the seed draws it when not given.
+        #[arg(long)]
+        engine: Option<Engine>,
         /// Threads; all cores when not given.
         #[arg(long)]
         jobs: Option<usize>,
@@ -46,6 +68,9 @@ enum Command {
         /// Plant a bug.
         #[arg(long)]
         mutant: Option<String>,
+        /// The members' engine; as the seed draws it when not given.
+        #[arg(long)]
+        engine: Option<Engine>,
     },
     /// Run every planted bug until it is caught.
     Mutants {
@@ -73,6 +98,7 @@ fn main() -> ExitCode {
             from,
             trace_hash,
             mutant,
+            engine,
             jobs,
             show,
         } => {
@@ -83,17 +109,29 @@ fn main() -> ExitCode {
                 seeds,
                 from,
                 trace_hash,
-                mutants,
-                mutant.as_deref(),
+                World {
+                    mutants,
+                    engine: engine_for(engine, mutant.as_deref()),
+                    mutant: mutant.as_deref(),
+                },
                 n_jobs(jobs),
                 show,
             )
         }
-        Command::Replay { seed, mutant } => {
+        Command::Replay {
+            seed,
+            mutant,
+            engine,
+        } => {
             let Some(mutants) = planted(mutant.as_deref()) else {
                 return ExitCode::from(2);
             };
-            replay(seed, mutants, mutant.as_deref())
+            let world = World {
+                mutants,
+                engine: engine_for(engine, mutant.as_deref()),
+                mutant: mutant.as_deref(),
+            };
+            replay(seed, &world)
         }
         Command::Mutants {
             seeds,
@@ -123,12 +161,26 @@ fn planted(name: Option<&str>) -> Option<Mutants> {
     mutant.map(Mutants::only)
 }
 
+/// What is the same for all seeds.
+#[derive(Clone, Copy)]
+struct World<'a> {
+    mutants: Mutants,
+    mutant: Option<&'a str>,
+    engine: Option<Consensus>,
+}
+
+/// The engine that was asked for, or the one in which the planted bug is.
+fn engine_for(asked: Option<Engine>, mutant: Option<&str>) -> Option<Consensus> {
+    asked
+        .map(Consensus::from)
+        .or_else(|| mutant.and_then(named).map(home))
+}
+
 fn run_many(
     seeds: u64,
     from: u64,
     trace_hash: bool,
-    mutants: Mutants,
-    mutant: Option<&str>,
+    world: World<'_>,
     jobs: usize,
     show: u64,
 ) -> ExitCode {
@@ -144,7 +196,7 @@ fn run_many(
                 if seed >= from + seeds {
                     return hashes;
                 }
-                let report = quorate_sim::run(seed, mutants, false);
+                let report = quorate_sim::run(seed, world.mutants, world.engine, false);
                 hashes.push((seed, report.hash));
                 let n_shown = {
                     let mut totals = totals.lock().unwrap_or_else(|e| e.into_inner());
@@ -152,7 +204,7 @@ fn run_many(
                     totals.n_violations
                 };
                 if !report.violations.is_empty() && n_shown <= show {
-                    print!("{}", failure(&report, mutants, mutant));
+                    print!("{}", failure(&report, world.mutants, world.mutant));
                 } else if !report.violations.is_empty() {
                     println!("FAILED {}   seed {seed}", report.violations[0].claim);
                 }
@@ -183,11 +235,11 @@ fn run_many(
     }
 }
 
-fn replay(seed: u64, mutants: Mutants, mutant: Option<&str>) -> ExitCode {
-    let report = quorate_sim::run(seed, mutants, false);
+fn replay(seed: u64, world: &World<'_>) -> ExitCode {
+    let report = quorate_sim::run(seed, world.mutants, world.engine, false);
     println!("seed {seed}: {}", report.plan);
     // Also for a seed without a violation: the trace is what one wants to read.
-    let text = failure(&report, mutants, mutant);
+    let text = failure(&report, world.mutants, world.mutant);
     let mut totals = Totals::default();
     totals.add(&report);
     if report.violations.is_empty() {

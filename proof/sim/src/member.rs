@@ -6,10 +6,13 @@
 
 use crate::disk::SimDisk;
 use crate::disk_work::DiskWork;
+use crate::plan::Consensus;
 use base::{Chain, ClusterId, Instant, MemberId, Mutants, Rng, SnapshotMeta};
 use checker::Time;
+use consensus::Raft;
 use etcd::{EtcdDialect, HeaderParts, Limits, Read, Session, StreamId, WatchDesk};
 use node::{Boot, Health, Node, NodeConfig, Tag, Ticket};
+use spec::SpecRaft;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::{
@@ -265,8 +268,13 @@ impl Member {
             state: state.clone(),
             health,
         };
+        let engine = match settings.plan.consensus {
+            Consensus::Shipped => Raft::start,
+            Consensus::Specification => SpecRaft::start,
+        };
         let dialects: Vec<Box<dyn store::Dialect + Send>> = vec![Box::new(EtcdDialect)];
-        let node = match Node::new(config, boot, dialects, self.clock.instant(now)) {
+        let node = match Node::with_engine(config, boot, dialects, self.clock.instant(now), engine)
+        {
             Ok(node) => node,
             Err(error) => return Started::Refused(Chain(&error).to_string()),
         };

@@ -3,6 +3,7 @@
 //! All bugs meet seed 0, then those that are left meet seed 1, and so on: so a hunt for "at least ten" is
 //! as short as it can be.
 
+use crate::plan::Consensus;
 use crate::run::run;
 use base::{Mutant, Mutants};
 use std::collections::BTreeMap;
@@ -55,7 +56,7 @@ pub fn hunt(
                     continue;
                 }
             }
-            let report = run(seed, Mutants::only(*mutant), false);
+            let report = run(seed, Mutants::only(*mutant), Some(home(*mutant)), false);
             let known = *differs
                 .lock()
                 .unwrap_or_else(|e| e.into_inner())
@@ -64,7 +65,7 @@ pub fn hunt(
             if report.violations.is_empty() && known {
                 continue;
             }
-            let clean = run(seed, Mutants::none(), false);
+            let clean = run(seed, Mutants::none(), Some(home(*mutant)), false);
             if clean.hash != report.hash {
                 differs
                     .lock()
@@ -99,6 +100,14 @@ pub fn hunt(
         });
     }
     fates
+}
+
+/// The engine in whose clusters `mutant` shows.
+pub fn home(mutant: Mutant) -> Consensus {
+    match mutant.is_of_specification() {
+        true => Consensus::Specification,
+        false => Consensus::Shipped,
+    }
 }
 
 /// The bug with this name.

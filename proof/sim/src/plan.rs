@@ -68,6 +68,15 @@ impl Fault {
     }
 }
 
+/// Who decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consensus {
+    /// The engine that ships.
+    Shipped,
+    /// The executable specification, in all members.
+    Specification,
+}
+
 /// How often each kind of request is asked, in parts of their sum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mix {
@@ -125,6 +134,8 @@ pub struct Plan {
     pub seed: u64,
     /// Members at the beginning.
     pub n_members: usize,
+    /// The members' engine.
+    pub consensus: Consensus,
     /// What goes wrong.
     pub faults: Vec<Fault>,
     /// How long things go wrong.
@@ -189,6 +200,11 @@ impl Plan {
         Plan {
             seed,
             n_members,
+            // A draw of its own, so that the rest of the world is the same on both.
+            consensus: match Rng::new(seed ^ 0x5350_4543_0000_0001).one_in(6) {
+                true => Consensus::Specification,
+                false => Consensus::Shipped,
+            },
             trouble: ms(rng.between(4_000, 14_000)),
             calm: ms(*rng.pick(&[100, 500, 2_000]).unwrap_or(&500)),
             heartbeat: ms(heartbeat_ms),
@@ -226,9 +242,10 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} members, {} clients, {} keys, {:?}, {} s of trouble, election {} ms, checkpoint \
+            "{} members on the {:?} engine, {} clients, {} keys, {:?}, {} s of trouble, election {} ms, checkpoint \
              every {} entries",
             self.n_members,
+            self.consensus,
             self.n_clients,
             self.n_keys,
             self.faults,

@@ -67,7 +67,7 @@ impl Totals {
 /// A failure in full: runs the seed again, recording, writes the trace, and says how to replay it.
 pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> String {
     let seed = report.plan.seed;
-    let again = run(seed, mutants, true);
+    let again = run(seed, mutants, Some(report.plan.consensus), true);
     let mut text = String::new();
     let first = report.violations.first();
     let _ = writeln!(

@@ -5,7 +5,7 @@
 //! have applied the same; if not, the report says who stands where.
 
 use crate::member::Settings;
-use crate::plan::{Fault, Plan};
+use crate::plan::{Consensus, Fault, Plan};
 use crate::world::World;
 use base::Mutants;
 use checker::{Time, Violation};
@@ -39,9 +39,11 @@ pub struct Report {
     pub lines: Vec<String>,
 }
 
-/// Runs `seed` with planted bugs, or none.
-pub fn run(seed: u64, mutants: Mutants, records: bool) -> Report {
-    run_plan(Plan::draw(seed), mutants, records)
+/// Runs `seed` with planted bugs, or none, on the engine that the seed draws, or on this one.
+pub fn run(seed: u64, mutants: Mutants, consensus: Option<Consensus>, records: bool) -> Report {
+    let mut plan = Plan::draw(seed);
+    plan.consensus = consensus.unwrap_or(plan.consensus);
+    run_plan(plan, mutants, records)
 }
 
 /// Runs a world that was drawn or made up.

@@ -45,8 +45,8 @@ fn two_processes_give_each_seed_the_same_trace_hash() {
 
 #[test]
 fn a_recorded_run_is_the_same_run() {
-    let silent = quorate_sim::run(3, base::Mutants::none(), false);
-    let recorded = quorate_sim::run(3, base::Mutants::none(), true);
+    let silent = quorate_sim::run(3, base::Mutants::none(), None, false);
+    let recorded = quorate_sim::run(3, base::Mutants::none(), None, true);
     assert_eq!(silent.hash, recorded.hash);
     assert_eq!(recorded.lines.len() as u64, recorded.n_events);
 }

@@ -393,6 +393,10 @@ impl Engine for Raft {
         peers.sort_unstable_by_key(|peer| peer.member);
         peers
     }
+
+    fn check(&self) {
+        self.check_invariants();
+    }
 }
 
 impl Raft {

@@ -1,0 +1,8 @@
+//! Raft as an executable specification.
+//!
+//! [`engine`] is a second engine behind [`consensus::Engine`]: whole clusters run on it in the simulator.
+#![forbid(unsafe_code)]
+
+pub mod engine;
+
+pub use engine::SpecRaft;
