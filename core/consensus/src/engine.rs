@@ -340,6 +340,13 @@ pub trait Engine {
     /// What the leader knows about everybody, in ascending order; empty on others.
     fn peers(&self) -> Vec<PeerProgress>;
 
+    /// Who has this member's vote in its term, or nobody.
+    fn vote(&self) -> MemberId;
+
+    /// The term of the entry at `index`, or of the state that the log begins behind; nothing where the log in
+    /// memory does not reach.
+    fn term_at(&self, index: Index) -> Option<Term>;
+
     /// Stops when an invariant of the engine does not hold. Costly: for the simulator and tests.
     fn check(&self);
 }

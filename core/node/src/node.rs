@@ -22,7 +22,7 @@ use crate::system::{MemberChange, SYSTEM, SystemCommand};
 use base::{Index, Instant, LeaseId, MemberId, PeerMessage, SnapshotMeta};
 use bytes::Bytes;
 use clock::HybridTime;
-use consensus::{Misconfigured, Raft, StartEngine};
+use consensus::{Engine, Misconfigured, Raft, StartEngine};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use store::command::{Command, DialectId};
@@ -554,6 +554,11 @@ impl Node {
     /// [`Node::take_effects`] about every [`SWEEP_REST`], input or not; less often only takes longer.
     pub fn is_sweeping(&self) -> bool {
         self.machine.is_sweeping()
+    }
+
+    /// The engine, to look at: for the simulator, which holds every step of it against the specification.
+    pub fn engine(&self) -> &dyn Engine {
+        self.replica.engine()
     }
 
     /// Checks the invariants of all parts. Costly: for the simulator and tests.

@@ -123,6 +123,11 @@ impl Replica {
         })
     }
 
+    /// The engine itself.
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.raft
+    }
+
     /// Where the engine stands. Cheap.
     pub(crate) fn status(&self) -> Status {
         self.raft.status()

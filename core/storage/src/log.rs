@@ -354,6 +354,14 @@ impl Log {
         self.old.len() + usize::from(self.current.is_some())
     }
 
+    /// The files in which records stand, oldest first; no spares.
+    pub fn files(&self) -> impl Iterator<Item = FileName> {
+        let old = self.old.iter().map(|segment| segment.number);
+        let current = self.current.iter().filter(|current| current.records > 0);
+        old.chain(current.map(|current| current.number))
+            .map(segment_name)
+    }
+
     /// Plans one record and its sync.
     fn plan_record(&mut self, entries: &[Entry], reset: Option<LogPosition>, ops: &mut Vec<Op>) {
         let mut body = Vec::with_capacity(entries.iter().map(entry_bytes).sum());

@@ -243,6 +243,17 @@ impl SimDisk {
         self.pending_names.clear();
     }
 
+    /// Those of `files` that are not synced, or whose names are not.
+    pub fn dirty_of(&self, files: impl Iterator<Item = FileName>) -> Vec<FileName> {
+        let is_dirty = |name: &FileName| {
+            let number = self.names.get(name);
+            let inode = number.and_then(|number| self.inodes.get(number));
+            let is_named = self.durable_names.get(name) == number;
+            !is_named || inode.is_some_and(|inode| !inode.pending.is_empty())
+        };
+        files.filter(is_dirty).collect()
+    }
+
     /// Whether anything would be lost if the power went now.
     pub fn is_dirty(&self) -> bool {
         !self.pending_names.is_empty()

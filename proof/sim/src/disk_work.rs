@@ -45,8 +45,8 @@ enum Lane {
 
 /// What the member must be told.
 pub enum Done {
-    /// A record is durable.
-    Persisted(u64),
+    /// A record is durable, says the log.
+    Persisted(Box<Persist>),
     /// The checkpoint that was asked for is durable.
     Checkpointed(SnapshotMeta),
     /// It could not be written.
@@ -211,10 +211,6 @@ impl DiskWork {
                 // One segment at a time; records that came meanwhile go first.
                 self.log_jobs.push_back(LogJob::Free(to));
             }
-            if let LogJob::Free(to) = job {
-                // One segment at a time; records that came meanwhile go first.
-                self.log_jobs.push_back(LogJob::Free(to));
-            }
             self.log_ops = ops.into();
             self.job = Some(job);
             if nothing_to_do {
@@ -226,7 +222,7 @@ impl DiskWork {
 
     fn log_plan_done(&mut self, done: bool, out: &mut Vec<Done>) {
         match self.job.take() {
-            Some(LogJob::Persist(persist)) => out.push(Done::Persisted(persist.number)),
+            Some(LogJob::Persist(persist)) => out.push(Done::Persisted(persist)),
             Some(LogJob::Prepare) => self.log.prepared(done),
             Some(LogJob::Install(_) | LogJob::Free(_) | LogJob::Seal) | None => {}
         }

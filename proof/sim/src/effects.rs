@@ -33,9 +33,33 @@ impl World {
             process.node.check();
         }
         let more = effects.more;
+        self.observe(member, &effects);
         self.carry_out(member, effects);
         if more {
             self.pump_soon(member);
+        }
+    }
+
+    /// Holds the step that gave `effects` against the specification.
+    fn observe(&mut self, member: usize, effects: &Effects) {
+        let id = self.members[member].id;
+        let Some(process) = &self.members[member].process else {
+            return;
+        };
+        let engine = process.node.engine();
+        let messages = effects
+            .send
+            .iter()
+            .filter_map(|(_, message)| match message {
+                base::PeerMessage::Raft(message) => Some(&**message),
+                _ => None,
+            });
+        let mut broken = self.observer.stepped(id, engine, messages);
+        if let Some(persist) = &effects.persist {
+            broken.extend(self.observer.writes(id, engine, &persist.entries));
+        }
+        for broken in broken {
+            self.violate(Violation::new(broken.claim, broken.what));
         }
     }
 
@@ -217,7 +241,17 @@ impl World {
                 return;
             };
             match done {
-                Done::Persisted(number) => {
+                Done::Persisted(persist) => {
+                    let number = persist.number;
+                    // The log's word is one thing, the disk another.
+                    let it = &mut self.members[member];
+                    let Some(process) = &mut it.process else {
+                        return;
+                    };
+                    if it.disk.dirty_of(process.work.log.files()).is_empty() {
+                        let meta = persist.snapshot.as_ref().map(|(meta, _)| meta);
+                        self.observer.synced(id, meta, &persist.entries);
+                    }
                     process.node.persisted(number);
                     self.trace.note(now, "durable", &[id.0, number], || {
                         format!("n{id}: record {number}")

@@ -28,6 +28,7 @@ use base::{MemberId, Membership, Rng, SnapshotMeta};
 use bytes::Bytes;
 use checker::{Chronicle, Time, Violation};
 use node::NodeConfig;
+use spec::Observer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use store::Genesis;
@@ -100,6 +101,8 @@ pub struct World {
     pub digests: BTreeMap<u64, (u64, MemberId)>,
     /// The newest membership that anybody applied, with its index.
     pub membership: (u64, Membership),
+    /// Every member's every step against the specification.
+    pub observer: Observer,
     /// What was broken.
     pub violations: Vec<Violation>,
     /// Pacing of pumps, disks and states.
@@ -153,6 +156,7 @@ impl World {
             chronicle: Chronicle::default(),
             digests: BTreeMap::new(),
             membership: (1, genesis.membership.clone()),
+            observer: Observer::default(),
             violations: Vec::new(),
             rng: rng.fork(6),
             member_rng,
@@ -305,6 +309,22 @@ impl World {
                 }
                 return;
             }
+        }
+        let it = &self.members[member];
+        let files = it
+            .process
+            .iter()
+            .flat_map(|process| process.work.log.files());
+        let dirty = it.disk.dirty_of(files);
+        let broken = it.process.as_ref().and_then(|process| {
+            let engine = process.node.engine();
+            self.observer.started(it.id, engine, dirty.is_empty())
+        });
+        if let Some(broken) = broken {
+            self.violate(Violation::new(
+                broken.claim,
+                format!("{}: {dirty:?}", broken.what),
+            ));
         }
         let life = self.members[member].life;
         self.schedule

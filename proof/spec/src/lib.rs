@@ -4,5 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod model;
+pub mod observe;
 
 pub use engine::SpecRaft;
+pub use observe::{Broken, Observer};

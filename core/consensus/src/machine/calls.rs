@@ -394,6 +394,17 @@ impl Engine for Raft {
         peers
     }
 
+    fn vote(&self) -> MemberId {
+        MemberId(self.node.raft.vote)
+    }
+
+    fn term_at(&self, index: Index) -> Option<Term> {
+        let log = &self.node.raft.raft_log;
+        let is_here = index.0 + 1 >= log.first_index() && index.0 <= log.last_index();
+        let term = is_here.then(|| log.term(index.0)).and_then(Result::ok);
+        term.map(Term)
+    }
+
     fn check(&self) {
         self.check_invariants();
     }

@@ -5,7 +5,7 @@ use super::{ReadRound, SpecRaft, Transfer, peers};
 use base::limits::{ENTRY_BYTES_MAX, MEMBERS_MAX, PROPOSALS_WAITING_BYTES_MAX};
 use base::{
     Change, Entry, EntryKind, Index, LogPosition, MemberId, Membership, Message, MessageKind,
-    Mutant, SnapshotMeta,
+    Mutant, SnapshotMeta, Term,
 };
 use bytes::Bytes;
 use consensus::gate::{self, Standing, TRANSFER_CONTEXT};
@@ -371,6 +371,14 @@ impl Engine for SpecRaft {
         }
         all.sort_unstable_by_key(|peer| peer.member);
         all
+    }
+
+    fn vote(&self) -> MemberId {
+        self.vote
+    }
+
+    fn term_at(&self, index: Index) -> Option<Term> {
+        self.log.term_at(index)
     }
 
     fn check(&self) {
