@@ -9,7 +9,7 @@ use base::{ClusterId, MemberId, Rng};
 use wire::{HEADER_BYTES, Origin};
 
 /// Whose frames are expected.
-pub const ORIGIN: Origin = Origin {
+pub(crate) const ORIGIN: Origin = Origin {
     cluster: ClusterId(0xc1),
     member: MemberId(2),
 };
@@ -20,7 +20,7 @@ const CLUSTER: usize = 16;
 const HEADER_SUM: usize = 32;
 
 /// The frames of a stream by their own lengths; what is no whole frame comes last.
-pub fn split(mut stream: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn split(mut stream: &[u8]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     while !stream.is_empty() {
         let claimed = stream.get(LENGTH..LENGTH + 4).map_or(0, |four| {
@@ -34,7 +34,7 @@ pub fn split(mut stream: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Puts length and both sums right.
-pub fn seal(frame: &mut [u8]) {
+pub(crate) fn seal(frame: &mut [u8]) {
     if frame.len() < HEADER_BYTES {
         return;
     }
@@ -51,7 +51,7 @@ fn seal_header(frame: &mut [u8]) {
 }
 
 /// Damages one frame or the order of them.
-pub fn edit(frames: &mut Vec<Vec<u8>>, other: &[Vec<u8>], rng: &mut Rng) {
+pub(crate) fn edit(frames: &mut Vec<Vec<u8>>, other: &[Vec<u8>], rng: &mut Rng) {
     if frames.is_empty() {
         frames.extend(rng.pick(other).cloned());
         return;
@@ -97,16 +97,7 @@ fn edit_body(frame: &mut Vec<u8>, foreign: &[u8], rng: &mut Rng) {
     // A message of Raft: eight numbers from byte 4 on, of which small changes mean the most.
     if body.first() == Some(&1) && body.len() > 4 + 9 * 8 && rng.below(3) > 0 {
         let field = 4 + 8 * rng.below(9) as usize;
-        let mut eight = [0; 8];
-        eight.copy_from_slice(&body[field..field + 8]);
-        let now = u64::from_le_bytes(eight);
-        let fresh = match rng.below(4) {
-            0 => now.wrapping_add(rng.between(1, 4)),
-            1 => now.wrapping_sub(rng.between(1, 4)),
-            2 => rng.below(16),
-            _ => mutate::number(rng),
-        };
-        body[field..field + 8].copy_from_slice(&fresh.to_le_bytes());
+        mutate::edit_field(&mut body, field, rng);
     } else if body.len() > 4 && rng.one_in(6) {
         // Another kind, or a flag.
         let at = rng.below(4) as usize;
@@ -127,7 +118,7 @@ fn edit_body(frame: &mut Vec<u8>, foreign: &[u8], rng: &mut Rng) {
 }
 
 /// Mutates a stream of frames that follows `head` bytes of another meaning.
-pub fn mutate(input: &mut Vec<u8>, head: usize, other: &[u8], rng: &mut Rng) {
+pub(crate) fn mutate(input: &mut Vec<u8>, head: usize, other: &[u8], rng: &mut Rng) {
     if rng.one_in(12) || input.len() < head {
         mutate::bytes(input, other, rng);
         return;

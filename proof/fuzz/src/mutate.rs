@@ -6,10 +6,10 @@
 use base::Rng;
 
 /// Bytes of an input at most, so that a run takes microseconds and not milliseconds.
-pub const INPUT_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const INPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// Numbers at the ends of things.
-pub const NUMBERS: &[u64] = &[
+pub(crate) const NUMBERS: &[u64] = &[
     0,
     1,
     2,
@@ -36,7 +36,7 @@ pub const NUMBERS: &[u64] = &[
 ];
 
 /// A number at the end of something, or a small one.
-pub fn number(rng: &mut Rng) -> u64 {
+pub(crate) fn number(rng: &mut Rng) -> u64 {
     match rng.below(3) {
         0 => rng.below(24),
         _ => rng.pick(NUMBERS).copied().unwrap_or(0),
@@ -44,7 +44,7 @@ pub fn number(rng: &mut Rng) -> u64 {
 }
 
 /// One to four edits of `input`; splices take from `other`.
-pub fn bytes(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
+pub(crate) fn bytes(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     for _ in 0..rng.between(1, 4) {
         edit(input, other, rng);
     }
@@ -52,7 +52,7 @@ pub fn bytes(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
 }
 
 /// One edit.
-pub fn edit(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
+pub(crate) fn edit(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     let length = input.len() as u64;
     if length == 0 {
         input.extend((0..rng.between(1, 8)).map(|_| rng.next_u64() as u8));
@@ -68,7 +68,9 @@ pub fn edit(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
         5 => input.truncate(at),
         6 => {
             let fresh: Vec<u8> = match rng.below(2) {
-                0 => (0..rng.between(1, 9)).map(|_| rng.next_u64() as u8).collect(),
+                0 => (0..rng.between(1, 9))
+                    .map(|_| rng.next_u64() as u8)
+                    .collect(),
                 _ => vec![number(rng) as u8; rng.between(1, 40) as usize],
             };
             input.splice(at..at, fresh);
@@ -108,10 +110,24 @@ fn splice(input: &mut Vec<u8>, at: usize, other: &[u8], rng: &mut Rng) {
 }
 
 /// Writes a number of one to eight bytes, little endian.
-pub fn put_number(input: &mut [u8], at: usize, rng: &mut Rng) {
+pub(crate) fn put_number(input: &mut [u8], at: usize, rng: &mut Rng) {
     let bytes = number(rng).to_le_bytes();
     let width = (1usize << rng.below(4)).min(input.len() - at);
     input[at..at + width].copy_from_slice(&bytes[..width]);
+}
+
+/// Changes the number of eight bytes at `at`: a little, or altogether. Nothing when it is not there.
+pub(crate) fn edit_field(input: &mut [u8], at: usize, rng: &mut Rng) {
+    let Some(field) = input.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>) else {
+        return;
+    };
+    let now = u64::from_le_bytes(*field);
+    let fresh = match rng.below(4) {
+        0 => now.wrapping_add(rng.between(1, 4)),
+        1 => now.wrapping_sub(rng.between(1, 4)),
+        _ => number(rng),
+    };
+    *field = fresh.to_le_bytes();
 }
 
 /// Takes the bytes at `at` for a varint and writes another one in its place, of another width too.

@@ -12,21 +12,21 @@ use base::Rng;
 
 /// One part.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// What it is: a method, or which file.
-    pub tag: u8,
+    pub(crate) tag: u8,
     /// Its bytes.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A part.
-pub fn part(tag: u8, bytes: impl Into<Vec<u8>>) -> Part {
+pub(crate) fn part(tag: u8, bytes: impl Into<Vec<u8>>) -> Part {
     let bytes = bytes.into();
     Part { tag, bytes }
 }
 
 /// Parts as one input.
-pub fn pack(parts: &[Part]) -> Vec<u8> {
+pub(crate) fn pack(parts: &[Part]) -> Vec<u8> {
     let mut out = Vec::new();
     for part in parts {
         out.push(part.tag);
@@ -37,7 +37,7 @@ pub fn pack(parts: &[Part]) -> Vec<u8> {
 }
 
 /// The parts of any input.
-pub fn unpack(mut input: &[u8]) -> Vec<Part> {
+pub(crate) fn unpack(mut input: &[u8]) -> Vec<Part> {
     let mut parts = Vec::new();
     while let Some((tag, rest)) = input.split_first() {
         let (length, rest) = match rest.split_first_chunk::<4>() {
@@ -52,7 +52,7 @@ pub fn unpack(mut input: &[u8]) -> Vec<Part> {
 }
 
 /// Damages one part or the order of them.
-pub fn edit(parts: &mut Vec<Part>, other: &[Part], n_tags: u64, rng: &mut Rng) {
+pub(crate) fn edit(parts: &mut Vec<Part>, other: &[Part], n_tags: u64, rng: &mut Rng) {
     if parts.is_empty() {
         parts.extend(rng.pick(other).cloned());
         return;

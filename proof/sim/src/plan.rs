@@ -1,7 +1,7 @@
 //! What one seed's world is like: every number that may vary, drawn before it begins.
 //!
 //! Swarm testing (Groce et al., ISSTA 2012): each seed leaves most things out. A world with every fault
-//! at once rarely gets far enough to be interesting; many worlds with one to four kinds of fault each
+//! at once rarely gets far enough to be interesting; many worlds with one to six kinds of fault each
 //! meet more than any mixture.
 
 use base::Rng;
@@ -60,7 +60,9 @@ impl Fault {
     /// Whether it makes sense with so many members.
     fn fits(self, n_members: usize) -> bool {
         match self {
-            Fault::Split | Fault::Weather | Fault::Corruption | Fault::Transfer => n_members > 1,
+            Fault::Split | Fault::Weather | Fault::Transfer => n_members > 1,
+            // A damaged member waits for the others, and two do not decide without it.
+            Fault::Corruption => n_members > 2,
             // One that is alone halts for ever when its only copy is hurt; that is not a world.
             Fault::FailedSync => n_members > 1,
             _ => true,
@@ -178,12 +180,12 @@ impl Plan {
     /// The world of `seed`.
     pub fn draw(seed: u64) -> Plan {
         let mut rng = Rng::new(seed ^ 0x5157_4f52_4c44_0001);
-        let n_members = *rng.pick(&[1, 3, 3, 3, 3, 5, 5]).unwrap_or(&3);
+        let n_members = *rng.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 7]).unwrap_or(&3);
         let mut kinds: Vec<Fault> = Fault::ALL
             .into_iter()
             .filter(|fault| fault.fits(n_members))
             .collect();
-        let n_faults = rng.between(1, 4) as usize;
+        let n_faults = rng.between(1, 6) as usize;
         let mut faults = Vec::new();
         for _ in 0..n_faults.min(kinds.len()) {
             let at = rng.below(kinds.len() as u64) as usize;
@@ -273,10 +275,10 @@ mod tests {
         assert!(
             plans
                 .iter()
-                .all(|plan| (1..=4).contains(&plan.faults.len()))
+                .all(|plan| (1..=6).contains(&plan.faults.len()))
         );
         assert!(
-            [1, 3, 5]
+            [1, 2, 3, 4, 5, 7]
                 .iter()
                 .all(|n| plans.iter().any(|plan| plan.n_members == *n))
         );

@@ -45,7 +45,10 @@ fn corpus() -> Vec<Vec<u8>> {
     [
         Batch::default(),
         batch(vec![command(1, None, b"\x01\x0a\x01a\x12\x01b")]),
-        batch(vec![command(1, Some((7, 8)), b""), command(0, None, &[7; 300])]),
+        batch(vec![
+            command(1, Some((7, 8)), b""),
+            command(0, None, &[7; 300]),
+        ]),
         batch(many.collect()),
     ]
     .iter()

@@ -16,7 +16,9 @@ pub const TARGET: Target = Target {
 
 /// Decodes; what was accepted is bounded, names somebody in each step, and has these bytes only.
 pub fn run(input: &[u8]) -> Verdict {
-    let decoded = heap::bounded(16 * input.len() + 4096, "a change", || change::decode(input));
+    let decoded = heap::bounded(16 * input.len() + 4096, "a change", || {
+        change::decode(input)
+    });
     let Ok(changes) = decoded else {
         return Verdict::Refused;
     };
@@ -29,7 +31,11 @@ pub fn run(input: &[u8]) -> Verdict {
     if changes.is_empty() {
         assert!(input.is_empty(), "no step out of {} bytes", input.len());
     } else {
-        assert_eq!(&change::encode(&changes)[..], input, "one change, one encoding");
+        assert_eq!(
+            &change::encode(&changes)[..],
+            input,
+            "one change, one encoding"
+        );
     }
     Verdict::Accepted
 }

@@ -4,7 +4,7 @@ use super::{Target, Verdict};
 use crate::{heap, mutate};
 use base::{Index, LeaseId, MemberId};
 use clock::HybridTime;
-use node::{MemberChange, SystemCommand, SystemRefusal};
+use node::system::{MemberChange, SystemCommand, SystemRefusal};
 
 /// See the module.
 pub const TARGET: Target = Target {
@@ -33,7 +33,10 @@ pub fn run(input: &[u8]) -> Verdict {
 
 fn corpus() -> Vec<Vec<u8>> {
     let member = MemberId(0x8e9e_05c5_2164_694d);
-    let urls = vec!["http://10.0.0.1:2380".to_owned(), "http://[::1]:1".to_owned()];
+    let urls = vec![
+        "http://10.0.0.1:2380".to_owned(),
+        "http://[::1]:1".to_owned(),
+    ];
     let add = |is_learner, peer_urls| MemberChange::Add {
         member,
         peer_urls,

@@ -44,12 +44,7 @@ impl Property {
 }
 
 /// The first of `properties` that the step from `before` to `after` violates.
-pub fn violated(
-    properties: &[Property],
-    n: u8,
-    before: &State,
-    after: &State,
-) -> Option<Property> {
+pub fn violated(properties: &[Property], n: u8, before: &State, after: &State) -> Option<Property> {
     let mut all = properties.iter().copied();
     all.find(|property| !property.holds(n, before, after))
 }

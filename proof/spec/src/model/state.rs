@@ -11,7 +11,7 @@ pub const MEMBERS_MAX: usize = 5;
 /// Entries that a log of the model can have.
 pub const LOG_MAX: usize = 4;
 /// The highest term of the model.
-pub const TERM_MAX: u8 = 15;
+pub const TERM_MAX: u8 = 12;
 
 /// The name of a member, from 0. Prints from 1, as the literature does: `n1`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -81,7 +81,7 @@ pub enum Role {
 
 /// One member (Raft figure 2, "state").
 ///
-/// Invariants: `votes` is empty unless it is a candidate or leader; `next` and `matched` are 0 unless
+/// Invariants: `votes` is empty unless it is a candidate; `next` and `matched` are 0 unless
 /// it leads; `commit` is within the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Member {
