@@ -52,6 +52,18 @@ mutants! {
     AmnesiacVotes = "amnesiac-votes",
     /// The log's tail is not cut where a new leader overwrote it.
     KeepConflictingTail = "keep-conflicting-tail",
+    /// Revoking a lease leaves the last of its keys.
+    LeaseRevokeLeavesKey = "lease-revoke-leaves-key",
+    /// A lease that is gone is renewed all the same (etcd, 2025).
+    LeaseRenewedWhenGone = "lease-renewed-when-gone",
+    /// A watch hears an event twice (etcd #17247).
+    WatchRepeatsEvent = "watch-repeats-event",
+    /// After a received state a watch goes back in time (etcd #15271).
+    WatchBackInTime = "watch-back-in-time",
+    /// The row before an event is the row after it.
+    WatchPrevIsItself = "watch-prev-is-itself",
+    /// Compaction removes keys that live, if they were not written for long.
+    CompactionTakesTheLiving = "compaction-takes-the-living",
     /// Specification: a leader takes entries of earlier terms for decided by counting copies (Raft figure 8).
     SpecFigure8 = "spec-figure-8",
     /// Specification: votes go to candidates with an older log (Raft §5.4.1).

@@ -284,6 +284,9 @@ impl Hub {
             watcher.mode = Mode::Behind;
         } else {
             queue.push_back(event.clone());
+            if self.mutants.has(Mutant::WatchRepeatsEvent) {
+                queue.push_back(event.clone());
+            }
         }
         self.ready.insert(id);
     }
@@ -298,6 +301,9 @@ impl Hub {
                     .front()
                     .map_or(before.next(), |first| first.revision());
                 watcher.next = watcher.next.max(told);
+            }
+            if self.mutants.has(Mutant::WatchBackInTime) {
+                watcher.next = watcher.next.min(Revision(watcher.next.0 / 2 + 1));
             }
             if watcher.next <= self.published {
                 watcher.mode = Mode::Behind;

@@ -7,7 +7,7 @@
 use crate::lease::{Lease, lease_key_prefix, split_lease_key};
 use crate::root::{Root, RootId, RootView};
 use crate::tree::{Packed, Plain, Tree, Weighted};
-use base::{LeaseId, LogPosition, Membership, Revision};
+use base::{LeaseId, LogPosition, Membership, Mutants, Revision};
 use bytes::Bytes;
 use clock::HybridTime;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub struct State {
     /// (lease, root, key): which keys hang on a lease.
     pub(crate) lease_keys: Tree<Packed, ()>,
     pub(crate) lease_key_bytes: u64,
+    pub(crate) mutants: Mutants,
 }
 
 impl Weighted for Bytes {
@@ -66,6 +67,7 @@ impl State {
             leases: Tree::new(),
             lease_keys: Tree::new(),
             lease_key_bytes: 0,
+            mutants: Mutants::none(),
         }
     }
 

@@ -103,6 +103,7 @@ impl Store {
     /// Plants bugs, for the simulator to find. `member` is who we are.
     pub fn plant(&mut self, mutants: Mutants, member: MemberId) {
         self.mutants = mutants;
+        self.state.mutants = mutants;
         self.member = member;
     }
 

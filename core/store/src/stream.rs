@@ -18,7 +18,7 @@ use crate::record::{Place, Record};
 use crate::root::{Root, RootId, Slot};
 use crate::state::{LEASE_KEY_BYTES, State, TABLE_RECORD_BYTES};
 use crate::tree::{Builder, Packed, Plain};
-use base::{Index, LeaseId, LogPosition, Revision, Term, limits};
+use base::{Index, LeaseId, LogPosition, Mutant, Revision, Term, limits};
 use bytes::Bytes;
 use clock::HybridTime;
 use xxhash_rust::xxh3::Xxh3;
@@ -136,7 +136,7 @@ impl Writer {
         for number in [
             state.revision.0,
             state.applied.term.0,
-            state.applied.index.0,
+            state.applied.index.0 + u64::from(state.mutants.has(Mutant::SnapshotRace)),
             state.time.0,
             state.digest,
         ] {

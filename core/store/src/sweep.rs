@@ -57,7 +57,8 @@ impl Store {
             if !replaced.is_none() && replaced.revision < to {
                 root.forget(replaced.ordinal);
             }
-            if record.is_tombstone() && (below || self.mutants.has(Mutant::TombstoneLost)) {
+            let takes = record.is_tombstone() || self.mutants.has(Mutant::CompactionTakesTheLiving);
+            if takes && (below || self.mutants.has(Mutant::TombstoneLost)) {
                 let slot = root.keys.get(record.key());
                 if slot.is_some_and(|slot| slot.ordinal() == ordinal) {
                     root.forget_key(record.key());

@@ -189,6 +189,10 @@ impl<'a> WriteTxn<'a> {
             replaced => replaced.clone(),
         };
         let record = written.record;
+        let previous = match self.store.mutants.has(Mutant::WatchPrevIsItself) {
+            true => Some(record.clone()),
+            false => previous,
+        };
         self.store
             .fold(Changed::Version, root_id, record.logical_bytes());
         self.effects
@@ -238,7 +242,10 @@ impl<'a> WriteTxn<'a> {
         let bytes = id.0.to_le_bytes();
         self.store.fold(Changed::LeaseRevoked, RootId(0), &bytes);
         self.changed = true;
-        let held: Vec<(RootId, Bytes)> = self.store.state.lease_keys(id).collect();
+        let mut held: Vec<(RootId, Bytes)> = self.store.state.lease_keys(id).collect();
+        if self.store.mutants.has(Mutant::LeaseRevokeLeavesKey) {
+            held.pop();
+        }
         for (root, key) in &held {
             let latest = self
                 .store

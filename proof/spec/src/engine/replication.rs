@@ -103,7 +103,10 @@ impl SpecRaft {
             .map_or(Bytes::new(), |read| round_bytes(read.round));
         for (to, peer) in self.peers.clone() {
             let mut beat = self.message(MessageKind::Heartbeat, to);
-            beat.commit = self.commit.min(peer.matched);
+            beat.commit = match self.config.mutants.has(Mutant::SpecCommitPastMatch) {
+                true => self.commit,
+                false => self.commit.min(peer.matched),
+            };
             beat.context = context.clone();
             self.send(beat);
         }
