@@ -27,6 +27,7 @@ pub mod member;
 pub mod misfortune;
 pub mod mutants;
 pub mod network;
+pub mod night;
 pub mod plan;
 pub mod report;
 pub mod run;

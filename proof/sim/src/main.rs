@@ -4,11 +4,15 @@ use base::{Mutant, Mutants};
 use clap::{Parser, Subcommand};
 use quorate_sim::Consensus;
 use quorate_sim::mutants::{Fate, home, hunt, named};
+use quorate_sim::night::Night;
 use quorate_sim::report::{Totals, failure};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Seeds of a night between two notes of it.
+const NIGHT_CHUNK: u64 = 50;
 
 /// What members run on.
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -72,6 +76,21 @@ enum Command {
         #[arg(long)]
         engine: Option<Engine>,
     },
+    /// Run seeds for hours, over as many sittings as it takes: each goes on behind the last one of this commit.
+    Night {
+        /// For how long, at most.
+        #[arg(long, default_value_t = 8.0)]
+        hours: f64,
+        /// Until so many seeds were run in all.
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+        /// The product that is run; git's HEAD when not given.
+        #[arg(long)]
+        commit: Option<String>,
+        /// Threads; all cores when not given.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
     /// Run every planted bug until it is caught.
     Mutants {
         /// Seeds at most for each.
@@ -133,6 +152,12 @@ fn main() -> ExitCode {
             };
             replay(seed, &world)
         }
+        Command::Night {
+            hours,
+            seeds,
+            commit,
+            jobs,
+        } => night(hours, seeds, commit, n_jobs(jobs)),
         Command::Mutants {
             seeds,
             names,
@@ -184,37 +209,26 @@ fn run_many(
     jobs: usize,
     show: u64,
 ) -> ExitCode {
-    let next = AtomicU64::new(from);
     let totals = Mutex::new(Totals::default());
+    let hashes = Mutex::new(Vec::new());
     let began = Instant::now();
-    let mut hashes = Vec::new();
-    std::thread::scope(|scope| {
-        let worker = || {
-            let mut hashes = Vec::new();
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= from + seeds {
-                    return hashes;
-                }
-                let report = quorate_sim::run(seed, world.mutants, world.engine, false);
-                hashes.push((seed, report.hash));
-                let n_shown = {
-                    let mut totals = totals.lock().unwrap_or_else(|e| e.into_inner());
-                    totals.add(&report);
-                    totals.n_violations
-                };
-                if !report.violations.is_empty() && n_shown <= show {
-                    print!("{}", failure(&report, world.mutants, world.mutant));
-                } else if !report.violations.is_empty() {
-                    println!("FAILED {}   seed {seed}", report.violations[0].claim);
-                }
-            }
+    each_seed(from, seeds, jobs, |seed| {
+        let report = quorate_sim::run(seed, world.mutants, world.engine, false);
+        let mut hashes = hashes.lock().unwrap_or_else(|e| e.into_inner());
+        hashes.push((seed, report.hash));
+        drop(hashes);
+        let n_shown = {
+            let mut totals = totals.lock().unwrap_or_else(|e| e.into_inner());
+            totals.add(&report);
+            totals.n_violations
         };
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
-        for worker in workers {
-            hashes.extend(worker.join().unwrap_or_default());
+        if !report.violations.is_empty() && n_shown <= show {
+            print!("{}", failure(&report, world.mutants, world.mutant));
+        } else if !report.violations.is_empty() {
+            println!("FAILED {}   seed {seed}", report.violations[0].claim);
         }
     });
+    let mut hashes = hashes.into_inner().unwrap_or_else(|e| e.into_inner());
     if trace_hash {
         hashes.sort_unstable();
         hashes
@@ -233,6 +247,91 @@ fn run_many(
     } else {
         ExitCode::from(1)
     }
+}
+
+/// The commit that is checked out; marked when the files differ from it.
+fn head() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git").args(arguments).output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let is_clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(if is_clean {
+        commit
+    } else {
+        format!("{commit}-dirty")
+    })
+}
+
+fn night(hours: f64, seeds: u64, commit: Option<String>, jobs: usize) -> ExitCode {
+    let Some(commit) = commit.or_else(head) else {
+        eprintln!("there is no git here to say which commit this is: say --commit");
+        return ExitCode::from(2);
+    };
+    let path = Night::path(&commit);
+    let end = Instant::now() + Duration::from_secs_f64((hours * 3600.0).clamp(0.0, 1e6));
+    let kept = || -> std::io::Result<Night> {
+        let mut night = Night::load(&path, &commit)?;
+        eprintln!("{}: from seed {}", path.display(), night.next);
+        while night.next < seeds && Instant::now() < end {
+            let chunk = NIGHT_CHUNK.min(seeds - night.next);
+            let failed = Mutex::new(Vec::new());
+            let totals = Mutex::new(Totals::default());
+            each_seed(night.next, chunk, jobs, |seed| {
+                let report = quorate_sim::run(seed, Mutants::none(), None, false);
+                if let Some(violation) = report.violations.first() {
+                    print!("{}", failure(&report, Mutants::none(), None));
+                    let mut failed = failed.lock().unwrap_or_else(|e| e.into_inner());
+                    failed.push((seed, violation.claim.to_owned()));
+                }
+                let mut totals = totals.lock().unwrap_or_else(|e| e.into_inner());
+                totals.add(&report);
+            });
+            night.next += chunk;
+            night
+                .totals
+                .join(&totals.into_inner().unwrap_or_else(|e| e.into_inner()));
+            night
+                .failed
+                .extend(failed.into_inner().unwrap_or_else(|e| e.into_inner()));
+            night.save(&path)?;
+        }
+        Ok(night)
+    };
+    match kept() {
+        Ok(night) => {
+            for (seed, claim) in &night.failed {
+                println!("FAILED {claim}   seed {seed}");
+            }
+            println!("commit {commit}; {}", night.totals.fault_line());
+            println!("{}", night.totals.line());
+            ExitCode::from(u8::from(!night.failed.is_empty()))
+        }
+        Err(error) => {
+            eprintln!("cannot go on: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs `n` seeds from `from` on, each on the next free thread.
+fn each_seed(from: u64, n: u64, jobs: usize, run: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(from);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + n {
+                        return;
+                    }
+                    run(seed);
+                }
+            });
+        }
+    });
 }
 
 fn replay(seed: u64, world: &World<'_>) -> ExitCode {

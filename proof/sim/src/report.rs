@@ -25,6 +25,8 @@ pub struct Totals {
     pub n_violations: u64,
     /// Events.
     pub n_events: u64,
+    /// Steps of members that were held against the specification.
+    pub n_steps: u64,
     /// How often each fault struck.
     pub faults: BTreeMap<Fault, u64>,
 }
@@ -37,7 +39,21 @@ impl Totals {
         self.simulated += report.simulated;
         self.n_violations += u64::from(!report.violations.is_empty());
         self.n_events += report.n_events;
+        self.n_steps += report.n_steps;
         for (fault, n) in &report.faults {
+            *self.faults.entry(*fault).or_default() += n;
+        }
+    }
+
+    /// Adds the sums of others.
+    pub fn join(&mut self, other: &Totals) {
+        self.n_seeds += other.n_seeds;
+        self.n_operations += other.n_operations;
+        self.simulated += other.simulated;
+        self.n_violations += other.n_violations;
+        self.n_events += other.n_events;
+        self.n_steps += other.n_steps;
+        for (fault, n) in &other.faults {
             *self.faults.entry(*fault).or_default() += n;
         }
     }
@@ -60,7 +76,12 @@ impl Totals {
             .iter()
             .map(|(fault, n)| format!("{fault:?} {n}"))
             .collect();
-        format!("{} events; faults: {}", self.n_events, each.join(", "))
+        format!(
+            "{} events; {} steps held against the specification; faults: {}",
+            self.n_events,
+            self.n_steps,
+            each.join(", ")
+        )
     }
 }
 

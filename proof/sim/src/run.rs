@@ -33,6 +33,8 @@ pub struct Report {
     pub hash: u64,
     /// Events that happened.
     pub n_events: u64,
+    /// Steps of members that were held against the specification.
+    pub n_steps: u64,
     /// How often each kind of fault struck.
     pub faults: BTreeMap<Fault, u64>,
     /// The trace, if it was recorded.
@@ -75,6 +77,7 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
         simulated: Duration::from_nanos(now.0),
         hash,
         n_events: world.trace.n_events(),
+        n_steps: world.observer.n_steps(),
         faults: std::mem::take(&mut world.misfortune.counts),
         lines: world.trace.into_lines(),
         plan,

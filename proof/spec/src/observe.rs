@@ -193,13 +193,10 @@ impl Observer {
         }
         let leads = now.role == Role::Leader;
         let led = before.role == Role::Leader && before.term == now.term;
-        if leads
-            && led
-            && engine
-                .term_at(before.last.index)
-                .is_some_and(|term| term != before.last.term)
-            || leads && led && now.last.index < before.last.index
-        {
+        let at_end = engine.term_at(before.last.index);
+        let is_cut = now.last.index < before.last.index;
+        let is_rewritten = at_end.is_some_and(|term| term != before.last.term);
+        if leads && led && (is_cut || is_rewritten) {
             say(
                 "leader_append_only",
                 format!(
