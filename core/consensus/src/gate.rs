@@ -36,6 +36,8 @@ pub struct Standing {
     pub leader: MemberId,
     /// The end of its log.
     pub last: LogPosition,
+    /// The last entry that it knows to be decided.
+    pub commit: LogPosition,
     /// Whether it has no state at all, not even the cluster's first: it waits for a snapshot.
     pub is_blank: bool,
     /// Whether the sender is in its membership.
@@ -85,7 +87,15 @@ pub fn check(message: &Message, at: &Standing) -> Result<(), Refused> {
             invalid("entries for a member without a state")
         }
         MessageKind::Append => check_entries(message).or_else(invalid),
-        MessageKind::Snapshot => check_snapshot(message).or_else(invalid),
+        MessageKind::Snapshot => {
+            // The engine compares only indexes: it would put the state in the decided entry's place.
+            let at_commit = message.snapshot.as_ref().map(|meta| meta.position);
+            let at_commit = at_commit.filter(|position| position.index == at.commit.index);
+            if at_commit.is_some_and(|position| position.term != at.commit.term) {
+                return invalid("a state that contradicts what is decided");
+            }
+            check_snapshot(message).or_else(invalid)
+        }
         MessageKind::Heartbeat => {
             if message.term >= at.term && message.commit > at.last.index {
                 return Err(Refused::LogShort {

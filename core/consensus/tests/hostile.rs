@@ -499,6 +499,25 @@ fn a_member_without_a_state_takes_no_entries() {
 }
 
 #[test]
+fn a_snapshot_that_contradicts_what_is_decided_is_refused() {
+    let mut raft = standing(0);
+    let status = raft.status();
+    let mut snapshot = Message::new(MessageKind::Snapshot, id(2), id(1), Term(status.term.0 + 1));
+    let decided = raft.term_at(status.commit).expect("it is here");
+    snapshot.snapshot = Some(SnapshotMeta {
+        position: LogPosition {
+            term: Term(decided.0 + 1),
+            index: status.commit,
+        },
+        membership: Membership::of_voters(vec![id(1), id(2), id(3)]),
+    });
+    assert_eq!(
+        refusal(&mut raft, snapshot),
+        "a state that contradicts what is decided"
+    );
+}
+
+#[test]
 fn a_snapshot_with_a_membership_that_cannot_be_is_refused() {
     let mut raft = standing(1);
     let mut snapshot = Message::new(MessageKind::Snapshot, id(2), id(1), Term(3));

@@ -88,10 +88,36 @@ pub(crate) fn check_identity(
             _ => {}
         }
     }
-    match exists {
-        true => Err(RecoverError::IdentityDamaged),
-        false => Ok(true),
+    if exists {
+        return Err(RecoverError::IdentityDamaged);
     }
+    // A first start writes the watermark and the manifest before the identity, but nothing into them.
+    match what_remembers(disk, names)? {
+        Some(file) => Err(RecoverError::IdentityMissing { file }),
+        None => Ok(true),
+    }
+}
+
+/// The file that knows of a log or of a checkpoint, if there is one.
+fn what_remembers(disk: &dyn Disk, names: &[FileName]) -> Result<Option<FileName>, DiskError> {
+    let read = |file: &FileName, length: u64| match names.contains(file) {
+        true => read_whole(disk, file, length as usize),
+        false => Ok(Vec::new()),
+    };
+    let watermark = read(&watermark_name(), Watermark::FILE_BYTES)?;
+    let mut blocks = watermark.chunks(FRAME).filter_map(Watermark::decode);
+    let unused = |block: &Watermark| Watermark {
+        generation: block.generation,
+        ..Watermark::default()
+    };
+    if blocks.any(|block| block != unused(&block)) {
+        return Ok(Some(watermark_name()));
+    }
+    let manifest = read(&manifest_name(), Catalog::FILE_BYTES)?;
+    let mut catalogs = manifest.chunks(FRAME).filter_map(Catalog::decode);
+    Ok(catalogs
+        .any(|catalog| catalog.newest.is_some())
+        .then(manifest_name))
 }
 
 pub(crate) fn foreign(found: Identity, identity: &Identity) -> RecoverError {

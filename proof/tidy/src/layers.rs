@@ -46,6 +46,23 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
             "wire",
             "etcd",
             "checker",
+            "spec",
+        ],
+    ),
+    ("proof/spec", "spec", &["base", "consensus"]),
+    // A workspace of its own, with the same arrows.
+    (
+        "proof/fuzz",
+        "fuzz",
+        &[
+            "base",
+            "clock",
+            "store",
+            "consensus",
+            "storage",
+            "node",
+            "wire",
+            "etcd",
         ],
     ),
     (

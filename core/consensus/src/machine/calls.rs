@@ -39,6 +39,12 @@ impl Engine for Raft {
             term: self.term(),
             leader: MemberId(raft.leader_id),
             last: self.last(),
+            commit: LogPosition {
+                term: self
+                    .term_at(Index(raft.raft_log.committed))
+                    .unwrap_or_default(),
+                index: Index(raft.raft_log.committed),
+            },
             is_blank: self.membership.voters.is_empty(),
             is_from_member: raft.prs().get(message.from.0).is_some(),
             is_settled: self.is_settled(),

@@ -237,6 +237,18 @@ fn a_directory_of_another_member_or_cluster_is_refused_by_name() {
         matches!(error, RecoverError::IdentityMissing { .. }),
         "{error}"
     );
+    // Without its segments as well it is still no new directory: what is left says more.
+    for left in ["watermark", "manifest"] {
+        let mut disk = member.disk.clone();
+        disk.files_mut().retain(|file, _| file.as_str() == left);
+        let before = disk.files().clone();
+        let error = open(&mut disk).unwrap_err();
+        assert!(
+            matches!(error, RecoverError::IdentityMissing { .. }),
+            "{left}: {error}"
+        );
+        assert_eq!(*disk.files(), before, "nothing was touched");
+    }
     let mut disk = member.disk.clone();
     disk.files_mut().get_mut(&name("identity")).unwrap().fill(0);
     member.model.assert_is(&open(&mut disk).unwrap(), &|| {

@@ -395,6 +395,10 @@ impl SpecRaft {
             term: self.term,
             leader: self.leader,
             last: self.log.last(),
+            commit: LogPosition {
+                term: self.log.term_at(self.commit).unwrap_or_default(),
+                index: self.commit,
+            },
             is_blank: self.membership.voters.is_empty(),
             is_from_member: self.membership.contains(message.from),
             is_settled: true,

@@ -10,7 +10,7 @@ use std::fmt;
 pub const MEMBERS_MAX: usize = 5;
 /// Entries that a log of the model can have.
 pub const LOG_MAX: usize = 4;
-/// The highest term of the model.
+/// The highest term of the model: a fingerprint keeps the winners of all terms in one word.
 pub const TERM_MAX: u8 = 12;
 
 /// The name of a member, from 0. Prints from 1, as the literature does: `n1`.
