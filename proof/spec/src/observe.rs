@@ -17,6 +17,7 @@
 //! | `terms_only_rise` | within a life; and so does what is decided | §5.1 |
 //! | `decides_own_term_first` | a leader decides an entry of its own term, and all before with it | §5.4.2 |
 //! | `decided_is_durable` | what a leader decides is synced on the disks of a quorum | figure 2 |
+//! | `what_is_recovered_is_synced` | a life begins with a log that is on the disk, not in a cache | figure 2 |
 //! | `acknowledged_is_durable` | what a follower acknowledges is synced on its disk | figure 2 |
 //!
 //! It believes nobody about durability: whoever drives it says what a disk has really kept.
@@ -114,7 +115,7 @@ impl Observer {
         })
     }
 
-    /// A disk has finished a write, and really has it: `snapshot` replaces all before, `entries` what stood there.
+    /// A disk has finished a write, and really has it: everything up to `snapshot`, and `entries`.
     pub fn synced(&mut self, member: MemberId, snapshot: Option<&SnapshotMeta>, entries: &[Entry]) {
         let kept = self.kept.entry(member).or_default();
         if let Some(meta) = snapshot {
