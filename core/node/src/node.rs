@@ -38,6 +38,10 @@ const SWEEP_STEPS: usize = 256;
 /// of the core; without rests the sweep took all of it for a second (p99 of puts 20 ms instead of 8).
 pub const SWEEP_REST: Duration = Duration::from_millis(2);
 
+/// Whoever is called late has no time to spare: the next piece is then put off once more, by as much as it is
+/// late, but never longer than this.
+const SWEEP_PUT_OFF_MAX: Duration = Duration::from_millis(20);
+
 /// Turns of the engine in one call of [`Node::take_effects`]: what one turn commits lets the next round of
 /// proposals begin.
 const TURNS_MAX: usize = 4;
@@ -87,6 +91,7 @@ pub struct Node {
     rounds: VecDeque<Index>,
     gathering: Gathering,
     sweep_due: Instant,
+    sweep_put_off: bool,
     reads: Reads,
     questions: BTreeMap<u64, Question>,
     forwarded: Tags,
@@ -171,6 +176,7 @@ impl Node {
             rounds: VecDeque::new(),
             gathering: Gathering::default(),
             sweep_due: Instant(0),
+            sweep_put_off: false,
             reads: Reads::default(),
             questions: BTreeMap::new(),
             forwarded: Tags::default(),
@@ -536,12 +542,25 @@ impl Node {
             self.flush_proposals();
             self.start_read_round();
         }
-        if self.machine.is_sweeping() && self.now >= self.sweep_due {
-            self.machine.sweep(SWEEP_STEPS);
-            self.sweep_due = self.now + SWEEP_REST;
-        }
+        self.sweep();
         self.finish(applied, &mut out);
         out
+    }
+
+    /// A piece of a physical compaction, if one is due and there is time for it.
+    fn sweep(&mut self) {
+        if !self.machine.is_sweeping() || self.now < self.sweep_due {
+            return;
+        }
+        let late = self.now.since(self.sweep_due);
+        if late > SWEEP_REST && !self.sweep_put_off {
+            self.sweep_put_off = true;
+            self.sweep_due = self.now + late.min(SWEEP_PUT_OFF_MAX);
+            return;
+        }
+        self.sweep_put_off = false;
+        self.machine.sweep(SWEEP_STEPS);
+        self.sweep_due = self.now + SWEEP_REST;
     }
 
     /// Whether the next batch waits a moment for more commands. While it does, [`Node::take_effects`] must be

@@ -371,8 +371,8 @@ fn a_member_that_was_cut_off_when_it_was_removed_is_told_later() {
     );
 }
 
-#[test]
-fn compaction_sweeps_a_little_and_rests() {
+/// A member of its own that has a thousand versions to sweep away.
+fn with_a_thousand_versions() -> World {
     let mut world = World::new(1);
     world.elect();
     for n in 0..1000 {
@@ -380,16 +380,38 @@ fn compaction_sweeps_a_little_and_rests() {
     }
     world.propose(1, "~");
     world.settle();
+    world
+}
+
+#[test]
+fn compaction_sweeps_a_little_and_rests() {
+    let mut world = with_a_thousand_versions();
     // However often it is asked, there is no time for more.
     for _ in 0..100 {
         world.settle();
     }
     assert!(world.node(1).is_sweeping(), "all at once");
-    let mut rests = 0;
+    // The first piece was long due when there was nothing to sweep.
+    world.now += 10 * SWEEP_REST;
+    let mut pieces = 0;
     while world.node(1).is_sweeping() {
-        world.now += SWEEP_REST;
         world.settle();
-        rests += 1;
+        world.now += SWEEP_REST;
+        pieces += 1;
     }
-    assert_eq!(rests, 3, "1000 versions, 256 at a time, the first at once");
+    assert_eq!(pieces, 4, "1000 versions, 256 at a time");
+}
+
+#[test]
+fn compaction_puts_off_what_comes_late() {
+    let mut world = with_a_thousand_versions();
+    world.now += 10 * SWEEP_REST;
+    let mut looks = 0;
+    while world.node(1).is_sweeping() {
+        world.settle();
+        // The core belongs to somebody else: each look is late by four rests.
+        world.now += 5 * SWEEP_REST;
+        looks += 1;
+    }
+    assert_eq!(looks, 7, "a piece, and then at every other look");
 }
