@@ -146,7 +146,11 @@ pub enum PeerMessage {
         /// Whether the receiver installed it.
         installed: bool,
     },
-    /// "You were removed from the cluster." The answer to Raft traffic of a member whose removal the
-    /// sender has applied: it may never hear of it otherwise, since nobody sends it the log any more.
+    /// "You were removed from the cluster, and I shall know it after a crash, too." The answer to a member that
+    /// asks, and to Raft traffic of a removed one: it may never hear of it otherwise, since nobody sends it the
+    /// log any more.
     Removed,
+    /// "I was removed from the cluster. Do you know?" Asked until a majority of those that stay has answered
+    /// [`PeerMessage::Removed`].
+    Leaving,
 }

@@ -35,6 +35,7 @@
 //! | why a read is fresh | [`reads`] |
 //! | how entries become state | `machine` |
 //! | who lets leases expire | [`leases`] |
+//! | when a removed member may go | `parting` |
 //! | membership, digests, expiry as commands | [`system`] |
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,7 @@ pub mod gathering;
 pub mod leases;
 mod machine;
 mod node;
+mod parting;
 pub mod proposals;
 pub mod reads;
 mod replica;

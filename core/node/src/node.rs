@@ -4,8 +4,9 @@
 //! [`Node::take_effects`]. See the crate's story for what the caller promises.
 //!
 //! The inputs and the order of the output stand here; how writes go is in `writes.rs`, reads and lease
-//! questions in `questions.rs`, and what comes out of the engine in `turn.rs`.
+//! questions in `questions.rs`, how a removed member goes in `leaving.rs`, and what comes out of the engine in `turn.rs`.
 
+mod leaving;
 mod questions;
 mod turn;
 mod writes;
@@ -15,6 +16,7 @@ use crate::effects::{Effects, Leadership, LeaseAnswer, Refused, Status, StopReas
 use crate::gathering::Gathering;
 use crate::leases::{EXPIRIES_MAX, LeaseClock};
 use crate::machine::{Applied, Machine};
+use crate::parting::Parting;
 use crate::proposals::{Proposals, Tags};
 use crate::reads::{Reads, Waiter};
 use crate::replica::Replica;
@@ -104,7 +106,9 @@ pub struct Node {
     leadership: Leadership,
     checkpoint: Checkpointing,
     digest: DigestTimer,
-    removed_at: Option<Instant>,
+    parting: Option<Parting>,
+    /// Where the membership changed last.
+    membership_at: Index,
     stopped: Option<StopReason>,
     stop_told: bool,
     booted: bool,
@@ -206,7 +210,8 @@ impl Node {
                 entries: 0,
                 last: now,
             },
-            removed_at: is_removed.then_some(now),
+            parting: is_removed.then(|| Parting::new(now, true)),
+            membership_at: Index(0),
             stopped: None,
             stop_told: false,
             booted: false,
@@ -264,6 +269,7 @@ impl Node {
             self.reads.lost();
         }
         self.ask_again();
+        self.ask_to_leave();
         if !self.leadership.is_self {
             self.replica.withdraw_snapshot();
             return;
@@ -297,7 +303,7 @@ impl Node {
         match message {
             PeerMessage::Raft(message) => {
                 if self.machine.state().was_removed(from) {
-                    self.send.push((from, PeerMessage::Removed));
+                    self.answer_leaving(from);
                 } else if message.from == from
                     && let Some(plea) = self.replica.receive(*message)
                 {
@@ -346,9 +352,10 @@ impl Node {
             }
             PeerMessage::Removed => {
                 if self.is_member(from) {
-                    self.stopped.get_or_insert(StopReason::Removed);
+                    self.hear_of_removal(from);
                 }
             }
+            PeerMessage::Leaving => self.answer_leaving(from),
         }
     }
 
@@ -394,7 +401,7 @@ impl Node {
     /// # Errors
     /// A refusal is certain.
     pub fn read(&mut self, ticket: Ticket) -> Result<(), Refused> {
-        if self.is_out() {
+        if !self.serves() {
             return Err(Refused::Stopped);
         }
         if !self.reads.has_room() {

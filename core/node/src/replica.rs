@@ -18,8 +18,8 @@ use crate::config::{Boot, Health, NodeConfig};
 use crate::effects::{Effects, Persist, SnapshotSend};
 use base::limits::LOG_TAIL_BYTES_MAX;
 use base::{
-    Change, Entry, Index, Instant, LogPosition, MemberId, Membership, Message, MessageKind,
-    PeerMessage, SnapshotMeta, Term,
+    Change, Entry, HardState, Index, Instant, LogPosition, MemberId, Membership, Message,
+    MessageKind, PeerMessage, SnapshotMeta, Term,
 };
 use bytes::Bytes;
 use consensus::{
@@ -73,6 +73,12 @@ pub(crate) struct Replica {
     /// The last snapshot that was installed, with the number of its record, until that is durable.
     installing: Option<(u64, Index)>,
     durable: u64,
+    /// Up to here the log is decided, and that is to be durable, although nobody needs it for safety: a log
+    /// that is read again need not know what was decided.
+    want_decided: Option<Index>,
+    /// Up to where it will be known, with this record.
+    writing_decided: Option<(u64, Index)>,
+    durably_decided: Index,
     disk_patience: Duration,
     log_tail_entries: u64,
 }
@@ -118,6 +124,9 @@ impl Replica {
             accepted: None,
             installing: None,
             durable: 0,
+            want_decided: None,
+            writing_decided: None,
+            durably_decided: boot.hard_state.commit.max(boot.state.applied().index),
             disk_patience: config.election,
             log_tail_entries: config.log_tail_entries,
         })
@@ -145,6 +154,18 @@ impl Replica {
             .iter()
             .find(|peer| peer.member == member)
             .map_or(Index(0), |peer| peer.matched)
+    }
+
+    /// Has it written that the log is decided up to `index`.
+    pub(crate) fn want_durably_decided(&mut self, index: Index) {
+        if index > self.durably_decided {
+            self.want_decided = Some(index);
+        }
+    }
+
+    /// Up to where this member knows the log to be decided, and still will after a crash.
+    pub(crate) fn durably_decided(&self) -> Index {
+        self.durably_decided
     }
 
     /// Lets a tick pass, unless this is a leader whose disk hangs. A follower's engine must go on
@@ -310,7 +331,13 @@ impl Replica {
                 self.released.extend(held.messages);
             }
         }
+        let decided = self
+            .writing_decided
+            .take_if(|(record, _)| *record <= number);
         let installed = self.installing.take_if(|(record, _)| *record <= number);
+        for (_, index) in decided.into_iter().chain(installed) {
+            self.durably_decided = self.durably_decided.max(index);
+        }
         installed.map(|(_, index)| index)
     }
 
@@ -364,16 +391,13 @@ impl Replica {
             turn.snapshot.clone_from(&accepted);
             accepted
         });
-        let writes = ready.must_sync || !ready.entries.is_empty() || snapshot.is_some();
+        let decided = self.decided(number);
+        let writes =
+            ready.must_sync || !ready.entries.is_empty() || snapshot.is_some() || decided.is_some();
+        let hard_state = decided.or(ready.hard_state);
         if writes {
             let pending = self.pending.take();
-            self.pending = Some(merge(
-                pending,
-                number,
-                ready.hard_state,
-                ready.entries,
-                snapshot,
-            ));
+            self.pending = Some(merge(pending, number, hard_state, ready.entries, snapshot));
         }
         if number > self.durable && (self.pending.is_some() || self.under_way.is_some()) {
             let mut messages = ready.send_after_persist;
@@ -394,6 +418,19 @@ impl Replica {
             }
             self.send(ready.send_after_persist, out);
         }
+    }
+
+    /// What the record of `number` is to say about what is decided, if somebody wants that durable.
+    fn decided(&mut self, number: u64) -> Option<HardState> {
+        let status = self.raft.status();
+        self.want_decided
+            .take_if(|wanted| *wanted <= status.commit)?;
+        self.writing_decided = Some((number, status.commit));
+        Some(HardState {
+            term: status.term,
+            vote: self.raft.vote(),
+            commit: status.commit,
+        })
     }
 
     /// Checks the invariants, the engine's included.

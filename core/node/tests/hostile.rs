@@ -220,6 +220,7 @@ fn peer_message(from: MemberId, to: MemberId) -> impl Strategy<Value = PeerMessa
         ),
         1 => position().prop_map(|intact| PeerMessage::Recovering { intact }),
         1 => any::<bool>().prop_map(|installed| PeerMessage::SnapshotOutcome { installed }),
+        1 => Just(PeerMessage::Leaving),
     ]
 }
 

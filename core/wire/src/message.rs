@@ -83,6 +83,7 @@ pub(crate) fn encode_body(message: &PeerMessage, out: &mut BytesMut) {
             out.put_u8(u8::from(*installed));
         }
         PeerMessage::Removed => out.put_u8(10),
+        PeerMessage::Leaving => out.put_u8(11),
     }
 }
 
@@ -128,6 +129,7 @@ pub(crate) fn decode_body(take: &mut Take) -> Result<PeerMessage, WireError> {
             installed: take.flag()?,
         },
         10 => PeerMessage::Removed,
+        11 => PeerMessage::Leaving,
         _ => return Err(WireError::Malformed("a message of an unknown kind")),
     })
 }

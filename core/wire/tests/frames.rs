@@ -143,6 +143,7 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         1 => position().prop_map(|intact| PeerMessage::Recovering { intact }),
         1 => any::<bool>().prop_map(|installed| PeerMessage::SnapshotOutcome { installed }),
         1 => Just(PeerMessage::Removed),
+        1 => Just(PeerMessage::Leaving),
     ]
 }
 

@@ -43,6 +43,9 @@ const DESK_TICK: Duration = Duration::from_millis(500);
 /// While a batch is gathered, how often to look whether it has waited long enough.
 const GATHER_LOOK: Duration = node::GATHER_MAX.checked_div(2).expect("two is not zero");
 
+/// A removed member that waits so long until the others know is worth a line.
+const LEAVING_LONG: Duration = Duration::from_secs(10);
+
 /// Defragmentations that may be waited for at once.
 const DEFRAGS_MAX: usize = 64;
 
@@ -79,6 +82,8 @@ pub(crate) struct Member {
     defrags: RefCell<Vec<oneshot::Sender<bool>>>,
     /// Since when there has been no leader.
     leaderless: Cell<Option<Instant>>,
+    /// It was said that this member cannot leave.
+    leaving_told: Cell<bool>,
     is_ready: Cell<bool>,
     became_ready: Notify,
     leadership: Notify,
@@ -128,6 +133,7 @@ impl Member {
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
             leaderless: Cell::new(None),
+            leaving_told: Cell::new(false),
             is_ready: Cell::new(false),
             became_ready: Notify::new(),
             leadership: Notify::new(),
@@ -413,7 +419,24 @@ impl Member {
             self.reads.expire(now);
             self.leases.expire(now);
             self.tick_desk(now);
+            self.tell_leaving(now);
             self.work.set();
+        }
+    }
+
+    /// Says once why a member that was removed is still there.
+    fn tell_leaving(&self, now: Instant) {
+        let leaving = self.node.borrow().is_leaving();
+        let Some((_, waits_for)) = leaving.filter(|(since, _)| now.since(*since) >= LEAVING_LONG)
+        else {
+            return;
+        };
+        if !self.leaving_told.replace(true) {
+            warn!(
+                ?waits_for,
+                "this member was removed, and those that stay do not know yet that this is decided: they may need \
+                 its vote, so it goes on"
+            );
         }
     }
 
@@ -602,7 +625,7 @@ impl Inbox for Member {
     }
 
     fn was_removed(&self, member: MemberId) -> bool {
-        self.state.borrow().was_removed(member)
+        self.node.borrow().has_seen_off(member)
     }
 
     fn members_page(&self) -> String {

@@ -399,5 +399,6 @@ fn message_kind(message: &base::PeerMessage) -> u64 {
         base::PeerMessage::Recovering { .. } => 106,
         base::PeerMessage::SnapshotOutcome { .. } => 107,
         base::PeerMessage::Removed => 108,
+        base::PeerMessage::Leaving => 109,
     }
 }

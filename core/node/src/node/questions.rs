@@ -55,7 +55,7 @@ impl Node {
         lease: LeaseId,
         renews: bool,
     ) -> Result<(), Refused> {
-        if self.is_out() {
+        if !self.serves() {
             return Err(Refused::Stopped);
         }
         if !self.reads.has_room() || self.questions.len() >= base::limits::READS_WAITING_MAX {

@@ -16,7 +16,7 @@ impl Node {
             // Everything in it is committed, so readers may see it before it is durable here.
             self.machine.install(state, &self.config, applied);
             self.replica.applied(meta.position.index);
-            self.note_removal(&meta.membership);
+            self.note_removal(&meta.membership, meta.position.index);
             self.checkpoint.entries = 0;
             self.checkpoint.bytes = 0;
             out.restored = true;
@@ -40,7 +40,7 @@ impl Node {
                 let membership = self.replica.apply_change(&entry);
                 if let Some(membership) = &membership {
                     out.membership = Some(membership.clone());
-                    self.note_removal(membership);
+                    self.note_removal(membership, entry.position.index);
                 }
                 self.machine.apply_change(membership, applied);
                 *left -= 1;
@@ -64,15 +64,6 @@ impl Node {
                 LeaseChange::Granted(_) => {}
                 LeaseChange::Revoked(lease) => self.leases.revoked(lease),
             }
-        }
-    }
-
-    pub(super) fn note_removal(&mut self, membership: &base::Membership) {
-        if membership.contains(self.config.member) {
-            self.removed_at = None;
-        } else if self.removed_at.is_none() {
-            // It goes on for a while, so that the others learn what it knows to be committed.
-            self.removed_at = Some(self.now);
         }
     }
 
@@ -145,12 +136,7 @@ impl Node {
         out.leases.append(&mut self.lease_answers);
         out.send.append(&mut self.send);
         self.replica.drop_tail(self.machine.state());
-        if self
-            .removed_at
-            .is_some_and(|then| self.now.since(then) >= self.config.election)
-        {
-            self.stopped.get_or_insert(StopReason::Removed);
-        }
+        self.leave_if_due();
         if self.is_out() {
             self.give_up(out);
         } else {

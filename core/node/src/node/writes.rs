@@ -17,7 +17,7 @@ use store::command::{Batch, Command};
 
 impl Node {
     pub(super) fn admit(&self, bytes: usize) -> Result<(), Refused> {
-        if self.is_out() {
+        if !self.serves() {
             return Err(Refused::Stopped);
         }
         if bytes > REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES {

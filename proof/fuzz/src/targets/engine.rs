@@ -266,7 +266,7 @@ fn hear(member: &mut Member, from: MemberId, message: PeerMessage) -> bool {
         PeerMessage::ReadIndexRequest { attempt } => member.act(Deed::of_number(attempt)),
         PeerMessage::Recovering { intact } => member.raft.reset_progress(from, intact),
         PeerMessage::SnapshotOutcome { installed } => member.raft.report_snapshot(from, installed),
-        PeerMessage::Removed => member.raft.report_unreachable(from),
+        PeerMessage::Removed | PeerMessage::Leaving => member.raft.report_unreachable(from),
         // What the node answers and the engine never sees.
         PeerMessage::Forward { .. }
         | PeerMessage::ReadIndexReply { .. }

@@ -229,6 +229,7 @@ fn messages() -> Vec<PeerMessage> {
         },
         PeerMessage::SnapshotOutcome { installed: true },
         PeerMessage::Removed,
+        PeerMessage::Leaving,
     ]);
     all
 }

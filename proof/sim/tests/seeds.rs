@@ -1,0 +1,24 @@
+//! Every seed that ever found something, for ever: what it was stands in `docs/testing.md`.
+
+use base::Mutants;
+use quorate_sim::{Plan, run_plan};
+
+fn passes(seed: u64) {
+    let report = run_plan(Plan::draw(seed), Mutants::none(), false);
+    assert!(
+        report.violations.is_empty(),
+        "seed {seed}: {}",
+        report.violations[0]
+    );
+    assert!(report.n_operations > 0, "seed {seed} asked nothing");
+}
+
+#[test]
+fn seed_9_recovers_with_an_unknown_watermark() {
+    passes(9);
+}
+
+#[test]
+fn seed_2223_shrinks_two_members_to_one() {
+    passes(2223);
+}
