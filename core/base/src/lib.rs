@@ -10,6 +10,7 @@
 //!   limits.rs    how much: every bound with its name, unit and reason
 //!   error.rs     Chain: an error and its causes on one line; invariant!
 //!   mutant.rs    planted bugs, compiled out unless the `mutants` feature is on
+//!   mark.rs      places that the simulator must have been at, compiled out unless the `marks` feature is on
 //! ```
 //!
 //! There is no behaviour here beyond arithmetic: no clock, no chance of its own, no I/O, and no word
@@ -21,6 +22,7 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod log;
+pub mod mark;
 pub mod message;
 pub mod mutant;
 pub mod position;
@@ -30,6 +32,7 @@ pub mod time;
 pub use error::Chain;
 pub use ids::{ClusterId, LeaseId, MemberId};
 pub use log::{Change, Entry, EntryKind, HardState, Membership, SnapshotMeta};
+pub use mark::Mark;
 pub use message::{Message, MessageKind, PeerMessage};
 pub use mutant::{Mutant, Mutants};
 pub use position::{Index, LogPosition, Revision, Term};

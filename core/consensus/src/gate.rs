@@ -11,7 +11,7 @@
 use crate::change;
 use crate::engine::{Refused, Role};
 use base::limits::{APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX};
-use base::{EntryKind, Index, LogPosition, MemberId, Message, MessageKind, Term};
+use base::{EntryKind, Index, LogPosition, Mark, MemberId, Message, MessageKind, Term};
 
 /// The highest term and index that are believed. They leave room to add to them for ever: at a million
 /// entries a second it takes 146,000 years to come here.
@@ -74,6 +74,7 @@ pub fn check(message: &Message, at: &Standing) -> Result<(), Refused> {
         | MessageKind::VoteResponse
         | MessageKind::PreVoteResponse => {
             if !at.is_from_member {
+                Mark::NotMember.reach();
                 return Err(Refused::NotMember(message.from));
             }
         }

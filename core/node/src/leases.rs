@@ -13,7 +13,7 @@
 //!
 //! Invariant: `deadlines` and `by_time` describe the same set.
 
-use base::{Instant, LeaseId, invariant};
+use base::{Instant, LeaseId, Mark, invariant};
 use clock::HybridTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -113,6 +113,7 @@ impl LeaseClock {
             .map_or(Duration::ZERO, |last| now.since(last));
         self.last_tick = Some(now);
         if gap > STALL {
+            Mark::LeaseTimeGivenBack.reach();
             self.give_back(gap);
             return Vec::new();
         }

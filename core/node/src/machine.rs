@@ -13,7 +13,7 @@ use crate::config::NodeConfig;
 use crate::effects::{Answer, Dropped, StopReason, Tag};
 use crate::proposals::Tags;
 use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
-use base::{Entry, EntryKind, Index, MemberId, Membership, invariant};
+use base::{Entry, EntryKind, Index, Mark, MemberId, Membership, invariant};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::command::{Batch, Command, DialectId};
@@ -324,6 +324,8 @@ impl Machine {
                         let mut txn = self.store.begin(RootId(0), stamp);
                         txn.lease_revoke(lease);
                         note(txn.finish(), out);
+                    } else {
+                        Mark::ExpiryOutdated.reach();
                     }
                 }
                 Outcome::done(Bytes::new())
@@ -426,6 +428,7 @@ impl Machine {
         self.note_digest();
         let revision = self.store.state().revision();
         for tag in std::mem::take(&mut self.outstanding) {
+            Mark::PassedBySnapshot.reach();
             out.answers.push(Answer {
                 tag,
                 revision,

@@ -21,7 +21,7 @@ use crate::proposals::{Proposals, Tags};
 use crate::reads::{Reads, Waiter};
 use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
-use base::{Index, Instant, LeaseId, MemberId, PeerMessage, SnapshotMeta};
+use base::{Index, Instant, LeaseId, Mark, MemberId, PeerMessage, SnapshotMeta};
 use bytes::Bytes;
 use clock::HybridTime;
 use consensus::{Engine, Misconfigured, Raft, StartEngine};
@@ -266,6 +266,7 @@ impl Node {
         }
         self.replica.tick(now);
         if self.reads.is_overdue(now, self.read_patience()) {
+            Mark::ReadAskedAgain.reach();
             self.reads.lost();
         }
         self.ask_again();
@@ -561,6 +562,7 @@ impl Node {
         }
         let late = self.now.since(self.sweep_due);
         if late > SWEEP_REST && !self.sweep_put_off {
+            Mark::SweepPutOff.reach();
             self.sweep_put_off = true;
             self.sweep_due = self.now + late.min(SWEEP_PUT_OFF_MAX);
             return;

@@ -18,7 +18,7 @@ use crate::config::{Boot, Health, NodeConfig};
 use crate::effects::{Effects, Persist, SnapshotSend};
 use base::limits::LOG_TAIL_BYTES_MAX;
 use base::{
-    Change, Entry, HardState, Index, Instant, LogPosition, MemberId, Membership, Message,
+    Change, Entry, HardState, Index, Instant, LogPosition, Mark, MemberId, Membership, Message,
     MessageKind, PeerMessage, SnapshotMeta, Term,
 };
 use bytes::Bytes;
@@ -171,9 +171,11 @@ impl Replica {
     /// Lets a tick pass, unless this is a leader whose disk hangs. A follower's engine must go on
     /// counting: that is how it knows not to answer heartbeats from memory for ever.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if !(self.leads() && self.disk_hangs(now)) {
-            self.raft.tick();
+        if self.leads() && self.disk_hangs(now) {
+            Mark::LeaderSilent.reach();
+            return;
         }
+        self.raft.tick();
     }
 
     /// Whether a record has been under way for longer than an election takes.
@@ -311,6 +313,7 @@ impl Replica {
         // Half of it at once, so that this is rare.
         let to = (first + n_entries / 2).min(state.applied().index.0);
         if to >= first {
+            Mark::TailDropped.reach();
             self.raft.snapshot_provided(meta_of(state));
             // The offered root no longer is what the engine would announce.
             self.offered = None;
@@ -401,7 +404,11 @@ impl Replica {
         }
         if number > self.durable && (self.pending.is_some() || self.under_way.is_some()) {
             let mut messages = ready.send_after_persist;
-            messages.truncate(HELD_MESSAGES_MAX.saturating_sub(self.n_held));
+            let room = HELD_MESSAGES_MAX.saturating_sub(self.n_held);
+            if messages.len() > room {
+                Mark::HeldDropped.reach();
+                messages.truncate(room);
+            }
             if !messages.is_empty() {
                 self.n_held += messages.len();
                 self.held.push_back(Held { number, messages });
@@ -458,11 +465,14 @@ impl Replica {
                     .as_ref()
                     .filter(|(m, _)| message.snapshot.as_ref() == Some(m));
                 match offered {
-                    Some((meta, state)) => out.send_snapshots.push(SnapshotSend {
-                        to: message.to,
-                        meta: meta.clone(),
-                        state: state.clone(),
-                    }),
+                    Some((meta, state)) => {
+                        Mark::SnapshotSent.reach();
+                        out.send_snapshots.push(SnapshotSend {
+                            to: message.to,
+                            meta: meta.clone(),
+                            state: state.clone(),
+                        });
+                    }
                     None => {
                         // The offer has moved on since the engine looked: let it look again.
                         self.raft.report_snapshot(message.to, false);

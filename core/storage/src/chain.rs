@@ -13,7 +13,7 @@ use crate::format::{Identity, Origin, Promise, SegmentHeader, Watermark, segment
 use crate::log::UNKNOWN;
 use crate::record::Label;
 use crate::segment::{Found, Segment, Slot};
-use base::{Entry, HardState, Index, LogPosition, MemberId, Mutant, Mutants, Term};
+use base::{Entry, HardState, Index, LogPosition, Mark, MemberId, Mutant, Mutants, Term};
 use std::collections::BTreeMap;
 
 /// What the walk made of one segment.
@@ -420,6 +420,7 @@ impl Chain {
                         self.torn = Some(label.end);
                     }
                     let end = label.end;
+                    Mark::RecordTorn.reach();
                     self.note(
                         name,
                         format_args!("record {number} (to entry {end}) is torn"),
@@ -434,6 +435,7 @@ impl Chain {
                     self.restart(label.end);
                 } else {
                     let (first, end) = (label.first_index(), label.end);
+                    Mark::RecordDamaged.reach();
                     self.note(
                         name,
                         format_args!("record {number} (entries {first} to {end}) is damaged"),
@@ -441,6 +443,7 @@ impl Chain {
                     self.broken = true;
                     return Ok(None);
                 }
+                Mark::DamageNotNeeded.reach();
                 self.note(
                     name,
                     format_args!("record {number} is damaged, and nothing of it is needed"),
@@ -461,6 +464,7 @@ impl Chain {
             _ => {
                 let later = segment.labels.range(number..).next_back();
                 if later.is_some_and(|(_, label)| label.promise.serial > self.serial) {
+                    Mark::RecordAndSlotLost.reach();
                     self.note(
                         name,
                         format_args!("record {number} and its slot are both lost"),

@@ -12,7 +12,7 @@ use crate::format::{
     FORMAT_VERSION, FRAME, Identity, crc_with_hole, get_position, get_u32, get_u64, put_position,
     put_u32, put_u64,
 };
-use base::{Index, LogPosition, MemberId, Membership, SnapshotMeta, limits};
+use base::{Index, LogPosition, Mark, MemberId, Membership, SnapshotMeta, limits};
 use bytes::Bytes;
 use std::error::Error;
 use xxhash_rust::xxh3::Xxh3Default;
@@ -351,6 +351,7 @@ impl<S: StateSource> CheckpointWriter<S> {
 
     /// Gives the checkpoint up and plans to remove what was written.
     pub fn abandon(self) -> Vec<Op> {
+        Mark::CheckpointAbandoned.reach();
         vec![Op::Remove {
             file: self.temporary,
         }]

@@ -19,7 +19,9 @@ use crate::format::{
     Watermark, segment_name,
 };
 use crate::record::{Label, encode_entry, entry_bytes, record_frames, seal_record};
-use base::{Entry, HardState, Index, LogPosition, Mutant, Mutants, SnapshotMeta, Term, invariant};
+use base::{
+    Entry, HardState, Index, LogPosition, Mark, Mutant, Mutants, SnapshotMeta, Term, invariant,
+};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -204,6 +206,9 @@ impl Log {
         let mut ops = Vec::new();
         if let Some(first) = entries.first() {
             let (first, last) = (first.position.index, self.end.index);
+            if first <= last {
+                Mark::TailReplaced.reach();
+            }
             invariant!(
                 first.0 > 0 && first <= last.next(),
                 "entry {first} after log end {last}"
@@ -253,6 +258,7 @@ impl Log {
     /// be superseded by the checkpoint. The segments before are freed by [`Log::truncate_prefix`].
     pub fn install(&mut self, meta: &SnapshotMeta) -> Vec<Op> {
         let mut ops = Vec::new();
+        Mark::LogRestarted.reach();
         self.plan_record(&[], Some(meta.position), &mut ops);
         ops
     }
@@ -271,6 +277,7 @@ impl Log {
         let ready = self.spares.len() + usize::from(self.preparing.is_some());
         let is_spare = ready < self.config.spares && segment.length == self.config.segment_bytes;
         let free = if is_spare {
+            Mark::SegmentRecycled.reach();
             let number = self.next_number;
             self.next_number += 1;
             self.spares.push_back(number);
@@ -314,7 +321,10 @@ impl Log {
                 self.spares.insert(at, number);
             }
             // The log could not wait and went past this number.
-            Some(number) => self.late.push(number),
+            Some(number) => {
+                Mark::SpareTooLate.reach();
+                self.late.push(number);
+            }
             None => {}
         }
     }
@@ -483,6 +493,7 @@ impl Log {
             // Numbers must rise, so a longer segment takes the name of the next spare. The name of a spare
             // that is being made is left alone: whoever makes it must not meet the log in it.
             taken => {
+                Mark::NoSpare.reach();
                 let number = taken.unwrap_or(self.next_number);
                 self.next_number = self.next_number.max(number + 1);
                 ops.extend(create(number, length));

@@ -24,7 +24,7 @@ use crate::format::{FORMAT_VERSION, FRAME, Identity};
 use crate::log::{Log, LogConfig};
 use crate::resume::{Resumed, resume};
 use base::{
-    Chain as Causes, Entry, HardState, Index, LogPosition, MemberId, Mutants, SnapshotMeta,
+    Chain as Causes, Entry, HardState, Index, LogPosition, Mark, MemberId, Mutants, SnapshotMeta,
 };
 use std::collections::BTreeSet;
 
@@ -196,6 +196,7 @@ fn load_checkpoint<K: StateSink>(
         }
         // Without a manifest the files speak for themselves: each one is whole or shows that it is not.
         None => {
+            Mark::ManifestDamaged.reach();
             notes.push("manifest is damaged; the checkpoints are found by their names".into());
             let mut all: Vec<Index> = names.iter().filter_map(checkpoint_index).collect();
             all.sort_unstable();
@@ -217,10 +218,13 @@ fn load_checkpoint<K: StateSink>(
             {
                 return Err(error.into());
             }
-            Err(error) => notes.push(format!(
-                "checkpoint-{index} cannot be used: {}",
-                Causes(&error)
-            )),
+            Err(error) => {
+                Mark::CheckpointUnusable.reach();
+                notes.push(format!(
+                    "checkpoint-{index} cannot be used: {}",
+                    Causes(&error)
+                ));
+            }
         }
     }
     let newest = infos.first().copied();

@@ -30,7 +30,7 @@ mod intervals;
 use crate::range::{KeyRange, RangeEnd};
 use crate::root::{Event, RootId};
 use crate::state::State;
-use base::{Mutant, Mutants, Revision, limits};
+use base::{Mark, Mutant, Mutants, Revision, limits};
 use bytes::Bytes;
 use intervals::Intervals;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -281,6 +281,7 @@ impl Hub {
             // It goes on where its queue began, not where it was last asked: a watcher that had
             // nothing to be told for long may have an old cursor, below what is compacted.
             watcher.next = queue.front().map_or(watcher.next, |first| first.revision());
+            Mark::WatcherBehind.reach();
             watcher.mode = Mode::Behind;
         } else {
             queue.push_back(event.clone());
@@ -306,6 +307,7 @@ impl Hub {
                 watcher.next = watcher.next.min(Revision(watcher.next.0 / 2 + 1));
             }
             if watcher.next <= self.published {
+                Mark::WatcherRestored.reach();
                 watcher.mode = Mode::Behind;
                 self.ready.insert(*id);
             } else {
@@ -384,6 +386,7 @@ impl Watcher {
         let mut history = match root.events(self.next) {
             Ok(history) => history,
             Err(_) => {
+                Mark::WatcherCompacted.reach();
                 return Polled::Compacted {
                     at: root.compacted(),
                 };

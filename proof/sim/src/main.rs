@@ -237,9 +237,10 @@ fn run_many(
     }
     let totals = totals.into_inner().unwrap_or_else(|e| e.into_inner());
     eprintln!(
-        "{:.1} s of wall time; {}",
+        "{:.1} s of wall time; {}\n{}",
         began.elapsed().as_secs_f64(),
-        totals.fault_line()
+        totals.fault_line(),
+        totals.mark_line()
     );
     println!("{}", totals.line());
     if totals.n_violations == 0 {
@@ -306,6 +307,7 @@ fn night(hours: f64, seeds: u64, commit: Option<String>, jobs: usize) -> ExitCod
                 println!("FAILED {claim}   seed {seed}");
             }
             println!("commit {commit}; {}", night.totals.fault_line());
+            println!("{}", night.totals.mark_line());
             println!("{}", night.totals.line());
             ExitCode::from(u8::from(!night.failed.is_empty()))
         }

@@ -4,6 +4,7 @@
 
 use crate::plan::Fault;
 use crate::report::Totals;
+use base::Mark;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
@@ -78,6 +79,9 @@ impl Night {
         for (fault, n) in &totals.faults {
             let _ = writeln!(text, "fault {fault:?} {n}");
         }
+        for (mark, n) in &totals.marks {
+            let _ = writeln!(text, "mark {} {n}", mark.name());
+        }
         for (seed, claim) in &self.failed {
             let _ = writeln!(text, "failed {seed} {claim}");
         }
@@ -103,6 +107,11 @@ impl Night {
                     let mut all = Fault::ALL.into_iter();
                     let fault = all.find(|fault| format!("{fault:?}") == name)?;
                     totals.faults.insert(fault, n.parse().ok()?);
+                }
+                "mark" => {
+                    let (name, n) = rest.split_once(' ')?;
+                    let mark = Mark::ALL.iter().find(|mark| mark.name() == name)?;
+                    totals.marks.insert(*mark, n.parse().ok()?);
                 }
                 "failed" => {
                     let (seed, claim) = rest.split_once(' ')?;
@@ -130,6 +139,7 @@ mod tests {
         night.totals.n_seeds = 120;
         night.totals.simulated = Duration::from_millis(77_001);
         night.totals.faults.insert(Fault::Blackout, 9);
+        night.totals.marks.insert(Mark::RecordTorn, 5);
         night.failed.insert(31, "members_stay_equal".to_owned());
         let again = Night::parse(&night.render()).expect("what was written can be read");
         assert_eq!(again.render(), night.render());

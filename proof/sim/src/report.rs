@@ -3,7 +3,7 @@
 use crate::plan::Fault;
 use crate::run::{Report, run};
 use crate::trace;
-use base::Mutants;
+use base::{Mark, Mutants};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ pub struct Totals {
     pub n_steps: u64,
     /// How often each fault struck.
     pub faults: BTreeMap<Fault, u64>,
+    /// How often each coverage mark was reached.
+    pub marks: BTreeMap<Mark, u64>,
 }
 
 impl Totals {
@@ -43,6 +45,9 @@ impl Totals {
         for (fault, n) in &report.faults {
             *self.faults.entry(*fault).or_default() += n;
         }
+        for (mark, n) in &report.marks {
+            *self.marks.entry(*mark).or_default() += n;
+        }
     }
 
     /// Adds the sums of others.
@@ -56,6 +61,33 @@ impl Totals {
         for (fault, n) in &other.faults {
             *self.faults.entry(*fault).or_default() += n;
         }
+        for (mark, n) in &other.marks {
+            *self.marks.entry(*mark).or_default() += n;
+        }
+    }
+
+    /// Which coverage marks were reached how often, and which were not.
+    pub fn mark_line(&self) -> String {
+        let each: Vec<String> = self
+            .marks
+            .iter()
+            .map(|(mark, n)| format!("{} {n}", mark.name()))
+            .collect();
+        let missed: Vec<&str> = Mark::ALL
+            .iter()
+            .filter(|mark| !self.marks.contains_key(mark))
+            .map(|mark| mark.name())
+            .collect();
+        let missed = match missed.is_empty() {
+            true => String::new(),
+            false => format!("; not reached: {}", missed.join(", ")),
+        };
+        format!(
+            "{} of {} marks reached: {}{missed}",
+            self.marks.len(),
+            Mark::ALL.len(),
+            each.join(", ")
+        )
     }
 
     /// The line that scripts read.

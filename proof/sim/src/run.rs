@@ -7,7 +7,7 @@
 use crate::member::Settings;
 use crate::plan::{Consensus, Fault, Plan};
 use crate::world::World;
-use base::Mutants;
+use base::{Mark, Mutants};
 use checker::{Time, Violation};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub struct Report {
     pub n_steps: u64,
     /// How often each kind of fault struck.
     pub faults: BTreeMap<Fault, u64>,
+    /// Coverage marks that were reached, and how often.
+    pub marks: BTreeMap<Mark, u64>,
     /// The trace, if it was recorded.
     pub lines: Vec<String>,
 }
@@ -58,6 +60,8 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
         },
         records,
     );
+    // What the thread reached in another world counts there.
+    Mark::take();
     let outcome = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
     let mut violations = std::mem::take(&mut world.violations);
     match outcome {
@@ -79,6 +83,7 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
         n_events: world.trace.n_events(),
         n_steps: world.observer.n_steps(),
         faults: std::mem::take(&mut world.misfortune.counts),
+        marks: Mark::take(),
         lines: world.trace.into_lines(),
         plan,
     }

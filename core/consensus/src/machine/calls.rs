@@ -7,7 +7,7 @@ use crate::engine::{Engine, PeerProgress, Ready, Refused, Replication, RoleChang
 use crate::gate;
 use base::limits::ENTRY_BYTES_MAX;
 use base::{
-    Change, Entry, EntryKind, Index, LogPosition, MemberId, Membership, Message, MessageKind,
+    Change, Entry, EntryKind, Index, LogPosition, Mark, MemberId, Membership, Message, MessageKind,
     Mutant, SnapshotMeta, Term, invariant,
 };
 use bytes::Bytes;
@@ -124,6 +124,7 @@ impl Engine for Raft {
         }
         // The engine would replace a second change by an empty entry and say nothing.
         if self.node.raft.has_pending_conf() || !self.membership.voters_outgoing.is_empty() {
+            Mark::ChangePending.reach();
             return Err(Refused::ChangePending);
         }
         let change = convert::change_to_engine(&changes);
@@ -175,6 +176,7 @@ impl Engine for Raft {
             return Err(Refused::NotVoter(to));
         }
         if to != self.config.member {
+            Mark::Transfer.reach();
             self.node.transfer_leader(to.0);
             self.after();
         }
@@ -340,6 +342,7 @@ impl Engine for Raft {
         if known >= progress.matched && progress.state != ProgressState::Snapshot {
             return; // it has all that it is believed to have
         }
+        Mark::ProgressLowered.reach();
         progress.matched = progress.matched.min(known);
         progress.pending_snapshot = 0;
         progress.become_probe();

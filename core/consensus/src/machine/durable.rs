@@ -12,7 +12,7 @@
 use super::Raft;
 use crate::convert;
 use crate::engine::Ready;
-use base::{HardState, Index, MemberId, Message, MessageKind, Mutant, Term};
+use base::{HardState, Index, Mark, MemberId, Message, MessageKind, Mutant, Term};
 use raft::eraftpb;
 
 /// Something is on its way to the disk.
@@ -103,6 +103,7 @@ impl Raft {
         let entry_term = log.term(index.0).unwrap_or(0);
         let reaches = index >= watermark.index && term >= watermark.term;
         if reaches || Term(entry_term) > watermark.term {
+            Mark::Recovered.reach();
             self.recovering = None;
         }
     }

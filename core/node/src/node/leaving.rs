@@ -3,7 +3,7 @@
 use super::Node;
 use crate::effects::StopReason;
 use crate::parting::Parting;
-use base::{Index, Instant, MemberId, Membership, PeerMessage};
+use base::{Index, Instant, Mark, MemberId, Membership, PeerMessage};
 
 impl Node {
     /// Whether `member` was removed and this member knows it for good, whatever happens to it: nothing that
@@ -54,6 +54,7 @@ impl Node {
         };
         let pause = self.config.heartbeat;
         for member in parting.asks(self.now, pause, self.config.member, membership) {
+            Mark::LeavingAsked.reach();
             self.send.push((member, PeerMessage::Leaving));
         }
     }
@@ -62,6 +63,8 @@ impl Node {
     pub(super) fn answer_leaving(&mut self, from: MemberId) {
         if self.has_seen_off(from) {
             self.send.push((from, PeerMessage::Removed));
+        } else {
+            Mark::LeavingUnanswered.reach();
         }
     }
 

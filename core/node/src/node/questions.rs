@@ -4,7 +4,7 @@
 use super::{Node, Question, READ_PATIENCE};
 use crate::effects::{LeaseAnswer, Refused, Ticket};
 use crate::reads::Waiter;
-use base::{Index, LeaseId, MemberId, Mutant, PeerMessage};
+use base::{Index, LeaseId, Mark, MemberId, Mutant, PeerMessage};
 use std::time::Duration;
 
 impl Node {
@@ -112,6 +112,7 @@ impl Node {
             let Some(question) = self.questions.remove(&attempt) else {
                 continue;
             };
+            Mark::LeaseAskedAgain.reach();
             if self.leadership.is_self {
                 let Question {
                     ticket,

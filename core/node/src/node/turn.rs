@@ -7,12 +7,13 @@ use crate::gathering::Gathering;
 use crate::machine::Applied;
 use crate::reads::Waiter;
 use crate::replica::{Turn, meta_of};
-use base::Mutant;
+use base::{Mark, Mutant};
 use store::LeaseChange;
 
 impl Node {
     pub(super) fn take_turn(&mut self, turn: Turn, applied: &mut Applied, out: &mut Effects) {
         if let Some((meta, state)) = turn.snapshot {
+            Mark::SnapshotInstalled.reach();
             // Everything in it is committed, so readers may see it before it is durable here.
             self.machine.install(state, &self.config, applied);
             self.replica.applied(meta.position.index);

@@ -9,7 +9,7 @@ use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
 use base::limits::{
     APPLY_LAG_MAX, MEMBERS_MAX, PROPOSALS_WAITING_MAX, REQUEST_BYTES_MAX, REQUEST_OVERHEAD_BYTES,
 };
-use base::{Change, MemberId, Mutant, PeerMessage};
+use base::{Change, Mark, MemberId, Mutant, PeerMessage};
 use bytes::Bytes;
 use clock::HybridTime;
 use consensus::Refused as Engine;
@@ -72,6 +72,7 @@ impl Node {
             return;
         }
         if !self.gathering.is_over(self.proposals.len(), self.now) {
+            Mark::Gathered.reach();
             return;
         }
         while self.may_lead() && self.rounds.len() < ROUNDS_MAX && !self.proposals.is_empty() {
@@ -151,6 +152,7 @@ impl Node {
                 time: HybridTime::default(),
                 commands,
             };
+            Mark::Forwarded.reach();
             let message = PeerMessage::Forward {
                 batch: batch.encode(),
             };
@@ -172,6 +174,9 @@ impl Node {
             let size = command.request.len();
             let is_again = self.forwarded.has_passed(from, command.tag)
                 && !self.config.mutants.has(Mutant::DoubleApplyOnRetry);
+            if is_again {
+                Mark::ForwardedTwice.reach();
+            }
             if command.origin != from
                 || is_again
                 || size > REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES
