@@ -252,6 +252,8 @@ fn arrange(
             Some(walked) if number == chain.last_begun && !chain.broken => {
                 log.current = Some(continued(segment, walked));
             }
+            // A spare that came too late, which nobody has synced either.
+            None if intact => log.late.push(number),
             _ => {
                 let last = walked.map_or(Index(0), |walked| walked.last);
                 log.old.push_back(OldSegment {

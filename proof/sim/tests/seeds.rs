@@ -19,6 +19,11 @@ fn seed_9_recovers_with_an_unknown_watermark() {
 }
 
 #[test]
+fn seed_3888_has_a_spare_that_came_too_late() {
+    passes(3888);
+}
+
+#[test]
 fn seed_2223_shrinks_two_members_to_one() {
     passes(2223);
 }

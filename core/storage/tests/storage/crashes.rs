@@ -3,10 +3,12 @@
 
 use crate::common::crash::{CrashDisk, Cut};
 use crate::common::{
-    Model, Plain, checkpoint, entry, freed, hard_state, meta, open, open_with, position,
+    Model, Plain, checkpoint, entry, freed, hard_state, meta, open, open_with, position, tiny,
 };
 use base::{Entry, HardState, LogPosition, Mutants, Rng};
-use quorate_storage::{Catalog, Health, Log, Op, RecoverError, Recovered, execute};
+use quorate_storage::{
+    Catalog, Disk as _, FileName, Health, Log, Op, RecoverError, Recovered, execute,
+};
 
 /// One thing that a member does with its disk.
 #[derive(Clone, Debug)]
@@ -408,5 +410,70 @@ fn what_a_dead_process_left_in_the_page_cache_is_durable_once_it_is_found() {
                 execute(&mut member.disk, std::slice::from_ref(op)).unwrap();
             }
         }
+    }
+}
+
+#[test]
+fn a_spare_that_the_log_went_past_is_no_part_of_it_after_a_crash() {
+    let mut disk = CrashDisk::default();
+    let mut log = open(&mut disk).unwrap().log;
+    execute(&mut disk, &log.append(None, &[entry(1, 1, 100)])).unwrap();
+    // The process dies while it makes a spare and the log has had to go on without it.
+    let spare = log.prepare().unwrap();
+    execute(&mut disk, &spare[..1]).unwrap();
+    for index in 2..=3 {
+        // Longer than a spare: the first takes the name of the one that is ready, the second goes past.
+        let ops = log.append(None, &[entry(index, 1, 60_000)]);
+        execute(&mut disk, &ops).unwrap();
+    }
+    let mut found = open(&mut disk).unwrap();
+    assert_eq!((found.health, found.entries.len()), (Health::Intact, 3));
+    let names = disk.list().unwrap();
+    let segments = |names: &[FileName]| {
+        let wal = names
+            .iter()
+            .filter(|name| name.as_str().starts_with("wal-"));
+        wal.cloned().collect::<Vec<_>>()
+    };
+    let files: Vec<FileName> = found.log.files().collect();
+    let late: Vec<FileName> = segments(&names)
+        .into_iter()
+        .filter(|name| !files.contains(name))
+        .collect();
+    assert_eq!(late.len(), 1, "{files:?} of {names:?}");
+    let ops = found.log.prepare().unwrap();
+    execute(&mut disk, &ops).unwrap();
+    assert!(
+        !disk.list().unwrap().contains(&late[0]),
+        "it is removed: {files:?} {names:?} {ops:?}"
+    );
+    assert_eq!(open(&mut disk.cut(&Cut::Drop)).unwrap().entries.len(), 3);
+}
+
+#[test]
+fn a_flipped_bit_in_a_spare_does_not_hide_what_is_not_synced() {
+    let mut disk = CrashDisk::default();
+    let mut log = open(&mut disk).unwrap().log;
+    execute(&mut disk, &log.append(None, &[entry(1, 1, 100)])).unwrap();
+    let spare = log.prepare().unwrap();
+    execute(&mut disk, &spare).unwrap();
+    log.prepared(true);
+    // The process dies between the write and the sync of a record …
+    let ops = log.append(None, &[entry(2, 1, 100)]);
+    let (sync, written) = ops.split_last().unwrap();
+    assert!(matches!(sync, Op::Sync { .. }), "{sync:?}");
+    execute(&mut disk, written).unwrap();
+    // … and a bit flips in the next segment, which then may look as if it had been begun.
+    let next = disk.list().unwrap();
+    let next = next.iter().filter(|name| name.as_str().starts_with("wal-"));
+    let next = next.max().cloned().unwrap();
+    for at in (4..tiny().segment_bytes).step_by(512) {
+        let mut disk = disk.clone();
+        disk.write_at(&next, at, &[0x40]).unwrap();
+        disk.sync(&next).unwrap();
+        let found = open(&mut disk).unwrap();
+        let again = open(&mut disk.cut(&Cut::Drop)).unwrap();
+        assert_eq!(found.entries.len(), 2, "byte {at}: {:?}", found.notes);
+        assert_eq!(again.entries.len(), 2, "byte {at}: {:?}", again.notes);
     }
 }
