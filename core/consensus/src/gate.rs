@@ -10,12 +10,11 @@
 
 use crate::change;
 use crate::engine::{Refused, Role};
-use base::limits::{APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX};
+use base::limits::{APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, NUMBER_MAX};
 use base::{EntryKind, Index, LogPosition, Mark, MemberId, Message, MessageKind, Term};
 
-/// The highest term and index that are believed. They leave room to add to them for ever: at a million
-/// entries a second it takes 146,000 years to come here.
-pub const POSITION_MAX: u64 = 1 << 62;
+/// The highest term and index that are believed.
+pub const POSITION_MAX: u64 = NUMBER_MAX;
 
 /// Bytes of a context, which travels to the receiver and back: a read round's is 16.
 pub const CONTEXT_BYTES_MAX: usize = 64;

@@ -181,6 +181,8 @@ impl Chain {
 
     /// The latest promise counts: the end of a log may also go back, when a leader overwrites it.
     fn promised(&mut self, promise: Promise) {
+        // What was promised was written.
+        self.serial_used = self.serial_used.max(promise.serial);
         if promise.serial > self.promise.serial {
             self.promise = promise;
         } else if promise.serial == self.promise.serial {

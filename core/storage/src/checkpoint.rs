@@ -8,6 +8,7 @@
 //! The bytes are drawn in `docs/format/checkpoint.md`.
 
 use crate::disk::{Disk, DiskError, FileName, Op};
+use crate::excess::{Beyond, Excess, countable, reachable};
 use crate::format::{
     FORMAT_VERSION, FRAME, Identity, crc_with_hole, get_position, get_u32, get_u64, put_position,
     put_u32, put_u64,
@@ -95,6 +96,9 @@ pub enum CheckpointError {
         /// In which way.
         what: &'static str,
     },
+    /// A number of it is larger than it can be.
+    #[error(transparent)]
+    Excess(#[from] Excess),
     /// Its bytes are sound and are not a state.
     #[error("{file} holds no sound state")]
     State {
@@ -172,6 +176,16 @@ impl Catalog {
             newest: info(24),
             previous: info(64),
         })
+    }
+
+    /// Whether all numbers leave room to count on from them.
+    pub(crate) fn check_numbers(&self) -> Result<(), Beyond> {
+        countable("generation", self.generation)?;
+        for info in [self.newest, self.previous].iter().flatten() {
+            reachable(info.position)?;
+            countable("length of a checkpoint", info.length)?;
+        }
+        Ok(())
     }
 
     /// Writes the manifest's other frame and waits for it.
@@ -475,6 +489,7 @@ pub(crate) fn load<K: StateSink>(
     };
     let first = read(0, HEAD_BYTES_MAX)?;
     let (head_bytes, meta) = decode_head(&first, identity).map_err(|what| damaged(0, what))?;
+    reachable(meta.position).map_err(|beyond| beyond.of(file.clone()))?;
     if meta.position.index != index {
         return Err(damaged(0, "its name is that of another entry"));
     }

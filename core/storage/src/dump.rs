@@ -111,6 +111,9 @@ fn place(position: LogPosition) -> String {
 fn draw_segment(mut segment: Segment<'_>, out: &mut String) -> Result<(), DiskError> {
     let file = crate::format::segment_name(segment.number);
     let frames = segment.layout.frames;
+    if let Err(excess) = segment.check_numbers() {
+        line(out, file.as_str(), &excess.to_string());
+    }
     let state = match &segment.header {
         None if segment.labels.is_empty() => "spare".to_string(),
         None => "header damaged".to_string(),

@@ -7,6 +7,7 @@
 //! `record.rs`.
 
 use crate::disk::FileName;
+use crate::excess::{Beyond, at_most, countable, holdable, promisable, reachable};
 use base::{ClusterId, HardState, Index, LogPosition, MemberId, Term};
 
 /// The version of all formats in this file; a directory with another one is refused.
@@ -202,6 +203,16 @@ impl Watermark {
         frame
     }
 
+    /// Whether all numbers leave room to count on from them. A serial that was promised was used.
+    pub(crate) fn check_numbers(&self) -> Result<(), Beyond> {
+        countable("generation", self.generation)?;
+        countable("serial", self.serial_used)?;
+        at_most("promised serial", self.promise.serial, self.serial_used)?;
+        promisable(self.promise.position)?;
+        at_most("segment", self.segment, SEGMENT_MAX)?;
+        holdable(&self.hard_state)
+    }
+
     pub(crate) fn decode(frame: &[u8]) -> Option<Watermark> {
         let bytes = frame.get(..128)?;
         let sound = get_u64(bytes, 0) == WATERMARK_MAGIC
@@ -279,6 +290,15 @@ impl SegmentHeader {
         put_position(bytes, 96, self.promise.position);
         put_u32(bytes, 12, crc_with_hole(bytes, 12));
         frame
+    }
+
+    /// As [`Watermark::check_numbers`]; but a header that was restored may promise more than was used
+    /// before it, for it promises what was known when it was restored.
+    pub(crate) fn check_numbers(&self) -> Result<(), Beyond> {
+        reachable(self.base)?;
+        countable("serial", self.serial_used)?;
+        countable("promised serial", self.promise.serial)?;
+        promisable(self.promise.position)
     }
 
     pub(crate) fn decode(frame: &[u8]) -> HeaderRead {
@@ -377,10 +397,13 @@ pub(crate) fn segment_name(number: u64) -> FileName {
     FileName::own(&format!("wal-{number}.log"))
 }
 
+/// The highest number of a segment: no log comes to it.
+pub(crate) const SEGMENT_MAX: u64 = (1 << 48) - 1;
+
 /// The number in a segment's name.
 pub(crate) fn segment_number(name: &FileName) -> Option<u64> {
     let digits = name.as_str().strip_prefix("wal-")?.strip_suffix(".log")?;
     let number: u64 = digits.parse().ok()?;
     // A number that no log can come to is not one of ours.
-    (number > 0 && number < 1 << 48 && number.to_string() == digits).then_some(number)
+    (number > 0 && number <= SEGMENT_MAX && number.to_string() == digits).then_some(number)
 }

@@ -67,6 +67,7 @@ mod checkpoint;
 mod directory;
 pub mod disk;
 mod dump;
+mod excess;
 mod format;
 mod log;
 mod memory;
@@ -81,6 +82,7 @@ pub use checkpoint::{
 };
 pub use disk::{Disk, DiskError, DiskFault, FileName, Op, execute};
 pub use dump::dump;
+pub use excess::Excess;
 pub use format::{FORMAT_VERSION, Identity};
 pub use log::{Log, LogConfig, Space, UNKNOWN};
 pub use memory::MemDisk;

@@ -5,6 +5,7 @@
 //!
 //! `docs/format/wal.md` draws all of this to the byte.
 
+use crate::excess::{Beyond, at_most, countable, holdable, promisable, reachable};
 use crate::format::{
     FRAME, FRAME_SECTORS, LABEL, Promise, SECTOR, SECTOR_PAYLOAD, crc_with_hole, get_hard_state,
     get_position, get_u32, get_u64, put_hard_state, put_position, put_u32, put_u64,
@@ -109,6 +110,16 @@ impl Label {
             && u64::from(label.n_entries) <= label.end.index.0
             && !(label.reset && label.n_entries > 0);
         sound.then_some(label)
+    }
+
+    /// Whether all numbers leave room to count on from them. What was promised was written before.
+    pub(crate) fn check_numbers(&self) -> Result<(), Beyond> {
+        countable("serial", self.serial)?;
+        let earlier = self.serial.saturating_sub(1);
+        at_most("promised serial", self.promise.serial, earlier)?;
+        promisable(self.promise.position)?;
+        reachable(self.end)?;
+        holdable(&self.hard_state)
     }
 
     /// The hash of the record with this label and `body`, after a record with hash `previous`.

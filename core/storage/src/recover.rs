@@ -20,6 +20,7 @@ use crate::checkpoint::{
 };
 use crate::directory::{begin_directory, check_identity, plan_pair, read_whole};
 use crate::disk::{Disk, DiskError, DiskFault, FileName, Op, execute};
+use crate::excess::Excess;
 use crate::format::{FORMAT_VERSION, FRAME, Identity};
 use crate::log::{Log, LogConfig};
 use crate::resume::{Resumed, resume};
@@ -90,6 +91,9 @@ pub enum RecoverError {
         /// Of which cluster.
         cluster: base::ClusterId,
     },
+    /// A number in it is larger than it can be.
+    #[error(transparent)]
+    Excess(#[from] Excess),
     /// Written by a program that this one does not understand.
     #[error("{file} has format version {found}, and this program knows {FORMAT_VERSION} only")]
     Version {
@@ -180,10 +184,13 @@ fn load_checkpoint<K: StateSink>(
         true => read_whole(disk, &file, Catalog::FILE_BYTES as usize)?,
         false => Vec::new(),
     };
-    let found = manifest
-        .chunks(FRAME)
-        .filter_map(Catalog::decode)
-        .max_by_key(|c| c.generation);
+    let catalogs: Vec<Catalog> = manifest.chunks(FRAME).filter_map(Catalog::decode).collect();
+    for catalog in &catalogs {
+        catalog
+            .check_numbers()
+            .map_err(|beyond| beyond.of(file.clone()))?;
+    }
+    let found = catalogs.into_iter().max_by_key(|c| c.generation);
     let whole = manifest.len() == Catalog::FILE_BYTES as usize;
     let candidates: Vec<Index> = match &found {
         Some(catalog) => {

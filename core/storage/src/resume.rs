@@ -48,6 +48,7 @@ pub(crate) fn resume(
     }
     for segment in &mut segments {
         chain.walk(segment)?;
+        segment.check_numbers()?;
     }
     chain.conclude(&mut segments)?;
     notes.append(&mut chain.notes);
@@ -121,10 +122,13 @@ fn read_watermark(
         true => read_whole(disk, &file, Watermark::FILE_BYTES as usize)?,
         false => Vec::new(),
     };
-    let newest = bytes
-        .chunks(FRAME)
-        .filter_map(Watermark::decode)
-        .max_by_key(|w| w.generation);
+    let blocks: Vec<Watermark> = bytes.chunks(FRAME).filter_map(Watermark::decode).collect();
+    for block in &blocks {
+        block
+            .check_numbers()
+            .map_err(|beyond| beyond.of(file.clone()))?;
+    }
+    let newest = blocks.into_iter().max_by_key(|w| w.generation);
     let whole = bytes.len() == Watermark::FILE_BYTES as usize && newest.is_some();
     Ok((newest, whole))
 }
@@ -140,6 +144,7 @@ fn read_segments<'a>(
     let mut segments = Vec::new();
     for number in numbers {
         let segment = Segment::read(disk, number)?;
+        segment.check_numbers()?;
         if let Some(found) = segment.version {
             return Err(RecoverError::Version {
                 file: segment_name(number),

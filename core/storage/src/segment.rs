@@ -4,6 +4,7 @@
 //! in other segments; that is `recover.rs`.
 
 use crate::disk::{Disk, DiskError, DiskFault, FileName};
+use crate::excess::{Beyond, Excess, countable};
 use crate::format::{
     FRAME, FRAME_SECTORS, HEADER_FRAMES, HeaderRead, LABEL, Layout, SECTOR, SECTOR_PAYLOAD,
     SegmentHeader, segment_name,
@@ -114,6 +115,9 @@ pub(crate) struct Segment<'a> {
     corrupt: BTreeSet<u32>,
     /// Whether the file is shorter than its header says.
     pub(crate) cut: bool,
+    /// A number of header, slots or records that nobody can count on from. What it stands in is not
+    /// looked at further, and no start comes of it.
+    beyond: Option<Beyond>,
 }
 
 /// A record as found in its place.
@@ -141,6 +145,7 @@ impl<'a> Segment<'a> {
                 _ => {}
             }
         }
+        let beyond = header.and_then(|header| header.check_numbers().err());
         let length = header.map_or(image.length, |header| header.length);
         let layout = Layout::of(length);
         let mut segment = Segment {
@@ -153,6 +158,7 @@ impl<'a> Segment<'a> {
             version,
             labels: BTreeMap::new(),
             corrupt: BTreeSet::new(),
+            beyond,
         };
         for slot in 0..layout.slots() {
             match segment.read_slot(slot)? {
@@ -179,6 +185,9 @@ impl<'a> Segment<'a> {
         Ok(match Label::decode(bytes) {
             Some(label) if label.segment != own => Slot::Empty,
             Some(label) => {
+                if self.is_beyond(label.check_numbers()) {
+                    return Ok(Slot::Corrupt);
+                }
                 let end = u64::from(label.frame) + u64::from(label.frames);
                 let placed = label.frame >= first && end <= u64::from(frames);
                 if label.number == number && placed {
@@ -190,6 +199,22 @@ impl<'a> Segment<'a> {
             None if bytes.iter().all(|byte| *byte == 0) => Slot::Empty,
             None => Slot::Corrupt,
         })
+    }
+
+    fn is_beyond(&mut self, checked: Result<(), Beyond>) -> bool {
+        self.beyond = self.beyond.or(checked.err());
+        checked.is_err()
+    }
+
+    /// The number that is beyond its bound, in all that was read so far.
+    ///
+    /// # Errors
+    /// It.
+    pub(crate) fn check_numbers(&self) -> Result<(), Excess> {
+        match self.beyond {
+            Some(beyond) => Err(beyond.of(segment_name(self.number))),
+            None => Ok(()),
+        }
     }
 
     /// Whether the file ends in its table of slots or before.
@@ -226,6 +251,9 @@ impl<'a> Segment<'a> {
         if !placed || u64::from(frame) + u64::from(label.frames) > u64::from(self.layout.frames) {
             return Ok(Found::Nothing);
         }
+        if self.is_beyond(label.check_numbers()) {
+            return Ok(Found::Nothing);
+        }
         let length = label.frames as usize * FRAME;
         let sectors = self.image.read(at, length)?;
         let ours = |(i, sector)| judge_sector(sector, label.serial, i as u32) == Sector::Ours;
@@ -237,10 +265,16 @@ impl<'a> Segment<'a> {
         if crc32c::crc32c(&body) != label.body_crc {
             return Ok(Found::Nothing);
         }
-        match decode_entries(&body, &label) {
-            Some(entries) => Ok(Found::Record(label, body, entries)),
-            None => Ok(Found::Nothing),
+        let Some(entries) = decode_entries(&body, &label) else {
+            return Ok(Found::Nothing);
+        };
+        // Their indices are those of the label; their terms are their own.
+        let terms = entries.iter().map(|entry| entry.position.term.0);
+        let highest = terms.max().unwrap_or(0);
+        if self.is_beyond(countable("term of an entry", highest)) {
+            return Ok(Found::Nothing);
         }
+        Ok(Found::Record(label, body, entries))
     }
 
     /// Whether the place of the record with `label` shows something that no crash leaves: a sector that

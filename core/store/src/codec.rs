@@ -23,6 +23,16 @@ pub enum DecodeError {
     /// A value outside its bounds.
     #[error("{0} is out of bounds")]
     OutOfBounds(&'static str),
+    /// A number that leaves no room to count on from it.
+    #[error("{what} is {found}, and {most} is the most that is allowed")]
+    TooLarge {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        found: u64,
+        /// The highest value that it may have.
+        most: u64,
+    },
     /// A checksum does not match.
     #[error("the checksum of {0} does not match")]
     Checksum(&'static str),
@@ -110,6 +120,14 @@ impl<'a> Reader<'a> {
             0 => Ok(()),
             n => Err(DecodeError::LeftOver(n)),
         }
+    }
+}
+
+/// Refuses a number that is later added to when it is too large for that.
+pub(crate) fn at_most(what: &'static str, found: u64, most: u64) -> Result<(), DecodeError> {
+    match found <= most {
+        true => Ok(()),
+        false => Err(DecodeError::TooLarge { what, found, most }),
     }
 }
 

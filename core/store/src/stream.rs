@@ -10,7 +10,7 @@
 //!   stream = Head · Records* · Leases* · (Root · Versions* · Keys*)* · End
 //! ```
 
-use crate::codec::{DecodeError, Reader as Bytewise, put_slice};
+use crate::codec::{DecodeError, Reader as Bytewise, at_most, put_slice};
 use crate::history::ORDINALS_MAX;
 use crate::lease::{Lease, lease_key};
 use crate::members::{decode_membership, encode_membership};
@@ -386,6 +386,10 @@ impl Reader {
         };
         let time = HybridTime(reader.u64()?);
         let digest = reader.u64()?;
+        // What comes next adds to these.
+        at_most("the revision", revision.0, limits::NUMBER_MAX)?;
+        at_most("the term", applied.term.0, limits::NUMBER_MAX)?;
+        at_most("the index", applied.index.0, limits::NUMBER_MAX)?;
         self.state = Some(State {
             revision,
             applied,
@@ -434,9 +438,11 @@ impl Reader {
             state.roots.last().is_none_or(|last| last.id < root.id)
                 && root.compacted <= state.revision
         });
-        if !ascending || root.swept > root.compacted || end > ORDINALS_MAX {
+        if !ascending || root.swept > root.compacted {
             return Err(DecodeError::Contradiction("a root is out of order"));
         }
+        // Half of them: there must be room for the versions that come.
+        at_most("the number of a version", end, ORDINALS_MAX / 2)?;
         self.root = Some(LoadingRoot {
             root,
             end,
@@ -457,6 +463,7 @@ impl Reader {
                 .filter(|record| record.mod_revision() <= newest)
                 .filter(|record| record.links().are_sound(ordinal, record.mod_revision()))
                 .ok_or(DecodeError::OutOfBounds("a version"))?;
+            at_most("the version of a key", record.version(), limits::NUMBER_MAX)?;
             let history = &mut loading.root.history;
             if record.place() <= loading.last || ordinal < history.end() || ordinal >= loading.end {
                 return Err(DecodeError::Contradiction("versions are out of order"));

@@ -3,6 +3,7 @@
 
 mod common;
 
+use base::limits::NUMBER_MAX;
 use base::{LeaseId, LogPosition, MemberId, Membership, Revision, Rng};
 use clock::HybridTime;
 use common::{ROOTS, TABLE};
@@ -237,6 +238,47 @@ fn reseal(bytes: &mut [u8]) {
         bytes[end..end + 8].copy_from_slice(&hasher.digest().to_le_bytes());
         at = end + 8;
     }
+}
+
+/// What comes next adds to these: a state that is believed can be gone on from.
+#[test]
+fn a_number_without_room_to_count_on_is_refused_by_its_name() {
+    let bytes = stream_of(&sample(), usize::MAX);
+    let refused = |at: usize, number: u64| {
+        let mut forged = bytes.clone();
+        forged[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        reseal(&mut forged);
+        load(&forged).err()
+    };
+    for (payload_at, what) in [(12, "the revision"), (20, "the term"), (28, "the index")] {
+        for found in [u64::MAX, NUMBER_MAX + 1] {
+            let expected = DecodeError::TooLarge {
+                what,
+                found,
+                most: NUMBER_MAX,
+            };
+            assert_eq!(refused(5 + payload_at, found), Some(expected));
+        }
+        assert_eq!(refused(5 + payload_at, NUMBER_MAX), None, "{what}");
+    }
+    // Wherever the versions of keys, and the numbers of versions, stand.
+    let mut n_versions = 0;
+    let mut n_ordinals = 0;
+    for at in 0..bytes.len() - 8 {
+        match refused(at, u64::MAX >> 1) {
+            Some(DecodeError::TooLarge { what, .. }) if what == "the version of a key" => {
+                n_versions += 1;
+            }
+            Some(DecodeError::TooLarge { what, .. }) if what == "the number of a version" => {
+                n_ordinals += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(
+        n_versions >= 1 && n_ordinals >= 1,
+        "{n_versions} {n_ordinals}"
+    );
 }
 
 #[test]

@@ -20,69 +20,8 @@ pub struct Known {
     pub what: &'static str,
 }
 
-const OVERFLOW: &str = "attempt to add with overflow";
-const LOG: &[&str] = &["log", "checkpoint"];
-const STATE: &[&str] = &["snapshot_stream", "checkpoint", "etcd_snapshot"];
-
-/// All of them need sums that somebody made anew: no disk and no cable does that.
-pub const KNOWN: &[Known] = &[
-    Known {
-        targets: LOG,
-        place: "storage/src/log.rs",
-        says: "a serial is used twice",
-        file: "log--promise-beyond-serials.bin",
-        what: "a start believes a promised serial that is above every serial that was used",
-    },
-    Known {
-        targets: LOG,
-        place: "storage/src/resume.rs",
-        says: OVERFLOW,
-        file: "log--last-serial.bin",
-        what: "a start adds one to a serial that is the largest number",
-    },
-    Known {
-        targets: LOG,
-        place: "storage/src/resume.rs",
-        says: OVERFLOW,
-        file: "log--last-segment.bin",
-        what: "a start adds one to a segment's number that is the largest number",
-    },
-    Known {
-        targets: LOG,
-        place: "base/src/position.rs",
-        says: OVERFLOW,
-        file: "log--last-index.bin",
-        what: "a start asks for the index after the largest number",
-    },
-    Known {
-        targets: LOG,
-        place: "storage/src/log.rs",
-        says: OVERFLOW,
-        file: "log--last-generation.bin",
-        what: "a start adds one to a watermark's generation that is the largest number",
-    },
-    Known {
-        targets: LOG,
-        place: "storage/src/record.rs",
-        says: OVERFLOW,
-        file: "log--last-end.bin",
-        what: "a start asks for the index after the end of a record, which is the largest number",
-    },
-    Known {
-        targets: STATE,
-        place: "store/src/root.rs",
-        says: OVERFLOW,
-        file: "snapshot_stream--last-version.bin",
-        what: "a snapshot with a version of a key that is the largest number; the next put stops",
-    },
-    Known {
-        targets: STATE,
-        place: "base/src/position.rs",
-        says: OVERFLOW,
-        file: "snapshot_stream--last-revision.bin",
-        what: "a snapshot with a revision that is the largest number; the next put stops",
-    },
-];
+/// All of them.
+pub const KNOWN: &[Known] = &[];
 
 impl Known {
     /// Whether `broken`, found by `target`, is this.

@@ -11,3 +11,4 @@ mod golden;
 mod model;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod numbers;
