@@ -91,6 +91,8 @@ pub enum Space {
 pub(crate) struct OldSegment {
     pub(crate) number: u64,
     pub(crate) length: u64,
+    /// Whether a record was ever begun in it.
+    pub(crate) is_begun: bool,
     /// No entry in it, and no end of the log while it was written, is later than this.
     pub(crate) last: Index,
 }
@@ -366,7 +368,8 @@ impl Log {
 
     /// The files in which records stand, oldest first; no spares.
     pub fn files(&self) -> impl Iterator<Item = FileName> {
-        let old = self.old.iter().map(|segment| segment.number);
+        let old = self.old.iter().filter(|segment| segment.is_begun);
+        let old = old.map(|segment| segment.number);
         let current = self.current.iter().filter(|current| current.records > 0);
         old.chain(current.map(|current| current.number))
             .map(segment_name)
@@ -473,11 +476,13 @@ impl Log {
                 number,
                 length,
                 last,
+                records,
                 ..
             } = full;
             self.old.push_back(OldSegment {
                 number,
                 length,
+                is_begun: records > 0,
                 last,
             });
         }

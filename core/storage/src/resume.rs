@@ -264,6 +264,7 @@ fn arrange(
                 log.old.push_back(OldSegment {
                     number,
                     length,
+                    is_begun: walked.is_some(),
                     last,
                 });
             }

@@ -24,6 +24,11 @@ fn seed_3888_has_a_spare_that_came_too_late() {
 }
 
 #[test]
+fn seed_5764_recovers_beside_a_spare_that_was_being_made() {
+    passes(5764);
+}
+
+#[test]
 fn seed_2223_shrinks_two_members_to_one() {
     passes(2223);
 }
