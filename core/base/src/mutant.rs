@@ -50,8 +50,8 @@ mutants! {
     SnapshotRace = "snapshot-race",
     /// A member whose log lost acknowledged entries votes all the same.
     AmnesiacVotes = "amnesiac-votes",
-    /// The log's tail is not cut where a new leader overwrote it.
-    KeepConflictingTail = "keep-conflicting-tail",
+    /// What a new leader overwrote in the log is read again under the new entry's name.
+    OverwrittenComesBack = "overwritten-comes-back",
     /// Revoking a lease leaves the last of its keys.
     LeaseRevokeLeavesKey = "lease-revoke-leaves-key",
     /// A lease that is gone is renewed all the same (etcd, 2025).

@@ -372,16 +372,10 @@ impl Chain {
         }
         let Some(first) = entries.first() else { return };
         let before = Index(first.position.index.0.saturating_sub(1));
-        let mut tail = Vec::new();
+        let mut overwritten = Vec::new();
         if before < self.end.index {
-            if self.mutants.has(Mutant::KeepConflictingTail) {
-                let last = label.end.index;
-                tail = self
-                    .entries
-                    .iter()
-                    .filter(|e| e.position.index > last)
-                    .cloned()
-                    .collect();
+            if self.mutants.has(Mutant::OverwrittenComesBack) {
+                overwritten.clone_from(&self.entries);
             }
             // The term of the entry before is known when that entry is; otherwise nobody asks for it.
             let known = self
@@ -394,8 +388,12 @@ impl Chain {
                 index: before,
             });
         }
-        for entry in entries.into_iter().chain(tail) {
+        for mut entry in entries {
             self.end = entry.position;
+            let index = entry.position.index;
+            if let Some(old) = overwritten.iter().find(|old| old.position.index == index) {
+                entry.data.clone_from(&old.data);
+            }
             if entry.position.index == self.floor.index {
                 self.floor_term = Some(entry.position.term);
             }

@@ -324,16 +324,34 @@ impl World {
         id
     }
 
-    /// Whoever does not belong to the cluster is shut down, as its operator would: it may never hear
-    /// that it was removed.
+    /// Whoever does not belong to the cluster and is not needed any more is shut down, as its operator would: it
+    /// may never hear that it was removed.
     pub fn retire_strangers(&mut self) {
         let in_it = self.membership.1.everyone();
         for member in 0..self.members.len() {
-            if !in_it.contains(&self.members[member].id) {
+            let it = &self.members[member];
+            let has_state = it
+                .process
+                .as_ref()
+                .is_some_and(|process| !process.state.membership().voters.is_empty());
+            let is_needed = has_state && !self.is_seen_off(it.id);
+            if !in_it.contains(&it.id) && !is_needed && it.process.is_some() {
                 self.kill(member, "retire");
                 self.members[member].condition = Condition::Left;
             }
         }
+    }
+
+    /// Whether a majority of those that stay knows for good that `id` was removed. Until then it may be needed: it
+    /// goes by itself when it is not.
+    fn is_seen_off(&self, id: base::MemberId) -> bool {
+        let voters = &self.membership.1.voters;
+        let knows = |voter: &&base::MemberId| {
+            let place = self.place(**voter);
+            let process = place.and_then(|at| self.members[at].process.as_ref());
+            process.is_some_and(|process| process.node.has_seen_off(id))
+        };
+        voters.iter().filter(knows).count() > voters.len() / 2
     }
 
     /// Everything is whole again, and everybody who belongs to the cluster runs.

@@ -104,6 +104,7 @@ fn live(world: &mut World) -> Vec<Violation> {
     let mut progress = false;
     // Membership may still change by what was under way: ask whoever belongs to it as we see it.
     for _ in 0..PROGRESS_MAX.as_millis() / 500 {
+        world.retire_strangers();
         for member in world.expected_members() {
             if !world.asking.last_writes.contains_key(&member)
                 && world.members[member].process.is_some()

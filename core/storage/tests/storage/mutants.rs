@@ -44,10 +44,10 @@ fn a_recovery_that_takes_damage_for_the_end_forgets_what_was_acknowledged() {
 }
 
 #[test]
-fn a_log_that_keeps_a_conflicting_tail_finds_entries_that_were_overwritten() {
-    for (mutants, kept) in [
+fn a_log_in_which_the_overwritten_comes_back_says_what_was_never_decided() {
+    for (mutants, comes_back) in [
         (Mutants::none(), false),
-        (Mutants::only(Mutant::KeepConflictingTail), true),
+        (Mutants::only(Mutant::OverwrittenComesBack), true),
     ] {
         let mut disk = MemDisk::new();
         let mut model = Model::default();
@@ -57,13 +57,14 @@ fn a_log_that_keeps_a_conflicting_tail_finds_entries_that_were_overwritten() {
                 hard_state(1, 1, 0),
                 vec![entry(1, 1, 9), entry(2, 1, 9), entry(3, 1, 9)],
             ),
-            (hard_state(2, 1, 0), vec![entry(2, 2, 9)]),
+            (hard_state(2, 1, 0), vec![entry(2, 2, 19)]),
         ] {
             execute(&mut disk, &log.append(Some(state), &entries)).unwrap();
             model.append(Some(state), &entries);
         }
         let found = open_with(&mut disk, mutants).unwrap();
-        assert_eq!(found.entries == model.entries, !kept);
-        assert_eq!(found.entries.len(), if kept { 3 } else { 2 });
+        assert_eq!(found.entries == model.entries, !comes_back);
+        assert_eq!(found.health, Health::Intact, "and nobody notices");
+        assert_eq!(found.log.end(), model.end());
     }
 }
