@@ -19,12 +19,16 @@
 //! claimed order and replays it: linear time, whole transactions, no "unknown". A fault in one judge
 //! does not hide what the other sees.
 //!
+//! A third kind of judge knows no order at all: [`invariant`] asks whether what small applications wrote still
+//! adds up (accounts, a cycle, one e-mail, one till), in every whole read and in the states of the end.
+//!
 //! This crate never imports the store: it would judge a bug by the bug. Its own models are a few lines
 //! of ordered maps. Verdicts are *yes*, *no* or *unknown*, and unknown counts as failure.
 #![forbid(unsafe_code)]
 
 pub mod chronicle;
 pub mod history;
+pub mod invariant;
 pub mod lease;
 pub mod linear;
 pub mod minimise;
@@ -38,6 +42,7 @@ pub use history::{
     Answer, Compare, End, Key, Level, Operation, Outcome, Relation, Request, Row, Span, Target,
     Time, Value,
 };
+pub use invariant::Invariant;
 pub use verdict::Violation;
 
 #[cfg(test)]

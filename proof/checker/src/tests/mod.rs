@@ -1,6 +1,7 @@
 //! The judges judged: good histories pass, each doctored one is rejected by the judge it is meant for.
 
 mod doctored;
+mod invariants;
 mod lines;
 mod toy;
 mod watches;
