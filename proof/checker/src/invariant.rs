@@ -23,9 +23,12 @@ use std::fmt;
 /// Every key of these applications begins so; nobody else's does.
 pub const PREFIX: &str = "w/";
 
+/// Before this key they end.
+pub const END: &str = "w0";
+
 /// All keys of these applications.
 pub fn span() -> Span {
-    Span::between(PREFIX, "w0")
+    Span::between(PREFIX, END)
 }
 
 /// Which application, and how big it is.

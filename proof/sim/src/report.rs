@@ -1,8 +1,9 @@
 //! What people read: totals, and failures that explain themselves.
 
-use crate::plan::Fault;
-use crate::run::{Report, run};
+use crate::plan::{Fault, Plan};
+use crate::run::{Report, run_plan};
 use crate::trace;
+use crate::workload::Workload;
 use base::Mutants;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -88,7 +89,7 @@ impl Totals {
 /// A failure in full: runs the seed again, recording, writes the trace, and says how to replay it.
 pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> String {
     let seed = report.plan.seed;
-    let again = run(seed, mutants, Some(report.plan.consensus), true);
+    let again = run_plan(report.plan.clone(), mutants, true);
     let mut text = String::new();
     let first = report.violations.first();
     let _ = writeln!(
@@ -106,7 +107,8 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
     let planted = mutant.map_or(String::new(), |name| format!(" --mutant {name}"));
     let _ = write!(
         text,
-        "  replay: cargo run -p quorate-sim -- replay {seed}{planted}"
+        "  replay: cargo run -p quorate-sim -- replay {seed}{planted}{}",
+        forced_workload(&report.plan)
     );
     match write_trace(seed, &again.lines) {
         Ok(path) => {
@@ -138,6 +140,16 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
         let _ = writeln!(text, "    {}", &line[..cut]);
     }
     text
+}
+
+/// What to say on the command line for an application that the seed did not draw.
+fn forced_workload(plan: &Plan) -> String {
+    match plan.workload {
+        Some(it) if Workload::draw(plan.seed) != plan.workload => {
+            format!(" --workload {}", it.invariant)
+        }
+        _ => String::new(),
+    }
 }
 
 fn is_chatter(line: &str) -> bool {

@@ -93,6 +93,7 @@ fn timeouts_until_led(graph: Graph, seed: u64, consensus: Consensus, most: u32) 
         compaction: None,
         sync: Duration::from_millis(1),
         clock_error_permille: 0,
+        workload: None,
         ..Plan::draw(seed)
     };
     let mutants = Mutants::none();
