@@ -92,7 +92,7 @@ impl Asking {
     fn next(&mut self, client: usize, plan: &Plan) -> Request {
         match client.checked_sub(self.clients.len()) {
             None => self.clients[client].next(plan),
-            Some(worker) => self.workers[worker].next(),
+            Some(worker) => self.workers[worker].next_request(),
         }
     }
 

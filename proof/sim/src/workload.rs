@@ -93,7 +93,7 @@ pub struct Worker {
 
 impl Worker {
     /// What it asks next: a look at everything, or a change of what it knows.
-    pub fn next(&mut self) -> Request {
+    pub fn next_request(&mut self) -> Request {
         if self.rng.one_in(3) {
             return self.look();
         }
