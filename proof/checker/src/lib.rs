@@ -19,6 +19,8 @@
 //! claimed order and replays it: linear time, whole transactions, no "unknown". A fault in one judge
 //! does not hide what the other sees.
 //!
+//! Beside them `lock.rs` judges fencing tokens and `states.rs` what members have become: digests and rows.
+//!
 //! A third kind of judge knows no order at all: [`invariant`] asks whether what small applications wrote still
 //! adds up (accounts, a cycle, one e-mail, one till), in every whole read and in the states of the end.
 //!
@@ -31,8 +33,10 @@ pub mod history;
 pub mod invariant;
 pub mod lease;
 pub mod linear;
+pub mod lock;
 pub mod minimise;
 pub mod project;
+pub mod states;
 pub mod verdict;
 pub mod watch;
 pub mod witness;

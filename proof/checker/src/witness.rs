@@ -2,7 +2,8 @@
 //!
 //! Every answer carries a revision, so the order is given and only has to be verified by replay
 //! (reference: reliability §5.2). (1) Each effective operation owns one revision and did there exactly
-//! what it should; (2) each read says what was true at its revision; (3) revisions respect real time;
+//! what it should; (2) each read says what was true at its revision, which had
+//! happened by then: an old state where that is allowed, never a mix and never the future; (3) revisions respect real time;
 //! (4) each revision that no answer owns is explained by exactly one unknown operation or by the end
 //! of one lease; (5) what was refused is nowhere. Passing means strict serializability of the whole
 //! history, transactions included. What it deliberately trusts is the chronicle, which `chronicle.rs`
@@ -80,6 +81,25 @@ impl Judge<'_> {
                     "{operation}\n  the last revision that anybody has is {}",
                     self.chronicle.last()
                 ),
+            );
+        }
+        if let Some(page) = self.chronicle.page(revision)
+            && page.first_seen > operation.returned
+        {
+            return self.fail(
+                "no_answer_comes_from_the_future",
+                format!(
+                    "{operation}\n  revision {revision} happened at {}",
+                    page.first_seen
+                ),
+            );
+        }
+        if let Request::Range { at: Some(at), .. } = &operation.request
+            && *at > revision
+        {
+            return self.fail(
+                "no_answer_comes_from_the_future",
+                format!("{operation}\n  it was asked for revision {at}, which was not there yet"),
             );
         }
         let effective = match (&operation.request, answer) {

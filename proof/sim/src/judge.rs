@@ -4,7 +4,7 @@ use crate::watching::Watching;
 use crate::world::World;
 use base::{Index, Revision};
 use checker::invariant::{self, Look};
-use checker::{Span, Violation, lease, project, watch, witness};
+use checker::{Violation, lease, lock, project, states, watch, witness};
 use std::collections::BTreeMap;
 use store::KeyRange;
 
@@ -33,6 +33,7 @@ impl World {
         ));
         let clock_error = self.settings.plan.clock_error_permille;
         violations.extend(lease::check(history, chronicle, &attribution, clock_error));
+        violations.extend(lock::check(history));
         violations.extend(
             watches
                 .iter()
@@ -83,11 +84,9 @@ impl World {
                 let rows = root
                     .range(&KeyRange::all(), Some(revision))
                     .map(|rows| rows.map(crate::speak::row_of_record).collect::<Vec<_>>());
-                if rows.as_ref().ok() != Some(&self.chronicle.rows(&Span::all(), revision)) {
-                    violations.push(Violation::new(
-                        "final_states_are_what_history_leads_to",
-                        format!("member {id} at revision {revision}: {rows:?}"),
-                    ));
+                let rows = rows.as_deref().ok();
+                if let Err(violation) = states::check_rows(id, revision, rows, &self.chronicle) {
+                    violations.push(violation);
                     break;
                 }
             }

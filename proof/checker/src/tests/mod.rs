@@ -3,5 +3,6 @@
 mod doctored;
 mod invariants;
 mod lines;
+mod matrix;
 mod toy;
 mod watches;
