@@ -70,6 +70,8 @@ impl fmt::Display for Invariant {
 pub struct Look {
     /// Who saw them, for reports.
     pub who: String,
+    /// The operation that showed them, if it was one.
+    pub number: Option<u64>,
     /// Not before this moment, if the look is fresh.
     pub call: Time,
     /// Not after this moment.
@@ -87,6 +89,7 @@ impl Look {
     pub fn at_the_end(who: impl Into<String>, revision: Revision, rows: Vec<Row>) -> Look {
         Look {
             who: who.into(),
+            number: None,
             call: Time(u64::MAX),
             returned: Time(u64::MAX),
             revision,
@@ -144,6 +147,7 @@ fn gather(
                     "#{} of client {}: {request}",
                     operation.number, operation.client
                 ),
+                number: Some(operation.number),
                 call: operation.call,
                 returned: operation.returned,
                 revision: at.unwrap_or(revision),
@@ -195,7 +199,8 @@ fn has_begun_for_good(looks: &[Look]) -> Result<(), Violation> {
             "what_was_opened_stays",
             empty,
             format!("nothing, yet at revision {} {}", first.revision, first.who),
-        )),
+        )
+        .by(first.number)),
     }
 }
 
@@ -205,7 +210,7 @@ fn broken(claim: &'static str, look: &Look, what: impl fmt::Display) -> Violatio
     for row in &look.rows {
         evidence += &format!("\n    {row}");
     }
-    Violation::new(claim, evidence)
+    Violation::new(claim, evidence).by(look.number)
 }
 
 /// The words of a value; the last is there to make it unique.

@@ -19,6 +19,8 @@
 //! claimed order and replays it: linear time, whole transactions, no "unknown". A fault in one judge
 //! does not hide what the other sees.
 //!
+//! What is guilty is cut down (`minimise.rs`), told (`orders.rs`) and drawn (`picture.rs`).
+//!
 //! Beside them `lock.rs` judges fencing tokens and `states.rs` what members have become: digests and rows.
 //!
 //! A third kind of judge knows no order at all: [`invariant`] asks whether what small applications wrote still
@@ -35,6 +37,8 @@ pub mod lease;
 pub mod linear;
 pub mod lock;
 pub mod minimise;
+pub mod orders;
+pub mod picture;
 pub mod project;
 pub mod states;
 pub mod verdict;

@@ -84,7 +84,7 @@ fn rises(key: &Key, grants: &[Step<'_>]) -> Option<Violation> {
             };
             let in_order = earlier.operation.returned < later.operation.call;
             if earlier.token == later.token || (in_order && earlier.token > later.token) {
-                return Some(Violation::new(
+                let broken = Violation::new(
                     "tokens_only_rise",
                     format!(
                         "lock {}: token {}, then token {}\n  {}\n  {}",
@@ -94,7 +94,8 @@ fn rises(key: &Key, grants: &[Step<'_>]) -> Option<Violation> {
                         earlier.operation,
                         later.operation
                     ),
-                ));
+                );
+                return Some(broken.by([earlier.operation.number, later.operation.number]));
             }
         }
     }
@@ -107,7 +108,7 @@ fn fences(key: &Key, lock: &Lock<'_>) -> Option<Violation> {
         for newer in lock.grants.iter().filter(|grant| grant.token > write.token) {
             let is_late = newer.operation.returned < write.operation.call || newer.at <= write.at;
             if is_late {
-                return Some(Violation::new(
+                let broken = Violation::new(
                     "an_older_token_writes_nothing",
                     format!(
                         "lock {}: token {} wrote after token {} was given\n  {}\n  {}",
@@ -117,7 +118,8 @@ fn fences(key: &Key, lock: &Lock<'_>) -> Option<Violation> {
                         newer.operation,
                         write.operation
                     ),
-                ));
+                );
+                return Some(broken.by([newer.operation.number, write.operation.number]));
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::workload::Workload;
 use base::Mutants;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -118,6 +119,11 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
             let _ = writeln!(text, "     trace: cannot be written: {error}");
         }
     }
+    let _ = match keep_picture(seed, again.picture.as_deref()) {
+        Ok(Some(path)) => writeln!(text, "  picture: {}", path.display()),
+        Ok(None) => Ok(()),
+        Err(error) => writeln!(text, "  picture: cannot be written: {error}"),
+    };
     if again.hash != report.hash {
         let _ = writeln!(
             text,
@@ -159,11 +165,27 @@ fn is_chatter(line: &str) -> bool {
 }
 
 fn write_trace(seed: u64, lines: &[String]) -> std::io::Result<PathBuf> {
-    let directory = PathBuf::from("target/sim");
-    std::fs::create_dir_all(&directory)?;
-    let path = directory.join(format!("{seed}.jsonl"));
+    let path = path_of(seed, "jsonl")?;
     let mut text = lines.join("\n");
     text.push('\n');
     std::fs::write(&path, text)?;
     Ok(path)
+}
+
+/// Writes the picture, or removes the one of an earlier run that this one does not bear out.
+fn keep_picture(seed: u64, picture: Option<&str>) -> std::io::Result<Option<PathBuf>> {
+    let path = path_of(seed, "html")?;
+    match picture {
+        Some(picture) => std::fs::write(&path, picture).map(|()| Some(path)),
+        None => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        },
+    }
+}
+
+fn path_of(seed: u64, ending: &str) -> std::io::Result<PathBuf> {
+    let directory = PathBuf::from("target/sim");
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory.join(format!("{seed}.{ending}")))
 }

@@ -74,7 +74,8 @@ pub(super) fn check(history: &[Operation], looks: &[Look]) -> Result<(), Violati
             return Err(Violation::new(
                 "one_of_two_sign_ups_wins",
                 format!("{}\n  {}", first.operation, attempt.operation),
-            ));
+            )
+            .by([first.operation.number, attempt.operation.number]));
         }
     }
     let mut lost: BTreeMap<&Value, &Attempt<'_>> = BTreeMap::new();
@@ -89,7 +90,8 @@ pub(super) fn check(history: &[Operation], looks: &[Look]) -> Result<(), Violati
             }
             if let Some(loser) = lost.get(&row.value) {
                 let what = format!("this one had lost: {}", loser.operation);
-                return Err(broken("who_lost_is_not_signed_up", look, what));
+                let broken = broken("who_lost_is_not_signed_up", look, what);
+                return Err(broken.by([loser.operation.number]));
             }
         }
         for (mail, winner) in &winners {
@@ -98,7 +100,8 @@ pub(super) fn check(history: &[Operation], looks: &[Look]) -> Result<(), Violati
             let is_right = owner.map_or(!must_show, |value| value == winner.value);
             if !is_right {
                 let what = format!("this one had won: {}", winner.operation);
-                return Err(broken("who_won_is_signed_up", look, what));
+                let broken = broken("who_won_is_signed_up", look, what);
+                return Err(broken.by([winner.operation.number]));
             }
         }
         for attempt in lost.values() {
@@ -107,7 +110,8 @@ pub(super) fn check(history: &[Operation], looks: &[Look]) -> Result<(), Violati
             let must_show = look.is_fresh && attempt.operation.returned < look.call;
             if was_told && must_show && !rows.contains_key(attempt.mail) {
                 let what = format!("it was taken: {}", attempt.operation);
-                return Err(broken("a_taken_email_has_an_owner", look, what));
+                let broken = broken("a_taken_email_has_an_owner", look, what);
+                return Err(broken.by([attempt.operation.number]));
             }
         }
     }

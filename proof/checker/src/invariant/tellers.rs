@@ -89,12 +89,14 @@ pub(super) fn check(history: &[Operation], looks: &[Look]) -> Result<(), Violati
             if gone < least {
                 let mut what = format!("{least} had been paid out of {name}, and {gone} are gone");
                 what += &told(of_it, look.call);
-                return Err(broken("what_was_paid_is_gone", look, what));
+                let broken = broken("what_was_paid_is_gone", look, what);
+                return Err(broken.by(numbers(of_it, look.call)));
             }
             if gone > most {
                 let mut what = format!("{gone} are gone from {name}, and {most} at most were paid");
                 what += &told(of_it, look.returned);
-                return Err(broken("nothing_is_gone_unpaid", look, what));
+                let broken = broken("nothing_is_gone_unpaid", look, what);
+                return Err(broken.by(numbers(of_it, look.returned)));
             }
         }
         for (key, of_it) in &payments {
@@ -122,9 +124,17 @@ fn bounds(payments: &[Payment<'_>], look: &Look) -> (i64, i64) {
     (least, most)
 }
 
+fn asked<'a>(payments: &'a [Payment<'a>], until: Time) -> impl Iterator<Item = &'a Operation> {
+    let operations = payments.iter().map(|payment| payment.operation);
+    operations.filter(move |operation| operation.call <= until)
+}
+
 fn told(payments: &[Payment<'_>], until: Time) -> String {
-    let asked = |payment: &&Payment<'_>| payment.operation.call <= until;
-    let told = payments.iter().filter(asked);
-    told.map(|payment| format!("\n  {}", payment.operation))
-        .collect()
+    let told = asked(payments, until).map(|operation| format!("\n  {operation}"));
+    told.collect()
+}
+
+fn numbers(payments: &[Payment<'_>], until: Time) -> Vec<u64> {
+    let numbers = asked(payments, until).map(|operation| operation.number);
+    numbers.collect()
 }

@@ -4,5 +4,6 @@ mod doctored;
 mod invariants;
 mod lines;
 mod matrix;
+mod pictures;
 mod toy;
 mod watches;
