@@ -55,14 +55,15 @@ pub fn check(
         let Some(last) = last else { continue };
         let earliest = Time(last.call.0 + shortest);
         if page.first_seen < earliest {
-            violations.push(Violation::new(
+            let early = Violation::new(
                 "a_lease_never_ends_early",
                 format!(
                     "lease {lease} (ttl {}) ended at revision {revision} at {}, not before {earliest} was promised by\n  {last}",
                     Time(*ttl),
                     page.first_seen
                 ),
-            ));
+            );
+            violations.push(early.by([last.number]));
         }
     }
     violations

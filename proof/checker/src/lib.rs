@@ -19,16 +19,28 @@
 //! claimed order and replays it: linear time, whole transactions, no "unknown". A fault in one judge
 //! does not hide what the other sees.
 //!
+//! What is guilty is cut down (`minimise.rs`), told (`orders.rs`) and drawn (`picture.rs`).
+//!
+//! Beside them `lock.rs` judges fencing tokens and `states.rs` what members have become: digests and rows.
+//!
+//! A third kind of judge knows no order at all: [`invariant`] asks whether what small applications wrote still
+//! adds up (accounts, a cycle, one e-mail, one till), in every whole read and in the states of the end.
+//!
 //! This crate never imports the store: it would judge a bug by the bug. Its own models are a few lines
 //! of ordered maps. Verdicts are *yes*, *no* or *unknown*, and unknown counts as failure.
 #![forbid(unsafe_code)]
 
 pub mod chronicle;
 pub mod history;
+pub mod invariant;
 pub mod lease;
 pub mod linear;
+pub mod lock;
 pub mod minimise;
+pub mod orders;
+pub mod picture;
 pub mod project;
+pub mod states;
 pub mod verdict;
 pub mod watch;
 pub mod witness;
@@ -38,6 +50,7 @@ pub use history::{
     Answer, Compare, End, Key, Level, Operation, Outcome, Relation, Request, Row, Span, Target,
     Time, Value,
 };
+pub use invariant::Invariant;
 pub use verdict::Violation;
 
 #[cfg(test)]

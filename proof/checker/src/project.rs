@@ -12,6 +12,7 @@ use crate::history::{
 };
 use crate::linear::{self, Action, Effect, Guard, State, Verdict};
 use crate::minimise;
+use crate::orders;
 use crate::verdict::Violation;
 use crate::witness::{Attribution, Cause};
 use base::Revision;
@@ -27,9 +28,10 @@ pub fn check(
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
     let hints = hints(history, attribution);
-    for (key, actions) in project(history, chronicle, attribution) {
-        let name = crate::history::text(&key);
-        let actions = linear::settle(&actions);
+    let projection = project(history, chronicle, attribution);
+    for (key, actions) in &projection.actions {
+        let name = crate::history::text(key);
+        let actions = linear::settle(actions);
         // The order of the revisions is only a suggestion: it is verified without them.
         let mut suggested: Vec<&Action> = actions.iter().filter(|action| action.happened).collect();
         suggested.sort_by_key(|action| (hints.get(&action.number), action.call));
@@ -43,7 +45,7 @@ pub fn check(
                     .iter()
                     .map(|a| **a)
                     .collect();
-                violations.push(Violation::new(
+                let unsettled = Violation::new(
                     "the_search_ends",
                     format!(
                         "key {name}: no verdict on {} actions in {steps_max} steps; in the order of the \
@@ -51,14 +53,17 @@ pub fn check(
                         actions.len(),
                         minimise::picture(&near, history)
                     ),
-                ));
+                );
+                violations.push(unsettled.by(near.iter().map(|action| action.number)));
             }
             Verdict::No(_) => {
                 let small = minimise::minimise(&actions, steps_max);
-                violations.push(Violation::new(
-                    "each_key_is_linearizable",
-                    format!("key {name}:\n{}", minimise::picture(&small, history)),
-                ));
+                let evidence = format!("key {name}:\n{}", minimise::picture(&small, history));
+                let broken = Violation::new("each_key_is_linearizable", evidence);
+                violations.push(Violation {
+                    attempts: orders::tried(&small, &|state| projection.name(state)),
+                    ..broken.by(small.iter().map(|action| action.number))
+                });
             }
         }
     }
@@ -89,12 +94,32 @@ fn number_of_end(revision: Revision) -> u64 {
     u64::MAX - revision.0
 }
 
+/// The actions on each key, and what their numbers stand for.
+pub struct Projection {
+    /// The actions on each key.
+    pub actions: BTreeMap<Key, Vec<Action>>,
+    values: BTreeMap<u32, Value>,
+}
+
+impl Projection {
+    /// A state in words.
+    pub fn name(&self, state: State) -> String {
+        match state {
+            None => "absent".to_owned(),
+            Some(number) => match self.values.get(&number) {
+                Some(value) => crate::history::text(value),
+                None => "some other value".to_owned(),
+            },
+        }
+    }
+}
+
 /// The actions on each key.
 pub fn project(
     history: &[Operation],
     chronicle: &Chronicle,
     attribution: &Attribution,
-) -> BTreeMap<Key, Vec<Action>> {
+) -> Projection {
     let mut projector = Projector::new(history);
     let mut revocations = BTreeMap::new();
     let revisions: BTreeMap<u64, Revision> = attribution
@@ -144,7 +169,11 @@ pub fn project(
             );
         }
     }
-    projector.actions
+    let values = projector.values.into_iter();
+    Projection {
+        actions: projector.actions,
+        values: values.map(|(value, number)| (number, value)).collect(),
+    }
 }
 
 struct Projector {

@@ -1,5 +1,6 @@
 //! What a checker says when a promise was broken.
 
+use crate::orders::Attempt;
 use std::fmt;
 
 /// A broken promise: which one, and the evidence as text.
@@ -9,6 +10,10 @@ pub struct Violation {
     pub claim: &'static str,
     /// The evidence, one or more lines.
     pub evidence: String,
+    /// The operations that prove it, by number; none when it is not about operations.
+    pub operations: Vec<u64>,
+    /// The orders of these operations that were tried, where somebody looked for one.
+    pub attempts: Vec<Attempt>,
 }
 
 impl Violation {
@@ -17,7 +22,15 @@ impl Violation {
         Violation {
             claim,
             evidence: evidence.into(),
+            operations: Vec::new(),
+            attempts: Vec::new(),
         }
+    }
+
+    /// The same, proved by these operations.
+    pub fn by(mut self, operations: impl IntoIterator<Item = u64>) -> Violation {
+        self.operations.extend(operations);
+        self
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Every answer carries a revision, so the order is given and only has to be verified by replay
 //! (reference: reliability §5.2). (1) Each effective operation owns one revision and did there exactly
-//! what it should; (2) each read says what was true at its revision; (3) revisions respect real time;
+//! what it should; (2) each read says what was true at its revision, which had
+//! happened by then: an old state where that is allowed, never a mix and never the future; (3) revisions respect real time;
 //! (4) each revision that no answer owns is explained by exactly one unknown operation or by the end
 //! of one lease; (5) what was refused is nowhere. Passing means strict serializability of the whole
 //! history, transactions included. What it deliberately trusts is the chronicle, which `chronicle.rs`
@@ -67,8 +68,11 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn fail(&mut self, claim: &'static str, evidence: String) {
-        self.violations.push(Violation::new(claim, evidence));
+    /// `by` are the operations that prove it.
+    fn fail(&mut self, claim: &'static str, by: &[&Operation], evidence: String) {
+        let numbers = by.iter().map(|operation| operation.number);
+        self.violations
+            .push(Violation::new(claim, evidence).by(numbers));
     }
 
     /// Points 1 and 2 for one answered operation.
@@ -76,10 +80,32 @@ impl Judge<'_> {
         if revision > self.chronicle.last() {
             return self.fail(
                 "answers_come_from_the_history",
+                &[operation],
                 format!(
                     "{operation}\n  the last revision that anybody has is {}",
                     self.chronicle.last()
                 ),
+            );
+        }
+        if let Some(page) = self.chronicle.page(revision)
+            && page.first_seen > operation.returned
+        {
+            return self.fail(
+                "no_answer_comes_from_the_future",
+                &[operation],
+                format!(
+                    "{operation}\n  revision {revision} happened at {}",
+                    page.first_seen
+                ),
+            );
+        }
+        if let Request::Range { at: Some(at), .. } = &operation.request
+            && *at > revision
+        {
+            return self.fail(
+                "no_answer_comes_from_the_future",
+                &[operation],
+                format!("{operation}\n  it was asked for revision {at}, which was not there yet"),
             );
         }
         let effective = match (&operation.request, answer) {
@@ -95,6 +121,7 @@ impl Judge<'_> {
         if !same_answer(&replay.answer, answer) {
             return self.fail(
                 "answers_are_true_at_their_revision",
+                &[operation],
                 format!("{operation}\n  expected {}", replay.answer),
             );
         }
@@ -103,7 +130,7 @@ impl Judge<'_> {
                 && let Some(row) = self.chronicle.rows_of_lease(*lease, revision).first()
             {
                 let evidence = format!("{operation}\n  yet at revision {revision} there is {row}");
-                self.fail("a_revoked_lease_has_no_keys", evidence);
+                self.fail("a_revoked_lease_has_no_keys", &[operation], evidence);
             }
             return;
         }
@@ -113,6 +140,7 @@ impl Judge<'_> {
         if *happened != replay.events {
             return self.fail(
                 "acknowledged_writes_are_in_the_history",
+                &[operation],
                 format!(
                     "{operation}\n  at revision {revision} the history has [{}]",
                     happened
@@ -156,13 +184,13 @@ impl Judge<'_> {
                 "{operation}\n  published at {}, before it was asked",
                 page.first_seen
             );
-            self.fail("no_effect_before_its_cause", evidence);
+            self.fail("no_effect_before_its_cause", &[operation], evidence);
         }
         let cause = Cause::Operation(operation.number);
         if let Some(Cause::Operation(first)) = self.attribution.causes.insert(revision, cause) {
             let evidence =
                 format!("{operation}\n  revision {revision} is also claimed by #{first}");
-            self.fail("each_revision_has_one_owner", evidence);
+            self.fail("each_revision_has_one_owner", &[operation], evidence);
         }
     }
 
@@ -193,6 +221,7 @@ impl Judge<'_> {
                     Some(op) if used.insert(op.number) => self.claim(op, revision),
                     Some(op) => self.fail(
                         "an_operation_takes_effect_once",
+                        &[op],
                         format!("{op}\n  again at revision {revision}: {event}"),
                     ),
                     None => self.unexplained(history, revision, &page.events),
@@ -233,10 +262,11 @@ impl Judge<'_> {
                 .iter()
                 .any(|e| !e.is_delete() && values.contains(&&e.row.value))
         };
-        for op in history.iter().filter(mentions) {
+        let by: Vec<&Operation> = history.iter().filter(mentions).collect();
+        for op in &by {
             evidence += &format!("\n  {op}");
         }
-        self.fail("every_revision_has_a_cause", evidence);
+        self.fail("every_revision_has_a_cause", &by, evidence);
     }
 
     /// The lease whose whole set of keys vanished at `revision`, in key order (S6: all at once).
@@ -289,10 +319,12 @@ impl Judge<'_> {
                 continue;
             };
             if got < known || (owned.is_some() && got == known) {
+                let both: Vec<&Operation> = std::iter::once(op).chain(by).collect();
                 let witness = by.map_or("a watcher's event".to_owned(), ToString::to_string);
                 self.fail(
                     "nothing_is_older_than_what_was_known",
-                    format!("{op}\n  its revision is {got}, yet revision {known} was known before it was asked:\n  {witness}"),
+                    &both,
+format!("{op}\n  its revision is {got}, yet revision {known} was known before it was asked:\n  {witness}"),
                 );
             }
         }
@@ -310,8 +342,8 @@ impl Judge<'_> {
             for event in &page.events {
                 if let Some(op) = refused.get(&event.row.value).filter(|_| !event.is_delete()) {
                     let evidence = format!("{op}\n  yet at revision {revision}: {event}");
-                    self.violations
-                        .push(Violation::new("a_refusal_is_never_visible", evidence));
+                    let broken = Violation::new("a_refusal_is_never_visible", evidence);
+                    self.violations.push(broken.by([op.number]));
                 }
             }
         }

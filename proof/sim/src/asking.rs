@@ -6,6 +6,7 @@
 use crate::client::{Client, asked};
 use crate::plan::Plan;
 use crate::speak;
+use crate::workload::Worker;
 use crate::world::{Event, World};
 use base::Rng;
 use checker::{Answer, Operation, Outcome, Request, Violation};
@@ -41,6 +42,8 @@ struct Open {
 /// All clients.
 pub struct Asking {
     clients: Vec<Client>,
+    /// Those who work at the application; their places come after all of `clients`.
+    workers: Vec<Worker>,
     /// Which member each talks to.
     home: Vec<usize>,
     open: BTreeMap<u64, Open>,
@@ -59,12 +62,17 @@ impl Asking {
         let client = |number| Client::new(number, rng.fork(number));
         // One more for administration and one for the last writes.
         let clients: Vec<Client> = (1..=plan.n_clients + 2).map(client).collect();
+        let workers: Vec<Worker> = plan
+            .workload
+            .iter()
+            .flat_map(|it| (1..=it.n_workers).map(|n| it.worker(plan.seed, plan.n_clients + 2 + n)))
+            .collect();
         Asking {
-            home: clients
-                .iter()
-                .map(|client| client.number as usize % plan.n_members)
+            home: (1..=clients.len() + workers.len())
+                .map(|number| number % plan.n_members)
                 .collect(),
             clients,
+            workers,
             open: BTreeMap::new(),
             rng,
             history: Vec::new(),
@@ -72,12 +80,34 @@ impl Asking {
             last_writes: BTreeMap::new(),
         }
     }
+
+    /// The places of those who ask again and again.
+    fn steady(&self, plan: &Plan) -> Vec<usize> {
+        let all = self.clients.len() + self.workers.len();
+        (0..plan.n_clients as usize)
+            .chain(self.clients.len()..all)
+            .collect()
+    }
+
+    fn next(&mut self, client: usize, plan: &Plan) -> Request {
+        match client.checked_sub(self.clients.len()) {
+            None => self.clients[client].next(plan),
+            Some(worker) => self.workers[worker].next_request(),
+        }
+    }
+
+    fn learn(&mut self, client: usize, record: &Operation) {
+        match client.checked_sub(self.clients.len()) {
+            None => self.clients[client].learn(record),
+            Some(worker) => self.workers[worker].learn(record),
+        }
+    }
 }
 
 impl World {
     /// Lets every client ask its first request soon.
     pub fn begin_asking(&mut self) {
-        for client in 0..self.settings.plan.n_clients as usize {
+        for client in self.asking.steady(&self.settings.plan) {
             let after = self.asking.rng.below(500_000);
             self.schedule
                 .after_us(after, Event::Client(ClientEvent::Next { client }));
@@ -93,7 +123,7 @@ impl World {
         match event {
             ClientEvent::Next { client } => {
                 if !self.asking.are_quiet {
-                    let request = self.asking.clients[client].next(&self.settings.plan);
+                    let request = self.asking.next(client, &self.settings.plan);
                     let member = self.pick_home(client);
                     self.ask(client, member, request);
                 }
@@ -123,7 +153,7 @@ impl World {
     fn ask(&mut self, client: usize, member: usize, request: Request) -> u64 {
         let now = self.now();
         let number = self.asking.history.len() as u64 + 1;
-        let who = self.asking.clients[client].number;
+        let who = client as u64 + 1;
         self.trace.note(now, "ask", &[number, who], || {
             format!("client {who} #{number}: {request}")
         });
@@ -355,7 +385,7 @@ impl World {
         let text = record.to_string();
         self.trace.note(now, "answer", &numbers, || text);
         let record = self.asking.history[operation as usize - 1].clone();
-        self.asking.clients[open.client].learn(&record);
+        self.asking.learn(open.client, &record);
         if let Some((last, answered)) = self.asking.last_writes.get_mut(&open.member)
             && *last == operation
         {
@@ -391,7 +421,7 @@ impl World {
             process.renewing.retain(|_, op| *op != operation);
         }
         let record = self.asking.history[operation as usize - 1].clone();
-        self.asking.clients[open.client].learn(&record);
+        self.asking.learn(open.client, &record);
         if self
             .asking
             .last_writes
@@ -408,7 +438,7 @@ impl World {
     }
 
     fn next_later(&mut self, client: usize) {
-        if client >= self.settings.plan.n_clients as usize {
+        if !self.asking.steady(&self.settings.plan).contains(&client) {
             return;
         }
         let think = self.settings.plan.think;

@@ -5,6 +5,7 @@
 
 use crate::plan::Plan;
 use base::{LeaseId, Revision, Rng};
+use checker::invariant::PREFIX;
 use checker::{
     Answer, Compare, Key, Level, Operation, Outcome, Relation, Request, Row, Span, Target, Time,
 };
@@ -71,7 +72,7 @@ impl Client {
             }
         } else if is(mix.delete) {
             Request::Delete {
-                span: self.span(plan),
+                span: self.doomed(plan),
             }
         } else if is(mix.swap) {
             self.swap(plan)
@@ -146,6 +147,15 @@ impl Client {
                 Span::between("k0", format!("k{end}"))
             }
             _ => Span::single(self.key(plan)),
+        }
+    }
+
+    /// What it deletes: the keys of an application are not everybody's.
+    fn doomed(&mut self, plan: &Plan) -> Span {
+        let span = self.span(plan);
+        match plan.workload {
+            Some(_) if span == Span::all() => Span::between("k", PREFIX),
+            _ => span,
         }
     }
 
@@ -258,7 +268,8 @@ impl Client {
     }
 }
 
-fn get_now(key: Key) -> Request {
+/// One key, as it is now.
+pub(crate) fn get_now(key: Key) -> Request {
     Request::Range {
         span: Span::single(key),
         at: None,

@@ -141,18 +141,8 @@ impl World {
             &[id.0, position.index.0, state.digest()],
             || format!("n{id}: applied {position}, revision {}", state.revision()),
         );
-        let (digest, first) = *self
-            .digests
-            .entry(position.index.0)
-            .or_insert((state.digest(), id));
-        if digest != state.digest() {
-            self.violate(Violation::new(
-                "members_have_equal_digests",
-                format!(
-                    "at {position} member {first} has {digest:016x}, member {id} has {:016x}",
-                    state.digest()
-                ),
-            ));
+        if let Err(violation) = self.digests.observe(id, position, state.digest()) {
+            self.violate(violation);
         }
         if position.index.0 > self.membership.0 {
             self.membership = (position.index.0, state.membership().clone());

@@ -3,7 +3,8 @@
 use crate::watching::Watching;
 use crate::world::World;
 use base::{Index, Revision};
-use checker::{Span, Violation, lease, project, watch, witness};
+use checker::invariant::{self, Look};
+use checker::{Violation, lease, lock, project, states, watch, witness};
 use std::collections::BTreeMap;
 use store::KeyRange;
 
@@ -18,6 +19,8 @@ impl World {
         let history = &self.asking.history;
         let watches = self.watching.finish();
         let mut violations = Vec::new();
+        // First what needs the fewest words.
+        violations.extend(self.judge_workload());
         violations.extend(chronicle.check_gapless().err());
         let seen = Watching::seen(&watches);
         let (attribution, found) = witness::check(history, chronicle, &seen);
@@ -30,6 +33,7 @@ impl World {
         ));
         let clock_error = self.settings.plan.clock_error_permille;
         violations.extend(lease::check(history, chronicle, &attribution, clock_error));
+        violations.extend(lock::check(history));
         violations.extend(
             watches
                 .iter()
@@ -37,6 +41,23 @@ impl World {
         );
         violations.extend(self.judge_states());
         violations
+    }
+
+    /// What the application's rows say adds up, in every look and on each member at the end.
+    fn judge_workload(&self) -> Option<Violation> {
+        let workload = self.settings.plan.workload?;
+        let ours = KeyRange::between(invariant::PREFIX, invariant::END);
+        // Whoever was removed may have stopped anywhere.
+        let looks = self.expected_members().into_iter().filter_map(|at| {
+            let member = &self.members[at];
+            let state = &member.process.as_ref()?.state;
+            let rows = state.root(etcd::ROOT).range(&ours, None).ok()?;
+            let rows = rows.map(crate::speak::row_of_record).collect();
+            let who = format!("member {} at the end", member.id);
+            Some(Look::at_the_end(who, state.revision(), rows))
+        });
+        let looks: Vec<Look> = looks.collect();
+        invariant::check(workload.invariant, &self.asking.history, &looks).err()
     }
 
     /// Every member's state is the one that the history leads to, at every revision that it still has.
@@ -63,11 +84,9 @@ impl World {
                 let rows = root
                     .range(&KeyRange::all(), Some(revision))
                     .map(|rows| rows.map(crate::speak::row_of_record).collect::<Vec<_>>());
-                if rows.as_ref().ok() != Some(&self.chronicle.rows(&Span::all(), revision)) {
-                    violations.push(Violation::new(
-                        "final_states_are_what_history_leads_to",
-                        format!("member {id} at revision {revision}: {rows:?}"),
-                    ));
+                let rows = rows.as_deref().ok();
+                if let Err(violation) = states::check_rows(id, revision, rows, &self.chronicle) {
+                    violations.push(violation);
                     break;
                 }
             }

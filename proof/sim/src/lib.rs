@@ -14,7 +14,7 @@
 //!
 //! Read in this order: `plan` (what varies), `schedule`, `world` (the loop), `member` and `disk_work`
 //! (the shell around the production core), `disk`, `network`, `client` and `asking`, `watching`,
-//! `misfortune`, `effects`, then `run` and `judge`. `docs/testing.md` says how to use it.
+//! `workload`, `misfortune`, `effects`, then `run` and `judge`. `docs/testing.md` says how to use it.
 #![forbid(unsafe_code)]
 
 pub mod asking;
@@ -35,7 +35,9 @@ pub mod schedule;
 pub mod speak;
 pub mod trace;
 pub mod watching;
+pub mod workload;
 pub mod world;
 
 pub use plan::{Consensus, Fault, Plan};
 pub use run::{Report, run, run_plan};
+pub use workload::Workload;

@@ -2,10 +2,10 @@
 
 use base::{Mutant, Mutants};
 use clap::{Parser, Subcommand};
-use quorate_sim::Consensus;
 use quorate_sim::mutants::{Fate, home, hunt, named};
 use quorate_sim::night::Night;
 use quorate_sim::report::{Totals, failure};
+use quorate_sim::{Consensus, Plan, Workload, run_plan};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +62,9 @@ enum Command {
         /// The members' engine; as the seed draws it when not given.
         #[arg(long)]
         engine: Option<Engine>,
+        /// The application beside the mix; as the seed draws it when not given.
+        #[arg(long, value_parser = Workload::NAMES)]
+        workload: Option<String>,
         /// Threads; all cores when not given.
         #[arg(long)]
         jobs: Option<usize>,
@@ -79,6 +82,9 @@ enum Command {
         /// The members' engine; as the seed draws it when not given.
         #[arg(long)]
         engine: Option<Engine>,
+        /// The application beside the mix; as the seed draws it when not given.
+        #[arg(long, value_parser = Workload::NAMES)]
+        workload: Option<String>,
     },
     /// Run seeds for hours, over as many sittings as it takes: each goes on behind the last one of this commit.
     Night {
@@ -122,6 +128,7 @@ fn main() -> ExitCode {
             trace_hash,
             mutant,
             engine,
+            workload,
             jobs,
             show,
         } => {
@@ -136,6 +143,7 @@ fn main() -> ExitCode {
                     mutants,
                     engine: engine_for(engine, mutant.as_deref()),
                     mutant: mutant.as_deref(),
+                    workload: workload.as_deref(),
                 },
                 n_jobs(jobs),
                 show,
@@ -145,6 +153,7 @@ fn main() -> ExitCode {
             seed,
             mutant,
             engine,
+            workload,
         } => {
             let Some(mutants) = planted(mutant.as_deref()) else {
                 return ExitCode::from(2);
@@ -153,6 +162,7 @@ fn main() -> ExitCode {
                 mutants,
                 engine: engine_for(engine, mutant.as_deref()),
                 mutant: mutant.as_deref(),
+                workload: workload.as_deref(),
             };
             replay(seed, &world)
         }
@@ -196,6 +206,18 @@ struct World<'a> {
     mutants: Mutants,
     mutant: Option<&'a str>,
     engine: Option<Consensus>,
+    workload: Option<&'a str>,
+}
+
+impl World<'_> {
+    fn plan(&self, seed: u64) -> Plan {
+        let mut plan = Plan::draw(seed);
+        plan.consensus = self.engine.unwrap_or(plan.consensus);
+        if let Some(name) = self.workload {
+            plan.workload = Workload::named(name, seed);
+        }
+        plan
+    }
 }
 
 /// The engine that was asked for, or the one in which the planted bug is.
@@ -217,7 +239,7 @@ fn run_many(
     let hashes = Mutex::new(Vec::new());
     let began = Instant::now();
     each_seed(from, seeds, jobs, |seed| {
-        let report = quorate_sim::run(seed, world.mutants, world.engine, false);
+        let report = run_plan(world.plan(seed), world.mutants, false);
         let mut hashes = hashes.lock().unwrap_or_else(|e| e.into_inner());
         hashes.push((seed, report.hash));
         drop(hashes);
@@ -341,7 +363,7 @@ fn each_seed(from: u64, n: u64, jobs: usize, run: impl Fn(u64) + Sync) {
 }
 
 fn replay(seed: u64, world: &World<'_>) -> ExitCode {
-    let report = quorate_sim::run(seed, world.mutants, world.engine, false);
+    let report = run_plan(world.plan(seed), world.mutants, false);
     println!("seed {seed}: {}", report.plan);
     // Also for a seed without a violation: the trace is what one wants to read.
     let text = failure(&report, world.mutants, world.mutant);

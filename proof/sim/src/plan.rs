@@ -4,6 +4,7 @@
 //! at once rarely gets far enough to be interesting; many worlds with one to six kinds of fault each
 //! meet more than any mixture.
 
+use crate::workload::Workload;
 use base::Rng;
 use std::fmt;
 use std::time::Duration;
@@ -164,6 +165,8 @@ pub struct Plan {
     pub n_keys: u64,
     /// What clients ask.
     pub mix: Mix,
+    /// An application beside it, with clients and keys of its own.
+    pub workload: Option<Workload>,
     /// The longest pause of a client between an answer and its next request.
     pub think: Duration,
     /// When a client gives up waiting.
@@ -221,6 +224,7 @@ impl Plan {
             n_watchers: rng.below(4),
             n_keys: *rng.pick(&[1, 3, 8]).unwrap_or(&3),
             mix: Mix::draw(&mut rng),
+            workload: Workload::draw(seed),
             think: ms(*rng.pick(&[5, 20, 60]).unwrap_or(&20)),
             patience: ms(*rng.pick(&[400, 400, 1_500, 4_000]).unwrap_or(&1_500)),
             compaction: rng.one_in(2).then(|| ms(rng.between(200, 2_000))),
@@ -254,7 +258,11 @@ impl fmt::Display for Plan {
             self.trouble.as_secs(),
             self.election.as_millis(),
             self.snapshot_count
-        )
+        )?;
+        match self.workload {
+            Some(it) => write!(f, ", {} at the {}", it.n_workers, it.invariant),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! What people read: totals, and failures that explain themselves.
 
-use crate::plan::Fault;
-use crate::run::{Report, run};
+use crate::plan::{Fault, Plan};
+use crate::run::{Report, run_plan};
 use crate::trace;
+use crate::workload::Workload;
 use base::{Mark, Mutants};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -120,7 +122,7 @@ impl Totals {
 /// A failure in full: runs the seed again, recording, writes the trace, and says how to replay it.
 pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> String {
     let seed = report.plan.seed;
-    let again = run(seed, mutants, Some(report.plan.consensus), true);
+    let again = run_plan(report.plan.clone(), mutants, true);
     let mut text = String::new();
     let first = report.violations.first();
     let _ = writeln!(
@@ -138,7 +140,8 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
     let planted = mutant.map_or(String::new(), |name| format!(" --mutant {name}"));
     let _ = write!(
         text,
-        "  replay: cargo run -p quorate-sim -- replay {seed}{planted}"
+        "  replay: cargo run -p quorate-sim -- replay {seed}{planted}{}",
+        forced_workload(&report.plan)
     );
     match write_trace(seed, &again.lines) {
         Ok(path) => {
@@ -148,6 +151,11 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
             let _ = writeln!(text, "     trace: cannot be written: {error}");
         }
     }
+    let _ = match keep_picture(seed, again.picture.as_deref()) {
+        Ok(Some(path)) => writeln!(text, "  picture: {}", path.display()),
+        Ok(None) => Ok(()),
+        Err(error) => writeln!(text, "  picture: cannot be written: {error}"),
+    };
     if again.hash != report.hash {
         let _ = writeln!(
             text,
@@ -172,6 +180,16 @@ pub fn failure(report: &Report, mutants: Mutants, mutant: Option<&str>) -> Strin
     text
 }
 
+/// What to say on the command line for an application that the seed did not draw.
+fn forced_workload(plan: &Plan) -> String {
+    match plan.workload {
+        Some(it) if Workload::draw(plan.seed) != plan.workload => {
+            format!(" --workload {}", it.invariant)
+        }
+        _ => String::new(),
+    }
+}
+
 fn is_chatter(line: &str) -> bool {
     ["frame", "durable", "apply"]
         .iter()
@@ -179,11 +197,27 @@ fn is_chatter(line: &str) -> bool {
 }
 
 fn write_trace(seed: u64, lines: &[String]) -> std::io::Result<PathBuf> {
-    let directory = PathBuf::from("target/sim");
-    std::fs::create_dir_all(&directory)?;
-    let path = directory.join(format!("{seed}.jsonl"));
+    let path = path_of(seed, "jsonl")?;
     let mut text = lines.join("\n");
     text.push('\n');
     std::fs::write(&path, text)?;
     Ok(path)
+}
+
+/// Writes the picture, or removes the one of an earlier run that this one does not bear out.
+fn keep_picture(seed: u64, picture: Option<&str>) -> std::io::Result<Option<PathBuf>> {
+    let path = path_of(seed, "html")?;
+    match picture {
+        Some(picture) => std::fs::write(&path, picture).map(|()| Some(path)),
+        None => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        },
+    }
+}
+
+fn path_of(seed: u64, ending: &str) -> std::io::Result<PathBuf> {
+    let directory = PathBuf::from("target/sim");
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory.join(format!("{seed}.{ending}")))
 }

@@ -8,7 +8,7 @@ use crate::member::Settings;
 use crate::plan::{Consensus, Fault, Plan};
 use crate::world::World;
 use base::{Mark, Mutants};
-use checker::{Time, Violation};
+use checker::{Time, Violation, picture};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,6 +41,8 @@ pub struct Report {
     pub marks: BTreeMap<Mark, u64>,
     /// The trace, if it was recorded.
     pub lines: Vec<String>,
+    /// The first violation that operations prove, drawn, if the run was recorded.
+    pub picture: Option<String>,
 }
 
 /// Runs `seed` with planted bugs, or none, on the engine that the seed draws, or on this one.
@@ -75,7 +77,12 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
     }
     let now = world.now();
     let hash = world.trace.digest();
+    let picture = violations
+        .iter()
+        .filter(|_| records)
+        .find_map(|violation| draw(violation, &world, &plan));
     Report {
+        picture,
         violations,
         n_operations: world.asking.history.len() as u64,
         simulated: Duration::from_nanos(now.0),
@@ -87,6 +94,11 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
         lines: world.trace.into_lines(),
         plan,
     }
+}
+
+fn draw(violation: &Violation, world: &World, plan: &Plan) -> Option<String> {
+    let where_from = format!("seed {}: {plan}", plan.seed);
+    picture::html(violation, &world.asking.history, &where_from)
 }
 
 fn live(world: &mut World) -> Vec<Violation> {

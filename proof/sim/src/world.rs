@@ -26,10 +26,10 @@ use crate::trace::Trace;
 use crate::watching::Watching;
 use base::{MemberId, Membership, Rng, SnapshotMeta};
 use bytes::Bytes;
+use checker::states::Digests;
 use checker::{Chronicle, Time, Violation};
 use node::NodeConfig;
 use spec::Observer;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use store::Genesis;
 
@@ -98,7 +98,7 @@ pub struct World {
     /// What members published.
     pub chronicle: Chronicle,
     /// The digest at each applied index, and who said it first.
-    pub digests: BTreeMap<u64, (u64, MemberId)>,
+    pub digests: Digests,
     /// The newest membership that anybody applied, with its index.
     pub membership: (u64, Membership),
     /// Every member's every step against the specification.
@@ -154,7 +154,7 @@ impl World {
             watching: Watching::new(&settings.plan, rng.fork(4)),
             misfortune: Misfortune::new(rng.fork(5)),
             chronicle: Chronicle::default(),
-            digests: BTreeMap::new(),
+            digests: Digests::default(),
             membership: (1, genesis.membership.clone()),
             observer: Observer::default(),
             violations: Vec::new(),

@@ -155,6 +155,7 @@ fn working(seed: u64, consensus: Consensus) -> World {
         compaction: None,
         sync: Duration::from_millis(1),
         clock_error_permille: 0,
+        workload: None,
         ..Plan::draw(seed)
     };
     let mutants = Mutants::none();

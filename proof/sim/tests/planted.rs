@@ -5,7 +5,7 @@
 
 use base::{Mutant, Mutants};
 use quorate_sim::plan::Mix;
-use quorate_sim::{Fault, Plan, run_plan};
+use quorate_sim::{Fault, Plan, Workload, run_plan};
 use std::time::Duration;
 
 /// A small busy world with these faults.
@@ -29,16 +29,23 @@ fn world(seed: u64, faults: &[Fault]) -> Plan {
             txn: 0,
             lease: 0,
         },
+        workload: None,
         ..Plan::draw(seed)
     }
 }
 
 /// How many of 30 such worlds it takes to catch `mutant`.
 fn hunt(mutant: Mutant, faults: &[Fault]) -> u64 {
+    hunt_in(mutant, |seed| world(seed, faults), |_| true)
+}
+
+/// How many of 30 worlds it takes until a claim that counts catches `mutant`.
+fn hunt_in(mutant: Mutant, world: impl Fn(u64) -> Plan, counts: impl Fn(&str) -> bool) -> u64 {
     for seed in 0..30 {
-        let caught = run_plan(world(seed, faults), Mutants::only(mutant), false);
-        if let Some(violation) = caught.violations.first() {
-            let clean = run_plan(world(seed, faults), Mutants::none(), false);
+        let caught = run_plan(world(seed), Mutants::only(mutant), false);
+        let mut violations = caught.violations.iter();
+        if let Some(violation) = violations.find(|violation| counts(violation.claim)) {
+            let clean = run_plan(world(seed), Mutants::none(), false);
             assert!(
                 clean.violations.is_empty(),
                 "seed {seed}: {}",
@@ -74,4 +81,43 @@ fn a_read_before_apply_is_stale() {
 #[test]
 fn a_refusal_that_takes_a_revision_on_one_member_makes_members_differ() {
     hunt(Mutant::RevisionBurntByFailure, &[Fault::Kill]);
+}
+
+/// A world in which an application, and hardly anybody else, works.
+fn world_of(name: &str, seed: u64, fault: Fault) -> Plan {
+    Plan {
+        n_clients: 1,
+        workload: Workload::named(name, seed),
+        compaction: Some(Duration::from_millis(300)),
+        ..world(seed, &[fault])
+    }
+}
+
+#[test]
+fn a_read_before_apply_misses_a_payment() {
+    let world = |seed| world_of("tellers", seed, Fault::Kill);
+    let counts = |claim: &str| ["what_was_paid_is_gone", "what_was_opened_stays"].contains(&claim);
+    hunt_in(Mutant::ReadBeforeApply, world, counts);
+}
+
+#[test]
+fn a_compaction_that_takes_the_living_loses_accounts() {
+    let world = |seed| world_of("bank", seed, Fault::Kill);
+    let counts = |claim: &str| claim == "no_account_is_lost";
+    hunt_in(Mutant::CompactionTakesTheLiving, world, counts);
+}
+
+#[test]
+fn a_compaction_that_takes_the_living_breaks_the_cycle() {
+    let world = |seed| world_of("cycle", seed, Fault::Kill);
+    let counts = |claim: &str| claim == "a_cycle_stays_a_cycle";
+    hunt_in(Mutant::CompactionTakesTheLiving, world, counts);
+}
+
+#[test]
+fn a_compaction_that_takes_the_living_forgets_who_had_won() {
+    let world = |seed| world_of("sign-up", seed, Fault::Kill);
+    let counts =
+        |claim: &str| ["one_of_two_sign_ups_wins", "who_won_is_signed_up"].contains(&claim);
+    hunt_in(Mutant::CompactionTakesTheLiving, world, counts);
 }

@@ -296,7 +296,7 @@ fn a_lease_that_ends_early_is_rejected_and_one_that_ends_in_time_is_not() {
             value: b"v".to_vec(),
             lease,
         };
-        let (revision, answer) = toy.apply(Time(20), &put);
+        let (revision, answer) = toy.apply(Time(12), &put);
         toy.apply(Time(end), &Request::Revoke { lease });
         toy.history = vec![
             operation(

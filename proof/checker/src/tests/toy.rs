@@ -99,6 +99,9 @@ fn step(
                     Target::Modified(revision) => {
                         row.map_or(Revision(0), |row| row.modified) == *revision
                     }
+                    Target::Create(revision) => {
+                        row.map_or(Revision(0), |row| row.create) == *revision
+                    }
                     Target::Value(value) => row.is_some_and(|row| row.value == *value),
                     _ => unreachable!("the toy does not draw it"),
                 }

@@ -7,7 +7,7 @@ use crate::watch::{Content, Delivery, Watch, check};
 use base::{Revision, Rng};
 
 /// What a correct watcher of `span` from `start` gets, one delivery per few revisions.
-fn watch(chronicle: &Chronicle, span: Span, start: Revision) -> Watch {
+pub(super) fn watch(chronicle: &Chronicle, span: Span, start: Revision) -> Watch {
     let mut deliveries = Vec::new();
     for (revision, page) in chronicle.pages().filter(|(revision, _)| *revision >= start) {
         let events: Vec<_> = page
@@ -47,7 +47,7 @@ fn watch(chronicle: &Chronicle, span: Span, start: Revision) -> Watch {
     }
 }
 
-fn events(delivery: &mut Delivery) -> Option<&mut Vec<(crate::Event, Option<Row>)>> {
+pub(super) fn events(delivery: &mut Delivery) -> Option<&mut Vec<(crate::Event, Option<Row>)>> {
     match &mut delivery.content {
         Content::Events { events, .. } => Some(events),
         _ => None,
