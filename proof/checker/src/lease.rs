@@ -39,6 +39,9 @@ pub fn check(
         let Cause::LeaseEnded(lease) = cause else {
             continue;
         };
+        if attribution.unclear.contains(revision) {
+            continue;
+        }
         let Some(page) = chronicle.page(*revision) else {
             continue;
         };

@@ -32,6 +32,9 @@ pub enum Cause {
 pub struct Attribution {
     /// The cause of each revision.
     pub causes: BTreeMap<Revision, Cause>,
+    /// Ends of leases that may as well be the work of a transaction whose outcome nobody knows: no proof of an
+    /// early end.
+    pub unclear: BTreeSet<Revision>,
 }
 
 /// Judges `history` against what happened. `seen` are moments at which somebody outside (a watcher)
@@ -242,7 +245,10 @@ impl Judge<'_> {
                     used.insert(op.number);
                     self.claim(op, revision);
                 }
-                (Some((lease, _)), _) => {
+                (Some((lease, _)), by_txn) => {
+                    if by_txn.is_some() {
+                        self.attribution.unclear.insert(revision);
+                    }
                     let cause = Cause::LeaseEnded(lease);
                     self.attribution.causes.insert(revision, cause);
                 }

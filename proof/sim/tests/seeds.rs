@@ -24,6 +24,11 @@ fn seed_9_recovers_with_an_unknown_watermark() {
 }
 
 #[test]
+fn seed_2811_deletes_a_leased_key_in_a_transaction_that_nobody_knows_of() {
+    passes(2811);
+}
+
+#[test]
 fn seed_3888_has_a_spare_that_came_too_late() {
     passes(3888);
 }

@@ -405,3 +405,54 @@ fn a_lease_that_lives_on_is_not_taken_for_the_cause_of_a_delete() {
     let cause = &attribution.causes[&Revision(3)];
     assert_eq!(*cause, witness::Cause::Operation(1));
 }
+
+#[test]
+fn a_lease_whose_keys_an_unknown_transaction_may_have_deleted_is_not_said_to_end_early() {
+    let lease = LeaseId(7);
+    let put = |key: &str, value: &str, lease| Request::Put {
+        key: key.into(),
+        value: value.into(),
+        lease,
+    };
+    // Its other branch writes, and so it is known by its value when that is taken.
+    let delete = Request::Txn {
+        compares: Vec::new(),
+        then: vec![Request::Delete {
+            span: Span::single("a"),
+        }],
+        otherwise: vec![put("b", "c", LeaseId::NONE)],
+    };
+    let grant = Request::Grant {
+        lease,
+        ttl: toy::TTL,
+    };
+    for (asked, early) in [(delete.clone(), false), (put("x", "y", lease), true)] {
+        let mut toy = Toy::default();
+        let requests = [grant.clone(), put("a", "1", lease), asked.clone()];
+        for (number, request) in requests.into_iter().enumerate() {
+            let at = 20 * (number as u64 + 1);
+            let is_unknown = request == asked;
+            let done = match is_unknown {
+                true => toy.apply(Time(at), &delete),
+                false => toy.apply(Time(at), &request),
+            };
+            let (revision, answer) = done;
+            toy.history.push(Operation {
+                number: number as u64,
+                client: 1,
+                call: Time(at - 1),
+                returned: Time(at + 1),
+                request,
+                outcome: match is_unknown {
+                    true => Outcome::Unknown,
+                    false => Outcome::Answered { revision, answer },
+                },
+            });
+        }
+        toy.chronicle.index();
+        let (attribution, violations) = witness::check(&toy.history, &toy.chronicle, &[]);
+        assert!(violations.is_empty(), "{}", violations[0]);
+        let violations = lease::check(&toy.history, &toy.chronicle, &attribution, 0);
+        assert_eq!(!violations.is_empty(), early, "{violations:?}");
+    }
+}
