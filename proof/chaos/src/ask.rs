@@ -177,10 +177,7 @@ fn over_several_keys(rng: &mut Rng, window: u64, number: u64) -> Request {
             put(b, value(number, 1)),
             range(Span::single(c.clone()), Level::Linearizable),
         ],
-        otherwise: vec![
-            delete(Span::single(a)),
-            put(c, value(number, 2)),
-        ],
+        otherwise: vec![delete(Span::single(a)), put(c, value(number, 2))],
     }
 }
 

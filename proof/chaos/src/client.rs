@@ -10,7 +10,9 @@
 use crate::ask::{self, Memory};
 use crate::journal::{Journal, NO_SPACE, Signals};
 use base::{LeaseId, Revision, Rng};
-use checker::{Answer, Compare, End, Level, Operation, Outcome, Relation, Request, Row, Span, Target};
+use checker::{
+    Answer, Compare, End, Level, Operation, Outcome, Relation, Request, Row, Span, Target,
+};
 use etcd_client::{
     Client, CompareOp, ConnectOptions, DeleteOptions, Error, GetOptions, KeyValue, PutOptions, Txn,
     TxnOp, TxnOpResponse,
@@ -63,7 +65,10 @@ impl Door {
 
     /// A new connection of one's own, if the port answers.
     pub(crate) async fn open(&self) -> Option<Client> {
-        timeout(KNOCK, TcpStream::connect(&self.address)).await.ok()?.ok()?;
+        timeout(KNOCK, TcpStream::connect(&self.address))
+            .await
+            .ok()?
+            .ok()?;
         connect(&self.url).await
     }
 
@@ -276,18 +281,15 @@ async fn ask(
             let done = client.txn(txn).await?;
             let answers = done.op_responses().iter().map(answer).collect();
             let succeeded = done.succeeded();
-            Ok((
-                revision(done.header()),
-                Answer::Txn { succeeded, answers },
-            ))
+            Ok((revision(done.header()), Answer::Txn { succeeded, answers }))
         }
         Request::Compact { revision: at } => {
             let done = client.compact(at.0 as i64, None).await?;
             Ok((revision(done.header()), Answer::Done))
         }
-        Request::Grant { .. } | Request::Revoke { .. } | Request::Renew { .. } => {
-            Err(Error::InvalidArgs("leases are not asked for here".to_owned()))
-        }
+        Request::Grant { .. } | Request::Revoke { .. } | Request::Renew { .. } => Err(
+            Error::InvalidArgs("leases are not asked for here".to_owned()),
+        ),
     }
 }
 

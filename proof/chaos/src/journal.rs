@@ -156,7 +156,11 @@ impl Journal {
             }
             Outcome::Refused { reason } => {
                 tally.refused += 1;
-                *self.refusals.borrow_mut().entry(reason.clone()).or_default() += 1;
+                *self
+                    .refusals
+                    .borrow_mut()
+                    .entry(reason.clone())
+                    .or_default() += 1;
                 if reason == NO_SPACE {
                     signals.without_room[member].fetch_add(1, Ordering::Relaxed);
                 }
@@ -206,9 +210,7 @@ impl Written {
         let mut times: Vec<Time> = self
             .history
             .iter()
-            .filter(|op| {
-                matches!(&op.outcome, Outcome::Answered { answer, .. } if changes(answer))
-            })
+            .filter(|op| matches!(&op.outcome, Outcome::Answered { answer, .. } if changes(answer)))
             .map(|op| op.returned)
             .collect();
         times.sort_unstable();

@@ -84,7 +84,9 @@ pub(crate) fn judge(evidence: &mut Evidence) -> Verdict {
     }
 
     for one in &evidence.watches {
-        verdict.violations.extend(watch::check(one, chronicle).err());
+        verdict
+            .violations
+            .extend(watch::check(one, chronicle).err());
         let events = one.deliveries.iter().map(|d| match &d.content {
             Content::Events { events, .. } => events.len(),
             _ => 0,
@@ -113,13 +115,16 @@ fn held(evidence: &Evidence, verdict: &mut Verdict) {
             ));
         }
     }
-    if evidence.finals.iter().any(|held| held.hash != evidence.finals[0].hash) {
+    if evidence
+        .finals
+        .iter()
+        .any(|held| held.hash != evidence.finals[0].hash)
+    {
         let hashes = evidence.finals.iter();
         let hashes: Vec<_> = hashes.map(|held| (&held.member, held.hash)).collect();
-        verdict.violations.push(Violation::new(
-            "members_hash_alike",
-            format!("{hashes:?}"),
-        ));
+        verdict
+            .violations
+            .push(Violation::new("members_hash_alike", format!("{hashes:?}")));
     }
 }
 
@@ -163,7 +168,9 @@ mod tests {
                 rows.insert(key.clone(), row.clone());
                 let value = row.value.clone();
                 let events = vec![Event { row }];
-                let told = evidence.chronicle.observe(MemberId(1), Time(at + 2), revision, events);
+                let told = evidence
+                    .chronicle
+                    .observe(MemberId(1), Time(at + 2), revision, events);
                 told.expect("it is new");
                 let lease = LeaseId::NONE;
                 let answer = Answer::Put { previous: None };
@@ -227,7 +234,10 @@ mod tests {
         let mut evidence = right(100);
         evidence.chronicle = without(&evidence.chronicle, Revision(20));
         let found = claims(evidence);
-        assert!(found.contains(&"acknowledged_writes_are_in_the_history"), "{found:?}");
+        assert!(
+            found.contains(&"acknowledged_writes_are_in_the_history"),
+            "{found:?}"
+        );
         assert!(found.contains(&"revisions_are_gapless"), "{found:?}");
     }
 
@@ -235,7 +245,10 @@ mod tests {
     fn a_key_that_one_member_does_not_hold_in_the_end_is_found() {
         let mut evidence = right(100);
         evidence.finals[1].rows.remove(3);
-        assert_eq!(claims(evidence), ["every_member_holds_what_was_acknowledged"]);
+        assert_eq!(
+            claims(evidence),
+            ["every_member_holds_what_was_acknowledged"]
+        );
     }
 
     #[test]
@@ -253,7 +266,10 @@ mod tests {
         evidence.history[WINDOW as usize - 1].outcome = stale;
         let found = claims(evidence);
         assert!(found.contains(&"each_key_is_linearizable"), "{found:?}");
-        assert!(found.contains(&"nothing_is_older_than_what_was_known"), "{found:?}");
+        assert!(
+            found.contains(&"nothing_is_older_than_what_was_known"),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::strace::Tracer;
 use base::Rng;
 use checker::{Time, Violation};
 use rustix::process::Signal;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 
 /// How long everything that must come is waited for. Long, since the machine may have been taken away; it is
 /// no promise about time.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a sync is waited for that is to fail: there is none while no leader is there.
 const UNTIL_SYNC: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
@@ -50,6 +51,21 @@ pub(crate) struct Strike {
     pub(crate) ended: Time,
     /// What there was to see.
     pub(crate) note: String,
+}
+
+impl fmt::Display for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.kind)?;
+        for member in &self.members {
+            write!(f, " n{}", member + 1)?;
+        }
+        let lasted = Duration::from_nanos(self.ended.0 - self.began.0);
+        write!(f, " for {lasted:.1?}")?;
+        match self.note.is_empty() {
+            true => Ok(()),
+            false => write!(f, ", {}", self.note),
+        }
+    }
 }
 
 /// What ends a fault.
@@ -146,6 +162,7 @@ impl Nemesis {
                     if let Some((mut strike, undo)) = under_way[at].take() {
                         self.end(undo)?;
                         strike.ended = self.now();
+                        eprintln!("{:>10} {strike}", "");
                         self.done.strikes.push(strike);
                     }
                 }
@@ -278,8 +295,14 @@ impl Nemesis {
         let host = |member: usize| net.host(member + 1);
         let from = |at: usize, host: String| (at, format!("INPUT -s {host} -j DROP"));
         let others = (0..n).filter(|other| *other != member);
-        let deaf: Vec<_> = others.clone().map(|other| from(member, host(other))).collect();
-        let dumb: Vec<_> = others.clone().map(|other| from(other, host(member))).collect();
+        let deaf: Vec<_> = others
+            .clone()
+            .map(|other| from(member, host(other)))
+            .collect();
+        let dumb: Vec<_> = others
+            .clone()
+            .map(|other| from(other, host(member)))
+            .collect();
         match kind {
             Kind::OneWay if rng.one_in(2) => deaf,
             Kind::OneWay => dumb,
@@ -358,10 +381,15 @@ impl Nemesis {
 
     /// Fills every disk; all must refuse changes in etcd's words, start again while full, and read.
     fn all_full(&mut self, rng: &mut Rng) -> Result<String, Failure> {
+        // Everybody must be there to refuse; the episode before may not have been waited for.
+        self.peace("before all disks are full")?;
         for member in 0..self.field.n() {
             self.field.fill(member)?;
         }
         self.all_refuse("all disks full");
+        if !self.done.violations.is_empty() {
+            return Ok(String::new());
+        }
         let victims: Vec<usize> = match rng.one_in(2) {
             true => (0..self.field.n()).collect(),
             false => vec![rng.below(self.field.n() as u64) as usize],

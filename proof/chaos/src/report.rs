@@ -110,7 +110,10 @@ fn faults(report: &Report<'_>, out: &mut String) -> std::fmt::Result {
         "Without changes: the longest time between two acknowledged changes, at any member, from the last before the fault \
          to the first after its end. Faults overlap, so one pause may stand in several lines.\n"
     )?;
-    writeln!(out, "| fault | times | overlapping another | longest | without changes: median | worst |")?;
+    writeln!(
+        out,
+        "| fault | times | overlapping another | longest | without changes: median | worst |"
+    )?;
     writeln!(out, "| --- | --- | --- | --- | --- | --- |")?;
     for (kind, strikes) in &by_kind {
         let overlapping = strikes.iter().filter(|one| {
@@ -143,16 +146,18 @@ fn faults(report: &Report<'_>, out: &mut String) -> std::fmt::Result {
         let kinds: Vec<String> = kinds.map(|kind| kind.to_string()).collect();
         writeln!(out, "- {} ({why})", kinds.join("; "))?;
     }
-    let worst = report.done.strikes.iter().max_by_key(|one| {
-        pause(report.acknowledgements, one.began, one.ended)
-    });
+    let worst = report
+        .done
+        .strikes
+        .iter()
+        .max_by_key(|one| pause(report.acknowledgements, one.began, one.ended));
     if let Some(worst) = worst {
         let at = pause(report.acknowledgements, worst.began, worst.ended);
         writeln!(
             out,
-            "\nThe longest time without changes was {}, at {}.\n",
+            "\nThe longest time without changes was {} ({}).\n",
             nanos(at),
-            worst.kind
+            worst
         )?;
     }
     Ok(())
@@ -200,7 +205,9 @@ fn judges(report: &Report<'_>, out: &mut String) -> std::fmt::Result {
 
 /// The longest time between two neighbours of `times` that touches `began..ended`.
 fn pause(times: &[Time], began: Time, ended: Time) -> u64 {
-    let first = times.partition_point(|time| *time <= began).saturating_sub(1);
+    let first = times
+        .partition_point(|time| *time <= began)
+        .saturating_sub(1);
     let last = (times.partition_point(|time| *time < ended) + 1).min(times.len());
     let pairs = times[first.min(last)..last].windows(2);
     pairs.map(|pair| pair[1].0 - pair[0].0).max().unwrap_or(0)

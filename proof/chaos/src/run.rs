@@ -27,8 +27,8 @@ use tokio::time::sleep;
 
 /// Small watches at a time.
 const WANDERERS: u64 = 6;
-/// About how long a round of all kinds takes; a short run spreads its operations over one.
-const ROUND: Duration = Duration::from_secs(75);
+/// A short run spreads its operations over about so much time without trouble, which is a round of all kinds with it.
+const ROUND: Duration = Duration::from_secs(40);
 /// Below this a rest between two operations is not worth its timer.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const LOOK: Duration = Duration::from_millis(100);
@@ -97,7 +97,11 @@ async fn story(arguments: &Arguments, server: &str, field: Field) -> Result<(), 
             .map(|place| Door::new(&place.host, place.client_port))
             .collect(),
         stop: Cell::new(false),
-        pause: if rest < PAUSE_MIN { Duration::ZERO } else { rest },
+        pause: if rest < PAUSE_MIN {
+            Duration::ZERO
+        } else {
+            rest
+        },
     });
     let told = Rc::new(Told::default());
     let observers: Vec<_> = (0..n)
@@ -242,7 +246,10 @@ fn build() -> Result<String, Failure> {
 /// The command that was given, as a person would type it.
 fn command() -> String {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    format!("cargo run --release -p quorate-chaos -- {}", words.join(" "))
+    format!(
+        "cargo run --release -p quorate-chaos -- {}",
+        words.join(" ")
+    )
 }
 
 fn versions(server: &str) -> Vec<String> {

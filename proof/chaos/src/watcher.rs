@@ -11,9 +11,7 @@ use checker::chronicle::{Chronicle, Event};
 use checker::watch::{Content, Delivery, Watch};
 use checker::witness::tombstone;
 use checker::{Row, Span, Time, Violation};
-use etcd_client::{
-    EventType, WatchFilterType, WatchOptions, WatchResponse, WatchStream,
-};
+use etcd_client::{EventType, WatchFilterType, WatchOptions, WatchResponse, WatchStream};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,7 +37,10 @@ impl Told {
         let mut rest = events;
         while let Some((first, _)) = rest.first() {
             let at = first.row.modified;
-            let n = rest.iter().take_while(|(e, _)| e.row.modified == at).count();
+            let n = rest
+                .iter()
+                .take_while(|(e, _)| e.row.modified == at)
+                .count();
             let page = rest[..n].iter().map(|(event, _)| event.clone()).collect();
             let teller = MemberId(member as u64 + 1);
             let verdict = self.chronicle.borrow_mut().observe(teller, now, at, page);
@@ -140,10 +141,16 @@ fn blank(number: usize, span: Span, start: Revision) -> Watch {
 
 /// Where a watch goes on: behind the last revision that came whole.
 fn next_of(watch: &Watch) -> Revision {
-    let told = watch.deliveries.iter().rev().find_map(|d| match &d.content {
-        Content::Events { events, .. } => events.last().map(|(event, _)| event.row.modified.next()),
-        _ => None,
-    });
+    let told = watch
+        .deliveries
+        .iter()
+        .rev()
+        .find_map(|d| match &d.content {
+            Content::Events { events, .. } => {
+                events.last().map(|(event, _)| event.row.modified.next())
+            }
+            _ => None,
+        });
     told.unwrap_or(watch.start)
 }
 
@@ -176,7 +183,10 @@ async fn open(door: &Door, told: &Told, at: usize, next: Revision) -> Option<Wat
         }
     };
     let mut client = door.open().await?;
-    timeout(SILENCE, client.watch(first, Some(options))).await.ok()?.ok()
+    timeout(SILENCE, client.watch(first, Some(options)))
+        .await
+        .ok()?
+        .ok()
 }
 
 /// What a response says, if it says something to be judged.
@@ -198,7 +208,6 @@ fn deliver(crowd: &Crowd, response: &WatchResponse) -> Option<Delivery> {
         content,
     })
 }
-
 
 fn event(event: &etcd_client::Event) -> Option<(Event, Option<Row>)> {
     let kv = event.kv()?;

@@ -155,5 +155,8 @@ fn said(run: &Output, program: &str, arguments: &str) -> io::Result<()> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&run.stderr);
-    Err(io::Error::other(format!("{program} {arguments}: {}", words.trim())))
+    Err(io::Error::other(format!(
+        "{program} {arguments}: {}",
+        words.trim()
+    )))
 }

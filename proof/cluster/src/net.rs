@@ -18,7 +18,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 /// Namespaces for members and clients, joined by a bridge. They go with the value.
 pub struct Net {
@@ -45,7 +45,11 @@ impl Net {
         ip(&["-n", &hub, "link", "add", "bridge0", "type", "bridge"])?;
         ip(&["-n", &hub, "link", "set", "bridge0", "up"])?;
         for member in 1..=n_members {
-            net.plug(&net.namespace(member), &member.to_string(), &format!("0.{member}"))?;
+            net.plug(
+                &net.namespace(member),
+                &member.to_string(),
+                &format!("0.{member}"),
+            )?;
         }
         net.plug(&net.clients(), "c", CLIENTS)?;
         Ok(net)
@@ -63,7 +67,9 @@ impl Net {
         let address = format!("10.213.{address}/16");
         ip(&["-n", namespace, "addr", "add", &address, "dev", &inside])?;
         ip(&["-n", namespace, "link", "set", &inside, "up"])?;
-        ip(&["-n", &hub, "link", "set", &outside, "master", "bridge0", "up"])
+        ip(&[
+            "-n", &hub, "link", "set", &outside, "master", "bridge0", "up",
+        ])
     }
 
     fn hub(&self) -> String {
@@ -124,7 +130,7 @@ impl Net {
     pub fn filter(&self, member: usize, arguments: &str) -> io::Result<()> {
         let mut command = Command::new("iptables");
         command.arg("-w").args(arguments.split_whitespace());
-        command.stderr(std::process::Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let run = spawn_in(&self.namespace(member), &mut command)
             .map_err(|err| io::Error::other(format!("iptables: {err}")))?
             .wait_with_output()?;
