@@ -15,6 +15,8 @@
 //!   judge.rs     the judges of `checker` on all of it
 //!   report.rs    what is left of a run
 //!   run.rs       the whole story in order
+//!
+//!   durability.rs   another story: acknowledged puts against the syncs of the members' logs, by trace
 //! ```
 //!
 //! It is a stranger to our code: it knows the server by its flags, its process and its answers, and what was
@@ -25,6 +27,7 @@
 
 mod ask;
 mod client;
+mod durability;
 mod field;
 mod journal;
 mod judge;
@@ -54,12 +57,15 @@ struct Arguments {
 enum Mode {
     /// All kinds of fault that this machine can do, until there are enough operations; then judge.
     Run(run::Arguments),
+    /// Acknowledged puts against a trace of the members' log syncs: each was durable on a majority before.
+    Durability(durability::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.mode {
-        Mode::Run(arguments) => run::main(arguments),
+        Mode::Run(arguments) => run::main(&arguments),
+        Mode::Durability(arguments) => durability::main(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a sync is waited for that is to fail: there is none while no leader is there.
 const UNTIL_SYNC: Duration = Duration::from_secs(10);
+/// How long a minority may keep silent on full disks before it is left alone, and the report says so.
+const SILENT: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What was done, and what of it was wrong.
@@ -112,7 +114,9 @@ impl Nemesis {
     pub(crate) fn run(mut self, mut plan: Plan, rounds_min: u64) -> Result<(Field, Done), Failure> {
         self.peace("at the beginning")?;
         while let Some(episode) = plan.next() {
-            let names: Vec<String> = episode.faults.iter().map(|f| f.kind.to_string()).collect();
+            let mut names: Vec<String> =
+                episode.faults.iter().map(|f| f.kind.to_string()).collect();
+            names.dedup();
             let at = self.began.elapsed();
             let n_ended = self.signals.n_ended.load(Ordering::Relaxed);
             eprintln!("{at:>8.1?}  {n_ended:>8} operations  {}", names.join(" + "));
@@ -386,7 +390,7 @@ impl Nemesis {
         for member in 0..self.field.n() {
             self.field.fill(member)?;
         }
-        self.all_refuse("all disks full");
+        let silent = self.all_refuse("all disks full");
         if !self.done.violations.is_empty() {
             return Ok(String::new());
         }
@@ -400,31 +404,45 @@ impl Nemesis {
         for member in &victims {
             self.field.release(*member)?;
         }
-        for member in 0..self.field.n() {
+        for member in (0..self.field.n()).filter(|member| !silent.contains(member)) {
             let patience = Instant::now() + PATIENCE;
             if !self.serves(member, patience) {
                 let words = self.field.cluster.last_words();
                 self.fail("a_member_reads_with_a_full_disk", words);
             }
         }
-        self.all_refuse("started while full");
-        Ok(format!("{} of them killed while full", victims.len()))
+        let silent_later = self.all_refuse("started while full");
+        let mut note = format!("{} of them killed while full", victims.len());
+        for member in silent.iter().chain(&silent_later) {
+            note += &format!(", n{} answered no change while full", member + 1);
+        }
+        Ok(note)
     }
 
-    /// Waits until every member has refused a change for want of room.
-    fn all_refuse(&mut self, when: &str) {
+    /// Waits until the members have refused a change for want of room; answers who has not. A minority may have
+    /// nothing to say: a member that was receiving a snapshot when its disk filled has no state to refuse from.
+    fn all_refuse(&mut self, when: &str) -> Vec<usize> {
         let before: Vec<u64> = self.without_room();
-        let until = Instant::now() + PATIENCE;
-        let refuse = |now: &[u64]| now.iter().zip(&before).all(|(now, before)| now > before);
-        while !refuse(&self.without_room()) {
-            if Instant::now() > until {
+        let n = self.field.n();
+        let began = Instant::now();
+        loop {
+            let now = self.without_room();
+            let silent: Vec<usize> = (0..n).filter(|m| now[*m] <= before[*m]).collect();
+            let is_minority = silent.len() <= (n - 1) / 2;
+            if silent.is_empty() || (is_minority && began.elapsed() > SILENT) {
+                for member in &silent {
+                    let process = &self.field.cluster.members[*member];
+                    let (name, words) = (&process.name, process.last_words(30));
+                    eprintln!("{name} answers no change: {when}\n{words}");
+                }
+                return silent;
+            }
+            if began.elapsed() > PATIENCE {
                 let words = self.field.cluster.last_words();
-                let counts = format!("{before:?} refusals before, now {:?}", self.without_room());
-                self.fail(
-                    "full_disks_refuse_changes",
-                    format!("{when}: {counts}\n{words}"),
-                );
-                return;
+                let counts = format!("{before:?} refusals before, now {now:?}");
+                let evidence = format!("{when}: {counts}\n{words}");
+                self.fail("full_disks_refuse_changes", evidence);
+                return silent;
             }
             sleep(LOOK);
         }

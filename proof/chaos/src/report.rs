@@ -138,6 +138,21 @@ fn faults(report: &Report<'_>, out: &mut String) -> std::fmt::Result {
             nanos(pauses[pauses.len() - 1]),
         )?;
     }
+    let silent: Vec<&Strike> = report
+        .done
+        .strikes
+        .iter()
+        .filter(|strike| strike.note.contains("answered no change"))
+        .collect();
+    if !silent.is_empty() {
+        writeln!(
+            out,
+            "\nFull disks on which a minority answered no change, neither taken nor refused, until there was room:\n"
+        )?;
+    }
+    for strike in silent {
+        writeln!(out, "- {strike}")?;
+    }
     if !report.missing.is_empty() {
         writeln!(out, "\nSkipped:\n")?;
     }
@@ -191,7 +206,7 @@ fn judges(report: &Report<'_>, out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "- members: each served again after each episode of peace, and none ended that was not ended\n"
+        "- members: each served again after each episode that was waited for, and none ended by itself\n"
     )?;
     if verdict.violations.is_empty() {
         return writeln!(out, "No violation.");

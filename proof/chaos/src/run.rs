@@ -33,15 +33,28 @@ const ROUND: Duration = Duration::from_secs(40);
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What is judged, and where: the same for every mode.
+#[derive(Args)]
+pub(crate) struct Target {
+    /// The server: a program and flags. Without it, the one of this tree is built and used.
+    #[arg(long)]
+    pub(crate) server: Option<String>,
+    /// A folder on a real disk for the members' data.
+    #[arg(long, default_value = "target")]
+    pub(crate) disk: PathBuf,
+    /// Members: 3 or 5.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) members: usize,
+    /// MiB of each member's file system.
+    #[arg(long, default_value_t = 512)]
+    pub(crate) mib: u64,
+}
+
 /// Command line of `run`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The server: a program and flags. Without it, the one of this tree is built and used.
-    #[arg(long)]
-    server: Option<String>,
-    /// A folder on a real disk for the members' data.
-    #[arg(long, default_value = "target")]
-    disk: PathBuf,
+    #[command(flatten)]
+    target: Target,
     /// Operations that must have ended, at least.
     #[arg(long, default_value_t = 20_000)]
     operations: u64,
@@ -51,27 +64,22 @@ pub(crate) struct Arguments {
     /// What decides the faults and what clients ask.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Members: 3 or 5.
-    #[arg(long, default_value_t = 3)]
-    members: usize,
     /// Clients.
     #[arg(long, default_value_t = 36)]
     clients: usize,
-    /// MiB of each member's file system.
-    #[arg(long, default_value_t = 512)]
-    mib: u64,
     /// Where the report goes, beside standard output.
     #[arg(long)]
     report: Option<PathBuf>,
 }
 
 /// Builds the server where none was named, runs, judges, reports.
-pub(crate) fn main(arguments: Arguments) -> Result<(), Failure> {
-    let server = match &arguments.server {
+pub(crate) fn main(arguments: &Arguments) -> Result<(), Failure> {
+    let target = &arguments.target;
+    let server = match &target.server {
         Some(server) => server.clone(),
         None => build()?,
     };
-    let field = Field::start(&server, &arguments.disk, arguments.members, arguments.mib)?;
+    let field = Field::start(&server, &target.disk, target.members, target.mib)?;
     for (_, why) in &field.missing {
         eprintln!("skipped: {why}");
     }
@@ -79,10 +87,10 @@ pub(crate) fn main(arguments: Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(LocalSet::new().run_until(story(&arguments, &server, field)))
+    runtime.block_on(LocalSet::new().run_until(story(arguments, versions(&server), field)))
 }
 
-async fn story(arguments: &Arguments, server: &str, field: Field) -> Result<(), Failure> {
+async fn story(arguments: &Arguments, versions: Vec<String>, field: Field) -> Result<(), Failure> {
     let n = field.n();
     let began = Instant::now();
     let signals = Arc::new(Signals::new(n));
@@ -123,6 +131,7 @@ async fn story(arguments: &Arguments, server: &str, field: Field) -> Result<(), 
     let missing = field.missing.clone();
     let plan = Plan::new(arguments.seed, &field.kinds());
     let trace = arguments
+        .target
         .disk
         .join(format!("chaos-trace-{}", std::process::id()));
     let nemesis = Nemesis::new(field, signals.clone(), began, trace.clone())?;
@@ -161,7 +170,7 @@ async fn story(arguments: &Arguments, server: &str, field: Field) -> Result<(), 
 
     let text = report::write(&Report {
         command: command(),
-        versions: versions(server),
+        versions,
         seed: arguments.seed,
         n_members: n,
         n_clients: arguments.clients,
@@ -232,7 +241,7 @@ fn panics(field: &Field) -> Vec<Violation> {
 }
 
 /// Builds this tree's server with the cargo that runs us, so that it is never an old one.
-fn build() -> Result<String, Failure> {
+pub(crate) fn build() -> Result<String, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--release", "--quiet", "-p", "quorate-cli"])

@@ -26,9 +26,31 @@ pub(crate) fn is_there() -> Result<(), Failure> {
 impl Tracer {
     /// Injects into the syncs of process `pid`: `error=EIO:when=3`, `delay_enter=50000`.
     pub(crate) fn inject(pid: u32, what: &str, saw: &Path) -> Result<Tracer, Failure> {
+        let inject = format!("inject=fdatasync,fsync:{what}");
+        let arguments = ["-f", "-qq", "-e", "trace=fdatasync,fsync", "-e", &inject];
+        Tracer::start(&arguments, pid, saw)
+    }
+
+    /// Writes down every write and sync of process `pid` with its time and duration, whole buffers included: a
+    /// file for each thread, whose name begins with `saw`.
+    pub(crate) fn completions(pid: u32, saw: &Path) -> Result<Tracer, Failure> {
+        let arguments = [
+            "-ff",
+            "-qq",
+            "-ttt",
+            "-T",
+            "-y",
+            "-s",
+            "4000000",
+            "-e",
+            "trace=pwrite64,pwritev,write,fdatasync",
+        ];
+        Tracer::start(&arguments, pid, saw)
+    }
+
+    fn start(arguments: &[&str], pid: u32, saw: &Path) -> Result<Tracer, Failure> {
         let child = Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=fdatasync,fsync", "-e"])
-            .arg(format!("inject=fdatasync,fsync:{what}"))
+            .args(arguments)
             .args(["-p", &pid.to_string(), "-o"])
             .arg(saw)
             .stdin(Stdio::null())
