@@ -20,8 +20,10 @@ pub(crate) struct Signals {
     pub(crate) acknowledged: Vec<AtomicU64>,
     /// By member: changes refused because there is no room.
     pub(crate) without_room: Vec<AtomicU64>,
-    /// No new episodes.
+    /// No new episodes, once there were rounds enough.
     pub(crate) enough: AtomicBool,
+    /// No new episodes at all: somebody wants it to end.
+    pub(crate) broken_off: AtomicBool,
 }
 
 impl Signals {
@@ -32,6 +34,7 @@ impl Signals {
             acknowledged: (0..n).map(|_| AtomicU64::new(0)).collect(),
             without_room: (0..n).map(|_| AtomicU64::new(0)).collect(),
             enough: AtomicBool::new(false),
+            broken_off: AtomicBool::new(false),
         }
     }
 

@@ -128,7 +128,9 @@ impl Nemesis {
                 self.peace(&names.join(" + "))?;
             }
             let enough = self.signals.enough.load(Ordering::Relaxed);
-            if (enough && plan.rounds_done() >= rounds_min) || !self.done.violations.is_empty() {
+            let broken_off = self.signals.broken_off.load(Ordering::Relaxed);
+            let is_done = broken_off || (enough && plan.rounds_done() >= rounds_min);
+            if is_done || !self.done.violations.is_empty() {
                 break;
             }
         }

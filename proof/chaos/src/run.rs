@@ -188,6 +188,7 @@ async fn story(arguments: &Arguments, versions: Vec<String>, field: Field) -> Re
         std::fs::write(path, &text)?;
     }
     match verdict.violations.len() {
+        0 if signals.broken_off.load(Ordering::Relaxed) => Err("broken off".into()),
         0 => Ok(()),
         n => Err(format!("{n} violations, seed {}", arguments.seed).into()),
     }
@@ -203,7 +204,11 @@ async fn until_enough(
         if signals.n_ended.load(Ordering::Relaxed) >= operations {
             signals.enough.store(true, Ordering::Relaxed);
         }
-        sleep(LOOK).await;
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            // What was set up goes away in order, and what was done is judged.
+            _ = tokio::signal::ctrl_c() => signals.broken_off.store(true, Ordering::Relaxed),
+        }
     }
     nemesis.join().map_err(|_| "the nemesis panicked")?
 }
