@@ -20,6 +20,10 @@ sim SEEDS="300":
 sim-replay SEED:
     cargo run -p quorate-sim -- replay {{SEED}}
 
+# Faults on real processes, judged: `just chaos --operations 1000000`. Needs root for most of them.
+chaos *ARGS:
+    cargo run --release -p quorate-chaos -- run {{ARGS}}
+
 # The same load on etcd and on Quorate in turn.
 bench *ARGS:
     bench/compare {{ARGS}}

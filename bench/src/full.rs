@@ -16,12 +16,10 @@ use crate::load::connect;
 use crate::side::{Side, Subject, status, until_serving};
 use crate::writers::Writers;
 use clap::Args;
-use cluster::{Member, Server, TempDir};
+use cluster::{Image, Member, Server, TempDir};
 use etcd_client::{CompactionOptions, DeleteOptions, GetOptions};
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
@@ -46,45 +44,11 @@ pub(crate) async fn main(arguments: Arguments) -> Result<(), Failure> {
     LocalSet::new().run_until(run(arguments)).await
 }
 
-/// A small file system in a file, mounted; unmounted on drop.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn new(folder: &Path, name: &str, mib: u64) -> Result<Mounted, Failure> {
-        let (image, at) = (folder.join(format!("{name}.img")), folder.join(name));
-        File::create(&image)?.set_len(mib * 1024 * 1024)?;
-        std::fs::create_dir_all(&at)?;
-        command("mkfs.ext4", &["-q", "-m", "0", &text(&image)])?;
-        command("mount", &["-o", "loop", &text(&image), &text(&at)])?;
-        Ok(Mounted(at))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Lazily: a member that is being killed may still hold it.
-        let _ = command("umount", &["-l", &text(&self.0)]);
-    }
-}
-
-fn text(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn command(program: &str, arguments: &[&str]) -> Result<(), Failure> {
-    let run = Command::new(program).args(arguments).output()?;
-    if run.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&run.stderr).into_owned();
-    Err(format!("{program} {arguments:?}: {said}").into())
-}
-
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let folder = TempDir::under(&arguments.subject.disk)?;
     let mut mounted = Vec::new();
     for name in ["n1", "n2", "n3"] {
-        mounted.push(Mounted::new(folder.path(), name, arguments.mib)?);
+        mounted.push(Image::new(folder.path(), name, arguments.mib)?);
     }
     let server = Server::new("full", &arguments.subject.server, folder.path())?;
     let mut side = Side::start_in(&server, folder).await?;

@@ -1,9 +1,9 @@
 //! Split brain: the old leader cut off, with clients on both sides.
 //!
 //! ```text
-//!   namespace m1 [member, clients] ──┐
-//!   namespace m2 [member, clients] ──┼── bridge in a namespace of its own
-//!   namespace m3 [member, clients] ──┘        the leader's cable is pulled there
+//!   namespace 1 [member, clients] ──┐
+//!   namespace 2 [member, clients] ──┼── bridge in a namespace of its own ── this process
+//!   namespace 3 [member, clients] ──┘        the leader's cable is pulled there
 //! ```
 //!
 //! Each member's clients live in its namespace, so that they reach it, and only it, before, during and after.
@@ -19,7 +19,7 @@ use crate::register::{Ended, SHARED, What, now_ns};
 use crate::side::{Subject, status, until_serving};
 use crate::table::Table;
 use clap::Args;
-use cluster::{Cluster, Place, Server, TempDir};
+use cluster::{Cluster, Net, Server, TempDir};
 use etcd_client::{Client, GetOptions};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -49,7 +49,8 @@ pub(crate) async fn main(arguments: Arguments) -> Result<(), Failure> {
     let links = TempDir::under(&arguments.subject.disk)?;
     let folder = TempDir::under(&arguments.subject.disk)?;
     let server = Server::new("split", &arguments.subject.server, links.path())?;
-    let net = Net::new()?;
+    let net = Net::new(3)?;
+    net.enter()?;
     let places = (1..=3).map(|member| net.place(member)).collect();
     let cluster = Cluster::start_at(&server, folder.path(), places)?;
     let outcome = rounds(&net, &cluster, &arguments).await;
@@ -57,7 +58,6 @@ pub(crate) async fn main(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn rounds(net: &Net, cluster: &Cluster, arguments: &Arguments) -> Result<(), Failure> {
-    // This process is outside, and reaches the members by the hub's own address.
     let endpoints = cluster.endpoints();
     for endpoint in &endpoints {
         until_serving(endpoint, PATIENCE)
@@ -344,108 +344,6 @@ impl SideClients {
         self.reader.join().ok();
         std::mem::take(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Three namespaces on a bridge in a fourth, with a cable to this one for the observer.
-struct Net {
-    name: String,
-    subnet: u8,
-}
-
-impl Net {
-    fn new() -> Result<Net, Failure> {
-        // The process id keeps two runs apart.
-        let id = std::process::id();
-        let net = Net {
-            name: format!("q{}", id % 10_000),
-            subnet: u8::try_from(id % 200)? + 20,
-        };
-        let (hub, subnet) = (net.namespace(0), net.subnet);
-        ip(&["netns", "add", &hub])?;
-        ip(&["-n", &hub, "link", "add", "bridge0", "type", "bridge"])?;
-        ip(&["-n", &hub, "link", "set", "bridge0", "up"])?;
-        for member in 1..=3 {
-            let namespace = net.namespace(member);
-            let (inside, outside) = (format!("m{member}"), format!("h{member}"));
-            ip(&["netns", "add", &namespace])?;
-            ip(&["-n", &namespace, "link", "set", "lo", "up"])?;
-            ip(&[
-                "link", "add", &inside, "netns", &namespace, "type", "veth", "peer", "name",
-                &outside, "netns", &hub,
-            ])?;
-            let address = format!("10.213.{subnet}.{member}/24");
-            ip(&["-n", &namespace, "addr", "add", &address, "dev", &inside])?;
-            ip(&["-n", &namespace, "link", "set", &inside, "up"])?;
-            ip(&[
-                "-n", &hub, "link", "set", &outside, "master", "bridge0", "up",
-            ])?;
-        }
-        let own = format!("{}o", net.name);
-        ip(&[
-            "link", "add", &own, "type", "veth", "peer", "name", "h0", "netns", &hub,
-        ])?;
-        ip(&["-n", &hub, "link", "set", "h0", "master", "bridge0", "up"])?;
-        ip(&[
-            "addr",
-            "add",
-            &format!("10.213.{subnet}.254/24"),
-            "dev",
-            &own,
-        ])?;
-        ip(&["link", "set", &own, "up"])?;
-        Ok(net)
-    }
-
-    /// Number 0 is the hub.
-    fn namespace(&self, member: usize) -> String {
-        format!("{}-{member}", self.name)
-    }
-
-    fn place(&self, member: usize) -> Place {
-        Place {
-            host: format!("10.213.{}.{member}", self.subnet),
-            client_port: 2379,
-            peer_port: 2380,
-            namespace: Some(self.namespace(member)),
-        }
-    }
-
-    /// Pulls a member's cable at the hub, or plugs it in.
-    fn cable(&self, member: usize, state: &str) -> Result<(), Failure> {
-        ip(&[
-            "-n",
-            &self.namespace(0),
-            "link",
-            "set",
-            &format!("h{member}"),
-            state,
-        ])
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        // The cables go with their namespaces.
-        for namespace in 0..=3 {
-            ip(&["netns", "del", &self.namespace(namespace)]).ok();
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) -> Result<(), Failure> {
-    let run = Command::new("ip")
-        .args(arguments)
-        .output()
-        .map_err(|err| format!("ip: {err}"))?;
-    if run.status.success() {
-        return Ok(());
-    }
-    Err(format!(
-        "ip {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&run.stderr)
-    )
-    .into())
 }
 
 #[cfg(test)]

@@ -187,10 +187,11 @@ fn take_lock(dir: &Path) -> Result<File, DataDirError> {
         }
         Err(error) => return Err(failed("lock", &path)(error.into())),
     }
-    // Who holds it is a courtesy to the next one who tries; the lock itself is the kernel's.
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(failed("write to", &path))?;
+    // Who holds it is a courtesy to the next one who tries; the lock itself is the kernel's. So a disk without
+    // room for a few digits, which a truncated or a lost file needs, does not keep a member from starting.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
 
@@ -224,6 +225,16 @@ mod tests {
             .map(|wall_s| dir.next_incarnation(wall_s).expect("written"))
             .to_vec();
         assert_eq!(lives, [100, 101, 102, 300]);
+    }
+
+    #[test]
+    fn a_disk_without_room_for_a_process_id_is_no_reason_not_to_start() {
+        let scratch = Scratch::new("full");
+        fs::create_dir_all(&scratch.0).unwrap();
+        // Every write to it says that there is no space left.
+        std::os::unix::fs::symlink("/dev/full", scratch.0.join("lock")).unwrap();
+        let dir = DataDir::open(&scratch.0).map(|dir| dir.path().to_owned());
+        assert_eq!(dir.unwrap(), scratch.0);
     }
 
     #[test]

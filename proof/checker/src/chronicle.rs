@@ -123,6 +123,12 @@ impl Chronicle {
         self.pages.iter().map(|(revision, page)| (*revision, page))
     }
 
+    /// All revisions from `first` on, in order.
+    pub fn pages_from(&self, first: Revision) -> impl Iterator<Item = (Revision, &Page)> {
+        let pages = self.pages.range(first..);
+        pages.map(|(revision, page)| (*revision, page))
+    }
+
     /// Revisions are taken one by one and each does something (etcd: no effect, no revision).
     pub fn check_gapless(&self) -> Result<(), Violation> {
         let mut expected = Revision(2);

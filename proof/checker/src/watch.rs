@@ -170,10 +170,7 @@ pub fn check(watch: &Watch, chronicle: &Chronicle) -> Result<(), Violation> {
 
 fn due(watch: &Watch, chronicle: &Chronicle) -> Vec<(Event, Option<Row>)> {
     let mut due = Vec::new();
-    for (revision, page) in chronicle
-        .pages()
-        .filter(|(revision, _)| *revision >= watch.start)
-    {
+    for (revision, page) in chronicle.pages_from(watch.start) {
         for event in &page.events {
             let filtered = if event.is_delete() {
                 watch.no_delete

@@ -282,7 +282,7 @@ impl Judge<'_> {
             .at(&events.first()?.row.key, revision.previous())?;
         let lease = first.lease;
         // A lease on which something hangs later had not ended, unless its number was granted anew.
-        let mut later = self.chronicle.pages().filter(|(at, _)| *at > revision);
+        let mut later = self.chronicle.pages_from(revision.next());
         let lives_on = later.any(|(_, page)| page.events.iter().any(|e| e.row.lease == lease));
         let ended = !lease.is_none() && self.is_revoke_of(lease, revision);
         ended.then_some((lease, lives_on))

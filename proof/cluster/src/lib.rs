@@ -6,6 +6,8 @@
 //!   member.rs    Member: one process; start, kill -9, stop, ask it to end
 //!   ports.rs     ports that nobody holds and that no outgoing connection takes meanwhile
 //!   usage.rs     what a process used: CPU time, resident memory
+//!   net.rs       Net: a network namespace for each member, with iptables and cables to pull (root)
+//!   image.rs     Image: a small file system for one member's data, to fill and to cut from power (root)
 //! ```
 //!
 //! The tests and the benchmark judge a server from outside, and so this crate knows nothing of ours:
@@ -15,13 +17,17 @@
 //!
 //! Linux only: usage is read from `/proc`.
 
+mod image;
 mod member;
+mod net;
 mod ports;
 mod server;
 mod temp;
 mod usage;
 
+pub use image::Image;
 pub use member::{Member, Place};
+pub use net::Net;
 pub use ports::free_port;
 pub use server::Server;
 pub use temp::TempDir;
@@ -29,7 +35,7 @@ pub use usage::{Usage, usage};
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Members that were started as one new cluster, and those that joined it later.
 pub struct Cluster {
@@ -141,4 +147,16 @@ impl Cluster {
             .map(|m| format!("--- {}\n{}\n", m.name, m.last_words(15)))
             .collect()
     }
+}
+
+/// Nothing if a program ended well, its words otherwise.
+fn said(run: &Output, program: &str, arguments: &str) -> io::Result<()> {
+    if run.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&run.stderr);
+    Err(io::Error::other(format!(
+        "{program} {arguments}: {}",
+        words.trim()
+    )))
 }

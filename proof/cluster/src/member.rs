@@ -1,5 +1,6 @@
 //! One member: one process of the server under test.
 
+use crate::net::spawn_in;
 use crate::ports::free_port;
 use crate::{Server, Usage, usage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -106,23 +107,17 @@ impl Member {
     /// The process or its log cannot be opened.
     pub fn start(&mut self) -> io::Result<()> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = match &self.place.namespace {
-            None => Command::new(&self.program),
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command
-                    .args(["netns", "exec", namespace])
-                    .arg(&self.program);
-                command
-            }
-        };
+        let mut command = Command::new(&self.program);
         // Variables of ours must not reach it: etcd refuses a flag that the environment sets, too.
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.args(&self.flags).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
-        self.child = Some(command.spawn()?);
+        self.child = Some(match &self.place.namespace {
+            None => command.spawn()?,
+            Some(namespace) => spawn_in(namespace, &mut command)?,
+        });
         Ok(())
     }
 

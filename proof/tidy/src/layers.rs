@@ -71,6 +71,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         &["base", "clock", "store"],
     ),
     ("proof/cluster", "cluster", &[]),
+    ("proof/chaos", "chaos", &["base", "checker", "cluster"]),
     ("proof/conformance", "conformance", &["cluster"]),
     ("bench", "bench", &["cluster"]),
     ("tools/protoc", "protoc", &[]),

@@ -1,0 +1,77 @@
+//! Chaos on real processes: faults on members of their own, under clients whose every answer is judged.
+//!
+//! ```text
+//!   plan.rs      which faults, when: from the seed alone
+//!   field.rs     the members: processes in network namespaces, on small file systems of their own
+//!   nemesis.rs   does what the plan says: kill -9, SIGSTOP, iptables, power cuts, failed syncs, full disks
+//!   strace.rs    syncs that fail or take long
+//!
+//!   ask.rs       what clients ask
+//!   client.rs    asks it, by the public `etcd-client`, and knows refused from unknown
+//!   watcher.rs   watches: of everything at each member, and small ones that wander
+//!   journal.rs   the history as it is written
+//!
+//!   settle.rs    afterwards: progress on every member, everything read back
+//!   judge.rs     the judges of `checker` on all of it
+//!   report.rs    what is left of a run
+//!   run.rs       the whole story in order
+//!
+//!   durability.rs   another story: acknowledged puts against the syncs of the members' logs, by trace
+//! ```
+//!
+//! It is a stranger to our code: it knows the server by its flags, its process and its answers, and what was
+//! acknowledged is judged by `checker`, which never imports the store. Namespaces, images and tracers
+//! need root; what cannot be done is skipped, and the report says so.
+//!
+//! Two threads: the clients' and the nemesis'. The history lives on the clients' thread alone.
+
+mod ask;
+mod client;
+mod durability;
+mod field;
+mod journal;
+mod judge;
+mod nemesis;
+mod plan;
+mod report;
+mod run;
+mod settle;
+mod strace;
+mod watcher;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What went wrong, for a person to read.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Faults on real processes, under clients whose history is judged.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// All kinds of fault that this machine can do, until there are enough operations; then judge.
+    Run(run::Arguments),
+    /// Acknowledged puts against a trace of the members' log syncs: each was durable on a majority before.
+    Durability(durability::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.mode {
+        Mode::Run(arguments) => run::main(&arguments),
+        Mode::Durability(arguments) => durability::main(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("chaos: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
