@@ -1,17 +1,18 @@
 //! What an application builds on the store, and what must then always add up.
 //!
-//! Four small applications whose clients use nothing but reads and transactions: accounts whose sum never
-//! changes, a cycle of keys that stays one, an e-mail that two want, two tellers at one till. Each is
+//! Five small applications whose clients use nothing but reads and transactions: accounts whose sum never
+//! changes, a cycle of keys that stays one, an e-mail that two want, two tellers at one till, work that only the holder of a lock does. Each is
 //! judged by what its own rows say whenever somebody looked at all of them, and at the end on each member.
 //! No judge here knows how the store works, and none replays it: a bug that fools the store and the other
 //! judges alike still has to make money.
 //!
 //! A *look* is one answer with all rows of the application, as of one revision. The sentences that are
-//! written into keys and values are in the four files, with their judges; whoever asks writes them with
+//! written into keys and values are in the five files, with their judges; whoever asks writes them with
 //! the functions there.
 
 pub mod bank;
 pub mod cycle;
+pub mod fence;
 pub mod sign_up;
 pub mod tellers;
 
@@ -45,6 +46,8 @@ pub enum Invariant {
     SignUp,
     /// Two tellers pay out of one till: never more than is in it, and what they paid is gone.
     Tellers,
+    /// Work under a lock: only its holder's has an effect.
+    Fence,
 }
 
 impl Invariant {
@@ -55,6 +58,7 @@ impl Invariant {
             Invariant::Cycle => "cycle",
             Invariant::SignUp => "sign-up",
             Invariant::Tellers => "tellers",
+            Invariant::Fence => "fence",
         }
     }
 }
@@ -118,6 +122,7 @@ pub fn check(
         }
         Invariant::SignUp => sign_up::check(history, &looks),
         Invariant::Tellers => tellers::check(history, &looks),
+        Invariant::Fence => fence::check(&looks),
     }
 }
 

@@ -24,7 +24,7 @@
 //! Beside them `lock.rs` judges fencing tokens and `states.rs` what members have become: digests and rows.
 //!
 //! A third kind of judge knows no order at all: [`invariant`] asks whether what small applications wrote still
-//! adds up (accounts, a cycle, one e-mail, one till), in every whole read and in the states of the end.
+//! adds up (accounts, a cycle, one e-mail, one till, one lock), in every whole read and in the states of the end.
 //!
 //! This crate never imports the store: it would judge a bug by the bug. Its own models are a few lines
 //! of ordered maps. Verdicts are *yes*, *no* or *unknown*, and unknown counts as failure.

@@ -7,7 +7,7 @@
 
 use crate::client::get_now;
 use base::{LeaseId, Revision, Rng};
-use checker::invariant::{self, bank, cycle, sign_up, tellers};
+use checker::invariant::{self, bank, cycle, fence, sign_up, tellers};
 use checker::{
     Answer, Compare, Invariant, Key, Level, Operation, Outcome, Relation, Request, Row, Span,
     Target, Value,
@@ -20,6 +20,9 @@ const N_NODES: u64 = 9;
 /// After so many revisions all turn to the next e-mail: whoever knows as much wants the same one.
 const REVISIONS_PER_EMAIL: u64 = 40;
 
+/// How long a lock outlives its silent holder.
+const LOCK_TTL_S: u64 = 2;
+
 /// What one world has beside the mix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Workload {
@@ -31,7 +34,7 @@ pub struct Workload {
 
 impl Workload {
     /// All kinds, with a name each.
-    pub const NAMES: [&'static str; 4] = ["bank", "cycle", "sign-up", "tellers"];
+    pub const NAMES: [&'static str; 5] = ["bank", "cycle", "sign-up", "tellers", "fence"];
 
     /// What `seed` draws, or nothing.
     pub fn draw(seed: u64) -> Option<Workload> {
@@ -52,6 +55,7 @@ impl Workload {
             "cycle" => Invariant::Cycle,
             "sign-up" => Invariant::SignUp,
             "tellers" => Invariant::Tellers,
+            "fence" => Invariant::Fence,
             _ => return None,
         };
         Some(Workload {
@@ -72,6 +76,9 @@ impl Workload {
             n_values: 0,
             known: BTreeMap::new(),
             newest: Revision(1),
+            lease: None,
+            token: None,
+            n_leases: 0,
         }
     }
 
@@ -89,6 +96,10 @@ pub struct Worker {
     /// What its last look showed, and what it changed since.
     known: BTreeMap<Key, Row>,
     newest: Revision,
+    /// Its lease and its token, as far as it knows.
+    lease: Option<LeaseId>,
+    token: Option<Revision>,
+    n_leases: u64,
 }
 
 impl Worker {
@@ -102,12 +113,14 @@ impl Worker {
             Invariant::Cycle => self.splice(),
             Invariant::SignUp => Some(self.sign_up()),
             Invariant::Tellers => Some(self.pay()),
+            Invariant::Fence => Some(self.work()),
         };
         change.unwrap_or_else(|| look_now(Level::Linearizable))
     }
 
     /// Remembers what an operation of its own taught it.
     pub fn learn(&mut self, operation: &Operation) {
+        self.learn_lock(operation);
         let Outcome::Answered { revision, answer } = &operation.outcome else {
             return;
         };
@@ -320,6 +333,83 @@ impl Worker {
                 let float = tellers::value(tellers::FLOAT as i64, 0, &self.tag());
                 open(vec![put(tellers::till(next), float)])
             }
+        }
+    }
+
+    // ---- work under a lock ------------------------------------------------------------------
+
+    /// Takes a lease, then the lock, then works; now and then it renews, or gives the lock back.
+    fn work(&mut self) -> Request {
+        match (self.lease, self.token) {
+            (_, Some(token)) => self.work_with(token),
+            (Some(lease), None) => {
+                let tag = self.tag();
+                open(vec![Request::Put {
+                    key: fence::lock(),
+                    value: tag.into_bytes(),
+                    lease,
+                }])
+            }
+            (None, None) => {
+                self.n_leases += 1;
+                Request::Grant {
+                    lease: LeaseId((self.number << 32 | self.n_leases) as i64),
+                    ttl: LOCK_TTL_S * 1_000_000_000,
+                }
+            }
+        }
+    }
+
+    fn work_with(&mut self, token: Revision) -> Request {
+        let then = match (self.rng.below(60), self.lease) {
+            (0, _) => Request::Delete {
+                span: Span::single(fence::lock()),
+            },
+            (1..9, Some(lease)) => return Request::Renew { lease },
+            _ => {
+                let key = fence::work(self.rng.below(3));
+                put(key, fence::value(token, &self.tag()))
+            }
+        };
+        Request::Txn {
+            compares: vec![Compare {
+                key: fence::lock(),
+                target: Target::Create(token),
+                relation: Relation::Equal,
+            }],
+            then: vec![then],
+            otherwise: vec![look_now(Level::Linearizable)],
+        }
+    }
+
+    /// What an operation told of the lease and the lock. Who lost the lock does not always believe it.
+    fn learn_lock(&mut self, operation: &Operation) {
+        match (&operation.request, &operation.outcome) {
+            (Request::Grant { lease, .. }, Outcome::Answered { .. }) => self.lease = Some(*lease),
+            (Request::Renew { .. }, Outcome::Refused { .. }) => self.lease = None,
+            (_, Outcome::Refused { reason }) if reason.contains("lease") => self.lease = None,
+            (
+                Request::Txn { compares, then, .. },
+                Outcome::Answered {
+                    revision,
+                    answer: Answer::Txn { succeeded, .. },
+                },
+            ) if compares.iter().any(|compare| compare.key == fence::lock()) => {
+                let is_grant = compares
+                    .iter()
+                    .any(|it| it.target == Target::Create(Revision(0)));
+                let gives_back = matches!(then.first(), Some(Request::Delete { .. }));
+                if is_grant {
+                    self.token = succeeded.then_some(*revision);
+                    // Some fall asleep: they renew no more, and work on when the lock is gone.
+                    if *succeeded && self.rng.one_in(2) {
+                        self.lease = None;
+                    }
+                } else if gives_back || (!succeeded && self.rng.one_in(3)) {
+                    self.token = None;
+                }
+            }
+            _ => {}
         }
     }
 }

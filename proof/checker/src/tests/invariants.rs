@@ -2,7 +2,7 @@
 
 use super::toy::Toy;
 use crate::history::*;
-use crate::invariant::{self, Invariant, Look, bank, cycle, sign_up, tellers};
+use crate::invariant::{self, Invariant, Look, bank, cycle, fence, sign_up, tellers};
 use base::{LeaseId, Revision};
 
 /// One operation after the other, ten moments each, on the toy store.
@@ -307,4 +307,44 @@ fn an_old_read_may_be_old_and_a_read_of_everything_is_a_look() {
     story.toy.history[4].call = Time(11);
     story.toy.history[4].returned = Time(12);
     assert_eq!(story.broken(Invariant::Tellers), "nothing_is_gone_unpaid");
+}
+
+// ---- work under a lock ---------------------------------------------------------------------------
+
+/// A lock (0), work (1), the lock given back and taken anew (2, 3), work again (4); a look: 5.
+fn locks() -> Story {
+    let mut story = Story::default();
+    let lock = |tag: &str| if_absent(fence::lock(), vec![put(fence::lock(), tag.into())]);
+    let work = |n, token, tag: &str| put(fence::work(n), fence::value(Revision(token), tag));
+    story.ask(1, lock("c1"));
+    story.ask(1, always(vec![work(0, 2, "a")]));
+    let span = Span::single(fence::lock());
+    story.ask(1, Request::Delete { span });
+    story.ask(2, lock("c2"));
+    story.ask(2, always(vec![work(1, 5, "b")]));
+    story.look();
+    story
+}
+
+#[test]
+fn only_the_holder_works_and_each_doctored_lock_is_rejected() {
+    assert_eq!(locks().broken(Invariant::Fence), "");
+    let doctored = |doctor: &dyn Fn(&mut Vec<Row>)| {
+        let mut story = locks();
+        doctor(story.rows(5));
+        story.broken(Invariant::Fence)
+    };
+    // The holder of token 2 wrote after token 5 was given.
+    let late = doctored(&|rows| rows[2].value = fence::value(Revision(2), "late"));
+    assert_eq!(late, "only_the_holder_works");
+    // A look that mixes the old lock with the new work.
+    let mixed = doctored(&|rows| rows[0].create = Revision(2));
+    assert_eq!(mixed, "only_the_holder_works");
+    let bare = doctored(&|rows| rows[1].value = b"without".to_vec());
+    assert_eq!(bare, "work_has_a_token");
+    // Half of it is lost in the last state: the lock is the one that was given back.
+    let mut story = locks();
+    let row = story.toy.rows.get_mut(&fence::lock());
+    row.expect("it is held").create = Revision(2);
+    assert_eq!(story.broken(Invariant::Fence), "only_the_holder_works");
 }
