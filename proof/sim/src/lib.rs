@@ -37,5 +37,5 @@ pub mod trace;
 pub mod watching;
 pub mod world;
 
-pub use plan::{Consensus, Fault, Plan};
+pub use plan::{Consensus, Corruption, Fault, Plan};
 pub use run::{Report, run, run_plan};

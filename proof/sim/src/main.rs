@@ -2,10 +2,10 @@
 
 use base::{Mutant, Mutants};
 use clap::{Parser, Subcommand};
-use quorate_sim::Consensus;
 use quorate_sim::mutants::{Fate, home, hunt, named};
 use quorate_sim::night::Night;
 use quorate_sim::report::{Totals, failure};
+use quorate_sim::{Consensus, Fault, Plan};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +61,9 @@ enum Command {
         /// Threads; all cores when not given.
         #[arg(long)]
         jobs: Option<usize>,
+        /// Leave out the worlds in which this kind of fault is not (`corruption`, `power-cut` …).
+        #[arg(long)]
+        fault: Option<String>,
         /// Go on after a violation, and show so many at most.
         #[arg(long, default_value_t = 5)]
         show: u64,
@@ -119,10 +122,15 @@ fn main() -> ExitCode {
             mutant,
             engine,
             jobs,
+            fault,
             show,
         } => {
             let Some(mutants) = planted(mutant.as_deref()) else {
                 return ExitCode::from(2);
+            };
+            let fault = match fault.as_deref().map(fault_named) {
+                Some(None) => return ExitCode::from(2),
+                fault => fault.flatten(),
             };
             run_many(
                 seeds,
@@ -133,6 +141,7 @@ fn main() -> ExitCode {
                     engine: engine_for(engine, mutant.as_deref()),
                     mutant: mutant.as_deref(),
                 },
+                fault,
                 n_jobs(jobs),
                 show,
             )
@@ -186,6 +195,18 @@ fn planted(name: Option<&str>) -> Option<Mutants> {
     mutant.map(Mutants::only)
 }
 
+/// The fault whose name this is, in any case and with hyphens or without.
+fn fault_named(name: &str) -> Option<Fault> {
+    let plain = |name: &str| name.replace('-', "").to_lowercase();
+    let fault = Fault::ALL
+        .into_iter()
+        .find(|fault| plain(&format!("{fault:?}")) == plain(name));
+    if fault.is_none() {
+        eprintln!("no fault has the name {name}; there are: {:?}", Fault::ALL);
+    }
+    fault
+}
+
 /// What is the same for all seeds.
 #[derive(Clone, Copy)]
 struct World<'a> {
@@ -206,6 +227,7 @@ fn run_many(
     from: u64,
     trace_hash: bool,
     world: World<'_>,
+    fault: Option<Fault>,
     jobs: usize,
     show: u64,
 ) -> ExitCode {
@@ -213,6 +235,9 @@ fn run_many(
     let hashes = Mutex::new(Vec::new());
     let began = Instant::now();
     each_seed(from, seeds, jobs, |seed| {
+        if fault.is_some_and(|fault| !Plan::draw(seed).has(fault)) {
+            return;
+        }
         let report = quorate_sim::run(seed, world.mutants, world.engine, false);
         let mut hashes = hashes.lock().unwrap_or_else(|e| e.into_inner());
         hashes.push((seed, report.hash));
