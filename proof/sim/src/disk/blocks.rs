@@ -214,7 +214,8 @@ impl SimDisk {
         sectors.into_iter().all(|sector| {
             let changed = inode.changed.get(&sector);
             let is_newest = changed.is_some_and(|changed| changed.at_sync == sync);
-            !inode.is_pending(sector) && !(is_newest && file.as_str().starts_with(prefix))
+            let is_spared = is_newest && file.as_str().starts_with(prefix);
+            !is_spared && !inode.is_pending(sector)
         })
     }
 
