@@ -288,19 +288,10 @@ fn every_directory_that_was_ever_written_is_opened_and_holds_what_it_held() {
 /// With `UPDATE=1` the fixture of the present formats is written, if there is none.
 #[test]
 fn the_present_formats_have_a_fixture() {
-    let path = present();
-    if path.exists() {
-        return;
-    }
-    let update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
-    assert!(
-        update,
-        "{} is missing: see fixtures/README.md",
-        path.display()
-    );
-    let disk = directory();
-    let text = format!("{}{FOUND}{}", print(&disk), told(&start(&mut disk.clone())));
-    std::fs::write(path, text).unwrap();
+    testkit::keep(present(), || {
+        let disk = directory();
+        format!("{}{FOUND}{}", print(&disk), told(&start(&mut disk.clone())))
+    });
 }
 
 #[test]
