@@ -24,7 +24,8 @@ use clock::HybridTime;
 use xxhash_rust::xxh3::Xxh3;
 
 const MAGIC: &[u8; 8] = b"QUORATE\0";
-const FORMAT_VERSION: u16 = 1;
+/// The version of the stream that this program writes.
+pub const FORMAT_VERSION: u16 = 1;
 
 /// Bytes of one chunk that a reader accepts: the largest record with room to spare.
 const CHUNK_BYTES_MAX: usize = 2 * limits::ENTRY_BYTES_MAX;

@@ -230,11 +230,11 @@ mod tests {
     #[test]
     fn a_disk_without_room_for_a_process_id_is_no_reason_not_to_start() {
         let scratch = Scratch::new("full");
-        fs::create_dir_all(&scratch.0).unwrap();
+        fs::create_dir_all(&scratch.0).expect("a scratch folder");
         // Every write to it says that there is no space left.
-        std::os::unix::fs::symlink("/dev/full", scratch.0.join("lock")).unwrap();
+        std::os::unix::fs::symlink("/dev/full", scratch.0.join("lock")).expect("a link");
         let dir = DataDir::open(&scratch.0).map(|dir| dir.path().to_owned());
-        assert_eq!(dir.unwrap(), scratch.0);
+        assert_eq!(dir.expect("it starts"), scratch.0);
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(crate) fn judge(evidence: &mut Evidence) -> Verdict {
         });
         let own = Attribution {
             causes: own.collect(),
+            ..Attribution::default()
         };
         verdict.n_late += operations
             .iter()

@@ -12,13 +12,19 @@
 //! ```
 //!
 //! Beyond the contract it can be hurt on purpose: flipped bits, unreadable sectors, a full device, a
-//! sync that fails and drops what it should have kept (reference: reliability §3.2, "fsyncgate").
+//! sync that fails and drops what it should have kept (reference: reliability §3.2, "fsyncgate"), and
+//! blocks that are stale or were misdirected (`disk/blocks.rs`).
 //!
 //! Time is not its business: the member that owns it decides how long an operation takes.
 
+mod blocks;
+
 use base::Rng;
+use blocks::{Changed, touched};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::{Disk, DiskError, DiskFault, FileName};
+
+pub use blocks::WrongBlock;
 
 /// The unit that survives or not.
 pub const SECTOR_BYTES: usize = 512;
@@ -41,6 +47,10 @@ struct Inode {
     current: Vec<u8>,
     pending: Vec<Pending>,
     unreadable: BTreeSet<usize>,
+    /// By sector: what stood there before the last sync that changed it.
+    changed: BTreeMap<usize, Changed>,
+    /// The last sync that changed anything here.
+    synced_at: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +96,8 @@ pub struct SimDisk {
     capacity_bytes: u64,
     /// The next so many syncs fail.
     failing_syncs: u32,
+    /// Syncs of files so far.
+    n_syncs: u64,
     /// The power goes after so many changes.
     fuse: Option<u64>,
     /// What fails drops what it covered: the choice is drawn from here.
@@ -103,6 +115,7 @@ impl SimDisk {
             pending_names: Vec::new(),
             capacity_bytes,
             failing_syncs: 0,
+            n_syncs: 0,
             fuse: None,
             rng,
         }
@@ -132,6 +145,7 @@ impl SimDisk {
                 match write {
                     Pending::Reset(length) if survives(n, cut_at) => {
                         inode.durable = vec![0; length];
+                        inode.changed.clear();
                     }
                     Pending::Reset(_) => {}
                     Pending::Write { offset, data } => {
@@ -144,6 +158,7 @@ impl SimDisk {
                             };
                             if kept {
                                 put(&mut inode.durable, start, sector);
+                                inode.changed.remove(&(start / SECTOR_BYTES));
                             }
                         }
                     }
@@ -211,17 +226,26 @@ impl SimDisk {
             .cloned()
             .collect();
         let file = rng.pick(&files)?.clone();
-        let inode = self.inodes.get_mut(&self.names[&file])?;
+        let inode = self.inodes.get(&self.names[&file])?;
         let used: Vec<usize> = (0..inode.current.len())
             .filter(|at| inode.current[*at] != 0)
             .collect();
         let at = *rng.pick(&used)?;
         let bit = 1 << rng.below(8);
-        inode.current[at] ^= bit;
-        if let Some(byte) = inode.durable.get_mut(at) {
-            *byte ^= bit;
-        }
+        self.flip(&file, at, bit);
         Some((file, at))
+    }
+
+    /// Flips the bits of `mask` at rest in one byte of `file`, if there is such a byte.
+    pub fn flip(&mut self, file: &FileName, at: usize, mask: u8) {
+        let number = self.names.get(file);
+        if let Some(inode) = number.and_then(|number| self.inodes.get_mut(number)) {
+            for bytes in [&mut inode.current, &mut inode.durable] {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= mask;
+                }
+            }
+        }
     }
 
     /// Makes the sector around `offset` of `file` unreadable until it is written again.
@@ -243,7 +267,8 @@ impl SimDisk {
         self.pending_names.clear();
     }
 
-    /// Those of `files` that are not synced, or whose names are not.
+    /// Those of `files` in which something is written and not synced, or whose names are not durable. A
+    /// file that was only made, of which nothing is written yet, holds nothing that could be lost.
     pub fn dirty_of(&self, files: impl Iterator<Item = FileName>) -> Vec<FileName> {
         // Asked at every acknowledgement, of logs with hundreds of files.
         if !self.is_dirty() {
@@ -253,7 +278,8 @@ impl SimDisk {
             let number = self.names.get(name);
             let inode = number.and_then(|number| self.inodes.get(number));
             let is_named = self.durable_names.get(name) == number;
-            !is_named || inode.is_some_and(|inode| !inode.pending.is_empty())
+            let is_write = |pending: &Pending| matches!(pending, Pending::Write { .. });
+            !is_named || inode.is_some_and(|inode| inode.pending.iter().any(is_write))
         };
         files.filter(is_dirty).collect()
     }
@@ -376,7 +402,7 @@ impl Disk for SimDisk {
         }
         let inode = self.inode_mut("write", file)?;
         put(&mut inode.current, offset, data);
-        for sector in offset / SECTOR_BYTES..(offset + data.len()).div_ceil(SECTOR_BYTES) {
+        for sector in touched(offset, data.len()) {
             inode.unreadable.remove(&sector);
         }
         inode.pending.push(Pending::Write {
@@ -418,13 +444,9 @@ impl Disk for SimDisk {
             self.cut_power(PowerCut::EachAlone);
             return Err(DiskError::new("sync", file, DiskFault::Other));
         }
-        let inode = self.inode_mut("sync", file)?;
-        for write in std::mem::take(&mut inode.pending) {
-            match write {
-                Pending::Reset(length) => inode.durable = vec![0; length],
-                Pending::Write { offset, data } => put(&mut inode.durable, offset, &data),
-            }
-        }
+        self.n_syncs += 1;
+        let sync = self.n_syncs;
+        self.inode_mut("sync", file)?.settle(sync);
         Ok(())
     }
 

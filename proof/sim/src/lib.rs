@@ -38,6 +38,6 @@ pub mod watching;
 pub mod workload;
 pub mod world;
 
-pub use plan::{Consensus, Fault, Plan};
+pub use plan::{Consensus, Corruption, Fault, Plan};
 pub use run::{Report, run, run_plan};
 pub use workload::Workload;

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use quorate_sim::mutants::{Fate, home, hunt, named};
 use quorate_sim::night::Night;
 use quorate_sim::report::{Totals, failure};
-use quorate_sim::{Consensus, Plan, Workload, run_plan};
+use quorate_sim::{Consensus, Fault, Plan, Workload, run_plan};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +68,9 @@ enum Command {
         /// Threads; all cores when not given.
         #[arg(long)]
         jobs: Option<usize>,
+        /// Leave out the worlds in which this kind of fault is not (`corruption`, `power-cut` …).
+        #[arg(long)]
+        fault: Option<String>,
         /// Go on after a violation, and show so many at most.
         #[arg(long, default_value_t = 5)]
         show: u64,
@@ -130,10 +133,15 @@ fn main() -> ExitCode {
             engine,
             workload,
             jobs,
+            fault,
             show,
         } => {
             let Some(mutants) = planted(mutant.as_deref()) else {
                 return ExitCode::from(2);
+            };
+            let fault = match fault.as_deref().map(fault_named) {
+                Some(None) => return ExitCode::from(2),
+                fault => fault.flatten(),
             };
             run_many(
                 seeds,
@@ -145,6 +153,7 @@ fn main() -> ExitCode {
                     mutant: mutant.as_deref(),
                     workload: workload.as_deref(),
                 },
+                fault,
                 n_jobs(jobs),
                 show,
             )
@@ -200,6 +209,18 @@ fn planted(name: Option<&str>) -> Option<Mutants> {
     mutant.map(Mutants::only)
 }
 
+/// The fault whose name this is, in any case and with hyphens or without.
+fn fault_named(name: &str) -> Option<Fault> {
+    let plain = |name: &str| name.replace('-', "").to_lowercase();
+    let fault = Fault::ALL
+        .into_iter()
+        .find(|fault| plain(&format!("{fault:?}")) == plain(name));
+    if fault.is_none() {
+        eprintln!("no fault has the name {name}; there are: {:?}", Fault::ALL);
+    }
+    fault
+}
+
 /// What is the same for all seeds.
 #[derive(Clone, Copy)]
 struct World<'a> {
@@ -232,6 +253,7 @@ fn run_many(
     from: u64,
     trace_hash: bool,
     world: World<'_>,
+    fault: Option<Fault>,
     jobs: usize,
     show: u64,
 ) -> ExitCode {
@@ -239,7 +261,11 @@ fn run_many(
     let hashes = Mutex::new(Vec::new());
     let began = Instant::now();
     each_seed(from, seeds, jobs, |seed| {
-        let report = run_plan(world.plan(seed), world.mutants, false);
+        let plan = world.plan(seed);
+        if fault.is_some_and(|fault| !plan.has(fault)) {
+            return;
+        }
+        let report = run_plan(plan, world.mutants, false);
         let mut hashes = hashes.lock().unwrap_or_else(|e| e.into_inner());
         hashes.push((seed, report.hash));
         drop(hashes);

@@ -44,6 +44,9 @@ impl Misfortune {
 /// What goes wrong.
 pub struct Misfortune {
     rng: Rng,
+    /// Decides about wrong blocks: a generator of its own, so that what else a seed draws is the same
+    /// with and without them.
+    blocks: Rng,
     /// No more of it.
     pub is_over: bool,
     /// How often each kind struck.
@@ -54,9 +57,10 @@ pub struct Misfortune {
 
 impl Misfortune {
     /// Nothing yet.
-    pub fn new(rng: Rng) -> Misfortune {
+    pub fn new(rng: Rng, seed: u64) -> Misfortune {
         Misfortune {
             rng,
+            blocks: Rng::new(seed ^ 0x424c_4f43_4b53_0002),
             is_over: false,
             counts: BTreeMap::new(),
             hurt: None,
@@ -227,15 +231,28 @@ impl World {
         }
     }
 
-    /// Flips bits on one member only, the same one for the whole run, while it is down.
+    /// Hurts the disk of one member only, the same one for the whole run, while it is down.
     fn corrupt(&mut self, victim: usize) {
         let victim = *self.misfortune.hurt.get_or_insert(victim);
+        let kind = self.settings.plan.corruption;
+        // A start that died half-way may not have noted again what the log holds: see `disk/blocks.rs`.
+        let has_blocks = kind.has_blocks() && self.members[victim].process.is_some();
         self.kill(victim, "kill");
         let rng = &mut self.misfortune.rng;
         if rng.one_in(3) {
             let cut = PowerCut::draw(rng);
             self.members[victim].disk.cut_power(cut);
         }
+        if kind.has_bits() {
+            self.flip_bits(victim);
+        }
+        if has_blocks {
+            self.misplace_blocks(victim);
+        }
+        self.start_later(victim, 2_000);
+    }
+
+    fn flip_bits(&mut self, victim: usize) {
         let n_flips = *self.misfortune.rng.pick(&[1, 1, 3]).unwrap_or(&1);
         for _ in 0..n_flips {
             let rng = &mut self.misfortune.rng;
@@ -251,7 +268,22 @@ impl World {
                 self.note(victim, "corrupt", || format!("{file} at {at}"));
             }
         }
-        self.start_later(victim, 2_000);
+    }
+
+    fn misplace_blocks(&mut self, victim: usize) {
+        let n_blocks = *self.misfortune.blocks.pick(&[1, 1, 3]).unwrap_or(&1);
+        for _ in 0..n_blocks {
+            let rng = &mut self.misfortune.blocks;
+            let member = &mut self.members[victim];
+            let wrong = match rng.one_in(2) {
+                true => member.disk.make_stale(rng),
+                false => member.disk.misdirect(rng),
+            };
+            if let Some(wrong) = wrong {
+                member.was_hurt = true;
+                self.note(victim, "corrupt", || wrong.to_string());
+            }
+        }
     }
 
     fn transfer(&mut self, victim: usize) {

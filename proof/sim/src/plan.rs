@@ -32,7 +32,7 @@ pub enum Fault {
     FailedSync,
     /// A member's disk is full for a while.
     FullDisk,
-    /// Bits flip in the log or a checkpoint of one member, while it is down.
+    /// Bits flip, blocks are stale or were misdirected on one member's disk, while it is down.
     Corruption,
     /// Leadership is handed on by request.
     Transfer,
@@ -68,6 +68,29 @@ impl Fault {
             Fault::FailedSync => n_members > 1,
             _ => true,
         }
+    }
+}
+
+/// In which way [`Fault::Corruption`] hurts a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Corruption {
+    /// Bits flip; a sector may become unreadable with them.
+    Bits,
+    /// Whole blocks are stale, or were written somewhere else.
+    Blocks,
+    /// Both.
+    Both,
+}
+
+impl Corruption {
+    /// Whether bits flip.
+    pub fn has_bits(self) -> bool {
+        self != Corruption::Blocks
+    }
+
+    /// Whether blocks are stale or misdirected.
+    pub fn has_blocks(self) -> bool {
+        self != Corruption::Bits
     }
 }
 
@@ -141,6 +164,8 @@ pub struct Plan {
     pub consensus: Consensus,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// How a disk is hurt, if that is among them.
+    pub corruption: Corruption,
     /// How long things go wrong.
     pub trouble: Duration,
     /// How long a quiet spell between two misfortunes is, at most.
@@ -210,6 +235,17 @@ impl Plan {
                 true => Consensus::Specification,
                 false => Consensus::Shipped,
             },
+            // As above: worlds with flipped bits alone are what they were before there was more.
+            corruption: {
+                let mut rng = Rng::new(seed ^ 0x424c_4f43_4b53_0001);
+                let kinds = [
+                    Corruption::Bits,
+                    Corruption::Blocks,
+                    Corruption::Blocks,
+                    Corruption::Both,
+                ];
+                *rng.pick(&kinds).unwrap_or(&Corruption::Bits)
+            },
             trouble: ms(rng.between(4_000, 14_000)),
             calm: ms(*rng.pick(&[100, 500, 2_000]).unwrap_or(&500)),
             heartbeat: ms(heartbeat_ms),
@@ -248,13 +284,17 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} members on the {:?} engine, {} clients, {} keys, {:?}, {} s of trouble, election {} ms, checkpoint \
+            "{} members on the {:?} engine, {} clients, {} keys, {:?}{}, {} s of trouble, election {} ms, checkpoint \
              every {} entries",
             self.n_members,
             self.consensus,
             self.n_clients,
             self.n_keys,
             self.faults,
+            match self.has(Fault::Corruption) {
+                true => format!(" ({:?})", self.corruption),
+                false => String::new(),
+            },
             self.trouble.as_secs(),
             self.election.as_millis(),
             self.snapshot_count

@@ -152,7 +152,7 @@ impl World {
             deferred: members.iter().map(|_| Vec::new()).collect(),
             asking: Asking::new(&settings.plan, rng.fork(3)),
             watching: Watching::new(&settings.plan, rng.fork(4)),
-            misfortune: Misfortune::new(rng.fork(5)),
+            misfortune: Misfortune::new(rng.fork(5), settings.plan.seed),
             chronicle: Chronicle::default(),
             digests: Digests::default(),
             membership: (1, genesis.membership.clone()),

@@ -48,6 +48,27 @@ pub fn check(path: impl AsRef<Path>, interpreter: impl FnMut(&str) -> String) {
     panic!("{}: {}", path.display(), first_difference(&script, &played));
 }
 
+/// Sees that there is a file at `path`, whatever is in it. With `UPDATE=1` in the environment one that is
+/// missing is written, with what `contents` says; one that is there is never written again. For what an
+/// old version wrote, which cannot change.
+///
+/// # Panics
+/// When the file is missing and is not to be written, or cannot be.
+pub fn keep(path: impl AsRef<Path>, contents: impl FnOnce() -> String) {
+    let path = path.as_ref();
+    if path.exists() {
+        return;
+    }
+    let is_update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
+    assert!(
+        is_update,
+        "{} is missing: UPDATE=1 writes it",
+        path.display()
+    );
+    std::fs::write(path, contents())
+        .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+}
+
 /// Checks every `*.txt` of the folder `directory`, in the order of their names. `new` makes a fresh
 /// interpreter for each.
 ///

@@ -6,6 +6,7 @@ mod checkpoints;
 mod common;
 mod crashes;
 mod damage;
+mod fixtures;
 mod garbage;
 mod golden;
 mod model;
