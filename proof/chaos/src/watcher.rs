@@ -108,7 +108,7 @@ pub(crate) async fn wander(slot: u64, seed: u64, crowd: Rc<Crowd>, told: Rc<Told
         watch.no_delete = !watch.no_put && rng.one_in(8);
         told.watches.borrow_mut().push(watch);
         let until = Instant::now() + Duration::from_millis(rng.between(500, 8000));
-        while Instant::now() < until && !crowd.stop.get() {
+        'watch: while Instant::now() < until && !crowd.stop.get() {
             let member = rng.below(crowd.doors.len() as u64) as usize;
             let next = next_of(&told.watches.borrow()[at]);
             let Some(mut stream) = open(&crowd.doors[member], &told, at, next).await else {
@@ -119,7 +119,13 @@ pub(crate) async fn wander(slot: u64, seed: u64, crowd: Rc<Crowd>, told: Rc<Told
             let here = here.min(until);
             while let Ok(Ok(Some(response))) = timeout_at(here, stream.message()).await {
                 if let Some(delivery) = deliver(&crowd, &response) {
+                    let is_over = matches!(delivery.content, Content::Compacted(_));
                     told.watches.borrow_mut()[at].deliveries.push(delivery);
+                    // Nothing of its span happened for so long that its beginning is gone. Opened again, it would
+                    // be told so again, and the judge would ask who speaks on a watch that has ended.
+                    if is_over {
+                        break 'watch;
+                    }
                 }
             }
         }
