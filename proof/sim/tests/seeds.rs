@@ -25,7 +25,9 @@ fn seed_9_recovers_with_an_unknown_watermark() {
 
 #[test]
 fn seed_2811_deletes_a_leased_key_in_a_transaction_that_nobody_knows_of() {
-    passes(2811);
+    for seed in [2811, 6893, 8065, 8259] {
+        passes(seed);
+    }
 }
 
 #[test]
