@@ -26,6 +26,7 @@ fn history(seed: u64, consensus: Consensus) -> Vec<(Request, Outcome)> {
         patience: Duration::from_secs(4),
         clock_error_permille: 0,
         compaction: None,
+        workload: None,
         mix: Mix {
             // What a lease has left is a matter of time, and time is not the same.
             lease: 0,
