@@ -52,6 +52,9 @@ pub(crate) fn judge(evidence: &mut Evidence) -> Verdict {
     let mut verdict = Verdict::default();
     evidence.chronicle.index();
     evidence.history.sort_by_key(|operation| operation.number);
+    let answers = evidence.history.iter();
+    let answers = answers.filter_map(|op| Some((op.revision()?, op.returned)));
+    evidence.chronicle.known(answers);
     let (history, chronicle) = (&evidence.history, &evidence.chronicle);
     verdict.violations.extend(chronicle.check_gapless().err());
     let (attribution, violations) = witness::check(history, chronicle, &evidence.seen);

@@ -39,7 +39,8 @@ impl fmt::Display for Event {
 /// One revision: who told it first, when, and what happened.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// When the first member published it.
+    /// When the first member published it; where members cannot be looked into, the first moment at which
+    /// anybody outside knew of it (see [`Chronicle::known`]).
     pub first_seen: Time,
     /// Which member that was.
     pub by: MemberId,
@@ -88,6 +89,27 @@ impl Chronicle {
             },
         );
         Ok(())
+    }
+
+    /// Takes in what answers tell of when things happened: an answer at a revision comes after that revision and
+    /// after all before it. For chronicles that were told by watchers, who may hear of a revision later than the
+    /// client that made it.
+    pub fn known(&mut self, answers: impl IntoIterator<Item = (Revision, Time)>) {
+        let mut earliest: BTreeMap<Revision, Time> = BTreeMap::new();
+        for (revision, time) in answers {
+            let known = earliest.entry(revision).or_insert(time);
+            *known = time.min(*known);
+        }
+        let mut answers = earliest.into_iter().rev().peekable();
+        let mut soonest: Option<Time> = None;
+        for (revision, page) in self.pages.iter_mut().rev() {
+            while let Some((_, time)) = answers.next_if(|(told, _)| told >= revision) {
+                soonest = Some(soonest.map_or(time, |known| known.min(time)));
+            }
+            if let Some(soonest) = soonest {
+                page.first_seen = page.first_seen.min(soonest);
+            }
+        }
     }
 
     /// Brings the index by key up to date; call it before asking for rows.

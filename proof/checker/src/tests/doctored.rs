@@ -456,3 +456,28 @@ fn a_lease_whose_keys_an_unknown_transaction_may_have_deleted_is_not_said_to_end
         assert_eq!(!violations.is_empty(), early, "{violations:?}");
     }
 }
+
+#[test]
+fn what_an_answer_tells_moves_a_watchers_moment_back() {
+    let mut toy = Toy::default();
+    for n in 1..=4 {
+        let request = Request::Put {
+            key: b"k".to_vec(),
+            value: vec![n],
+            lease: LeaseId::NONE,
+        };
+        toy.apply(Time(100 * u64::from(n)), &request);
+    }
+    let mut chronicle = toy.chronicle;
+    chronicle.known([
+        (Revision(4), Time(250)),
+        (Revision(4), Time(260)),
+        (Revision(3), Time(900)),
+        (Revision(9), Time(390)),
+    ]);
+    let moments: Vec<u64> = chronicle
+        .pages()
+        .map(|(_, page)| page.first_seen.0)
+        .collect();
+    assert_eq!(moments, [100, 200, 250, 390]);
+}
