@@ -86,6 +86,7 @@ async fn story(side: &mut Side, arguments: &Arguments) -> Result<(), Failure> {
             writers.longest_gap_since(at)
         );
         empty(&side.cluster.members[victim])?;
+        has_room_again(&side.cluster.members[victim]).await?;
     }
 
     for member in &side.cluster.members {
@@ -161,6 +162,30 @@ fn fill(member: &Member) -> Result<(), Failure> {
 
 fn empty(member: &Member) -> Result<(), Failure> {
     Ok(std::fs::remove_file(member.data.join(BALLAST))?)
+}
+
+/// Waits until a member has seen that its disk was emptied, and with it has its reserve again: a member that alone
+/// is full goes on with the others at the cost of its reserve, and must not be tried without one.
+async fn has_room_again(member: &Member) -> Result<(), Failure> {
+    let began = Instant::now();
+    let newest = |words: &str| member.said(words).pop().map(time);
+    let is_tight = || {
+        let tight = newest("the disk is nearly full").max(newest("the disk is full"));
+        tight > newest("the disk has room again")
+    };
+    while is_tight() {
+        if began.elapsed() > PATIENCE {
+            return Err(format!("{} does not see that its disk has room", member.name).into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// When a line of a member's log was written: text that sorts by time.
+fn time(line: String) -> String {
+    // Each line is one JSON object.
+    line.split("\"ts\":").nth(1).unwrap_or_default().to_owned()
 }
 
 /// Every process lives and answers.
