@@ -77,6 +77,11 @@ pub(crate) fn resume(
     if in_use {
         disk.sync(&segment_name(chain.last_begun))?;
     }
+    // The same of the lengths of spares: the watermark says which one is taken into use before the first record in
+    // it is synced, and a spare that a power cut shortens then looks like a log that was cut.
+    for spare in &log.spares {
+        disk.sync(&segment_name(*spare))?;
+    }
     if !watermark_whole {
         let ops = plan_pair(&watermark_name(), Watermark::FILE_BYTES, |generation| {
             Watermark {

@@ -41,6 +41,12 @@ fn seed_5764_recovers_beside_a_spare_that_was_being_made() {
 }
 
 #[test]
+fn seed_20_rolls_onto_a_spare_that_a_killed_process_left() {
+    let report = run_plan(Plan::draw(20), Mutants::none(), false);
+    assert!(report.violations.is_empty(), "{}", report.violations[0]);
+}
+
+#[test]
 fn seed_1990_shrinks_seven_members_to_one() {
     passes(1990);
 }

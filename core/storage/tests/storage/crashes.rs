@@ -477,3 +477,27 @@ fn a_flipped_bit_in_a_spare_does_not_hide_what_is_not_synced() {
         assert_eq!(again.entries.len(), 2, "byte {at}: {:?}", again.notes);
     }
 }
+
+#[test]
+fn a_spare_that_a_dead_process_left_in_the_page_cache_can_be_rolled_onto() {
+    let mut disk = CrashDisk::default();
+    let mut log = open(&mut disk).unwrap().log;
+    execute(&mut disk, &log.append(None, &[entry(1, 1, 100)])).unwrap();
+    // The process dies while it makes a spare: it has its length, and nothing of that is durable.
+    let spare = log.prepare().unwrap();
+    execute(&mut disk, &spare[..1]).unwrap();
+    let mut log = open(&mut disk).unwrap().log;
+    // The next process takes all spares into use, and the power goes anywhere on the way.
+    for index in 2..12 {
+        for op in log.append(None, &[entry(index, 1, 15_000)]) {
+            execute(&mut disk, std::slice::from_ref(&op)).unwrap();
+            let found = open(&mut disk.cut(&Cut::Drop)).unwrap();
+            assert_eq!(
+                found.health,
+                Health::Intact,
+                "entry {index}, after {op:?}: {:?}",
+                found.notes
+            );
+        }
+    }
+}
