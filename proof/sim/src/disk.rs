@@ -267,8 +267,7 @@ impl SimDisk {
         self.pending_names.clear();
     }
 
-    /// Those of `files` in which something is written and not synced, or whose names are not durable. A
-    /// file that was only made, of which nothing is written yet, holds nothing that could be lost.
+    /// Those of `files` that are not synced, or whose names are not.
     pub fn dirty_of(&self, files: impl Iterator<Item = FileName>) -> Vec<FileName> {
         // Asked at every acknowledgement, of logs with hundreds of files.
         if !self.is_dirty() {
@@ -278,8 +277,7 @@ impl SimDisk {
             let number = self.names.get(name);
             let inode = number.and_then(|number| self.inodes.get(number));
             let is_named = self.durable_names.get(name) == number;
-            let is_write = |pending: &Pending| matches!(pending, Pending::Write { .. });
-            !is_named || inode.is_some_and(|inode| inode.pending.iter().any(is_write))
+            !is_named || inode.is_some_and(|inode| !inode.pending.is_empty())
         };
         files.filter(is_dirty).collect()
     }
