@@ -361,6 +361,23 @@ fn half_a_lease_cannot_vanish() {
     assert_eq!(violations[0].claim, "every_revision_has_a_cause");
 }
 
+/// One operation of client 1: asked is `request`, and what happens is `done`.
+fn ask(toy: &mut Toy, number: u64, done: &Request, request: Request, is_unknown: bool) {
+    let at = 20 * (number + 1);
+    let (revision, answer) = toy.apply(Time(at), done);
+    toy.history.push(Operation {
+        number,
+        client: 1,
+        call: Time(at - 1),
+        returned: Time(at + 1),
+        request,
+        outcome: match is_unknown {
+            true => Outcome::Unknown,
+            false => Outcome::Answered { revision, answer },
+        },
+    });
+}
+
 #[test]
 fn a_lease_that_lives_on_is_not_taken_for_the_cause_of_a_delete() {
     let lease = LeaseId(7);
@@ -382,22 +399,14 @@ fn a_lease_that_lives_on_is_not_taken_for_the_cause_of_a_delete() {
         }],
     };
     for (number, request) in [put("a"), delete, put("b")].into_iter().enumerate() {
-        let at = 20 * (number as u64 + 1);
-        let (revision, answer) = toy.apply(Time(at), &request);
-        let is_delete = matches!(request, Request::Txn { .. });
-        let outcome = if is_delete {
-            Outcome::Unknown
-        } else {
-            Outcome::Answered { revision, answer }
-        };
-        toy.history.push(Operation {
-            number: number as u64,
-            client: 1,
-            call: Time(at - 1),
-            returned: Time(at + 1),
+        let is_unknown = matches!(request, Request::Txn { .. });
+        ask(
+            &mut toy,
+            number as u64,
+            &request.clone(),
             request,
-            outcome,
-        });
+            is_unknown,
+        );
     }
     toy.chronicle.index();
     let (attribution, violations) = witness::check(&toy.history, &toy.chronicle, &[]);
@@ -430,24 +439,13 @@ fn a_lease_whose_keys_an_unknown_transaction_may_have_deleted_is_not_said_to_end
         let mut toy = Toy::default();
         let requests = [grant.clone(), put("a", "1", lease), asked.clone()];
         for (number, request) in requests.into_iter().enumerate() {
-            let at = 20 * (number as u64 + 1);
             let is_unknown = request == asked;
-            let done = match is_unknown {
-                true => toy.apply(Time(at), &delete),
-                false => toy.apply(Time(at), &request),
+            let done = if is_unknown {
+                &delete
+            } else {
+                &request.clone()
             };
-            let (revision, answer) = done;
-            toy.history.push(Operation {
-                number: number as u64,
-                client: 1,
-                call: Time(at - 1),
-                returned: Time(at + 1),
-                request,
-                outcome: match is_unknown {
-                    true => Outcome::Unknown,
-                    false => Outcome::Answered { revision, answer },
-                },
-            });
+            ask(&mut toy, number as u64, done, request, is_unknown);
         }
         toy.chronicle.index();
         let (attribution, violations) = witness::check(&toy.history, &toy.chronicle, &[]);
