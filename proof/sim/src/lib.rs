@@ -29,6 +29,7 @@ pub mod mutants;
 pub mod network;
 pub mod night;
 pub mod plan;
+pub mod plant;
 pub mod report;
 pub mod run;
 pub mod schedule;

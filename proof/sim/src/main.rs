@@ -4,8 +4,10 @@ use base::{Mutant, Mutants};
 use clap::{Parser, Subcommand};
 use quorate_sim::mutants::{Fate, home, hunt, named};
 use quorate_sim::night::Night;
+use quorate_sim::plant::Planted;
 use quorate_sim::report::{Totals, failure};
 use quorate_sim::{Consensus, Fault, Plan, Workload, run_plan};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,6 +106,25 @@ enum Command {
         #[arg(long)]
         jobs: Option<usize>,
     },
+    /// Plant bugs from patch files: each is built in a work tree of its own and runs until it is caught. The exit code
+    /// is 1 when one is not.
+    Plant {
+        /// Seeds at most for each.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// The profile that it is built with.
+        #[arg(long, default_value = "sim")]
+        profile: String,
+        /// Threads; all cores when not given.
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// What `git diff` prints.
+        #[arg(required = true)]
+        patches: Vec<PathBuf>,
+    },
     /// Run every planted bug until it is caught.
     Mutants {
         /// Seeds at most for each.
@@ -181,6 +202,19 @@ fn main() -> ExitCode {
             commit,
             jobs,
         } => night(hours, seeds, commit, n_jobs(jobs)),
+        Command::Plant {
+            seeds,
+            from,
+            profile,
+            jobs,
+            patches,
+        } => {
+            let n_missed = patches
+                .iter()
+                .filter(|patch| !is_caught(patch, from, seeds, &profile, n_jobs(jobs)))
+                .count();
+            ExitCode::from(u8::from(n_missed > 0))
+        }
         Command::Mutants {
             seeds,
             names,
@@ -441,6 +475,22 @@ fn hunt_all(seeds: u64, names: &[String], at_least: usize, quick: bool, jobs: us
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
+    }
+}
+
+/// Whether the bug of `patch` is caught, and says so.
+fn is_caught(patch: &Path, from: u64, seeds: u64, profile: &str, jobs: usize) -> bool {
+    let fate = Planted::build(patch, profile).and_then(|planted| planted.hunt(from, seeds, jobs));
+    let name = patch.file_stem().unwrap_or(patch.as_os_str()).display();
+    match fate {
+        Ok(fate) => {
+            println!("{name:32} {}", describe(&fate));
+            matches!(fate, Fate::Caught { .. })
+        }
+        Err(error) => {
+            eprintln!("{name:32} cannot be planted: {error}");
+            false
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub enum Fate {
         /// Seeds run, the guilty one included.
         n_seeds: u64,
         /// The first broken promise.
-        claim: &'static str,
+        claim: String,
     },
     /// It changed runs and nobody noticed.
     Escaped,
@@ -77,7 +77,7 @@ pub fn hunt(
             {
                 let fate = Fate::Caught {
                     n_seeds: seed + 1,
-                    claim: violation.claim,
+                    claim: violation.claim.to_owned(),
                 };
                 let mut caught = caught.lock().unwrap_or_else(|e| e.into_inner());
                 caught.entry(*mutant).or_insert(fate);
