@@ -64,11 +64,16 @@ pub(crate) fn resume(
         generation: 1,
         ..Watermark::default()
     });
+    if intact && !tidying.removals.is_empty() {
+        // What goes may be what the watermark names.
+        let last = segments.iter().rfind(|it| it.number == chain.last_begun);
+        let last = last.map(|it| (it.number, it.image.length));
+        (log.watermark.segment, log.watermark.segment_bytes) = last.unwrap_or((0, 0));
+    }
     drop(segments);
 
     if intact {
         execute(disk, &tidying.repairs)?;
-        execute(disk, &tidying.removals)?;
         log.promise.serial = log.promise.serial.max(chain.serial);
         log.promise.position = log.end;
     }
@@ -93,6 +98,13 @@ pub(crate) fn resume(
         execute(disk, &ops)?;
         log.watermark.generation = 1;
         notes.push("watermark was damaged and is written anew".into());
+    }
+    if intact && !tidying.removals.is_empty() {
+        // First the watermark, then the files: one that is said to be in use must never be missing, wherever the
+        // power goes.
+        let ops = log.plan_watermark();
+        execute(disk, &ops)?;
+        execute(disk, &tidying.removals)?;
     }
     if chain.superseded && intact {
         // A received snapshot that became durable just before the stop: finish what was begun.

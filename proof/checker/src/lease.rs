@@ -1,4 +1,5 @@
-//! Leases: none ends by itself before its owner's last known renewal and its time to live have passed.
+//! Leases: none ends by itself before its owner's last known renewal and its time to live have passed, and none is
+//! renewed that has ended.
 //!
 //! Soundness: the server may have counted from any moment between a renewal's call and its answer, so
 //! the earliest permitted end is call + ttl, shrunk by the clocks' permitted error. A renewal without an
@@ -34,7 +35,7 @@ pub fn check(
             _ => {}
         }
     }
-    let mut violations = Vec::new();
+    let mut violations = renewed_when_gone(history, chronicle, attribution);
     for (revision, cause) in &attribution.causes {
         let Cause::LeaseEnded(lease) = cause else {
             continue;
@@ -70,4 +71,49 @@ pub fn check(
         }
     }
     violations
+}
+
+/// Renewals that were asked when the lease was known to be over, and were told that it lives. A lease is over for
+/// ever: clients never use an id twice.
+fn renewed_when_gone(
+    history: &[Operation],
+    chronicle: &Chronicle,
+    attribution: &Attribution,
+) -> Vec<Violation> {
+    let mut over: BTreeMap<LeaseId, (Time, String)> = BTreeMap::new();
+    let mut note = |lease, time, why: String| {
+        let first = over.entry(lease).or_insert((time, String::new()));
+        if time <= first.0 {
+            *first = (time, why);
+        }
+    };
+    for op in history {
+        if let (Request::Revoke { lease }, Outcome::Answered { .. }) = (&op.request, &op.outcome) {
+            note(*lease, op.returned, format!("{op}"));
+        }
+    }
+    for (revision, cause) in &attribution.causes {
+        if let Cause::LeaseEnded(lease) = cause
+            && !attribution.unclear.contains(revision)
+            && let Some(page) = chronicle.page(*revision)
+        {
+            note(
+                *lease,
+                page.first_seen,
+                format!("its end at revision {revision}"),
+            );
+        }
+    }
+    let renewed = history
+        .iter()
+        .filter_map(|op| match (&op.request, &op.outcome) {
+            (Request::Renew { lease }, Outcome::Answered { .. }) => Some((lease, op)),
+            _ => None,
+        });
+    let late = renewed.filter_map(|(lease, op)| {
+        let (time, why) = over.get(lease).filter(|(time, _)| op.call > *time)?;
+        let told = format!("lease {lease} was over at {time} ({why}), and then\n  {op}");
+        Some(Violation::new("a_renewed_lease_is_alive", told).by([op.number]))
+    });
+    late.collect()
 }

@@ -24,6 +24,10 @@ pub struct Client {
     seen: BTreeMap<Key, (Revision, u64)>,
     newest: Revision,
     lease: Option<LeaseId>,
+    /// The last lease that was given up or lost.
+    old_lease: Option<LeaseId>,
+    /// What a curious client draws from: what else it asks is the same without.
+    curiosity: Rng,
 }
 
 impl Client {
@@ -31,6 +35,8 @@ impl Client {
     pub fn new(number: u64, rng: Rng) -> Client {
         Client {
             number,
+            curiosity: rng.clone().fork(0x4355),
+            old_lease: None,
             rng,
             n_values: 0,
             n_leases: 0,
@@ -95,6 +101,7 @@ impl Client {
 
     /// Remembers what an operation of its own taught it.
     pub fn learn(&mut self, operation: &Operation) {
+        let before = self.lease;
         match (&operation.request, &operation.outcome) {
             (Request::Grant { lease, .. }, Outcome::Answered { .. }) => self.lease = Some(*lease),
             (Request::Revoke { .. }, _) => self.lease = None,
@@ -102,6 +109,7 @@ impl Client {
             (_, Outcome::Refused { reason }) if reason.contains("lease") => self.lease = None,
             _ => {}
         }
+        self.old_lease = before.filter(|_| self.lease != before).or(self.old_lease);
         if let Outcome::Answered { revision, answer } = &operation.outcome {
             self.newest = self.newest.max(*revision);
             self.learn_answer(answer);
@@ -247,6 +255,12 @@ impl Client {
     }
 
     fn lease(&mut self, plan: &Plan) -> Request {
+        if plan.curious
+            && let Some(lease) = self.old_lease
+            && self.curiosity.one_in(4)
+        {
+            return Request::Renew { lease };
+        }
         let Some(lease) = self.lease else {
             self.n_leases += 1;
             let ttl = self.rng.between(TTL_S_MIN, 5) * 1_000_000_000;

@@ -34,6 +34,7 @@ impl World {
         }
         let more = effects.more;
         self.observe(member, &effects);
+        self.aim(member, &effects);
         self.carry_out(member, effects);
         if more {
             self.pump_soon(member);
@@ -72,7 +73,10 @@ impl World {
                 member: from,
             };
             wire::encode_message(origin, &message, &mut bytes);
-            self.send(from, to, bytes.freeze());
+            let bytes = bytes.freeze();
+            for late_us in self.misfortune.lags_us(&self.settings.plan, &message) {
+                self.send(from, to, bytes.clone(), late_us);
+            }
         }
         for snapshot in effects.send_snapshots {
             self.send_state(member, snapshot);
@@ -269,7 +273,7 @@ impl World {
 
     // ---- network ----------------------------------------------------------------------------
 
-    fn send(&mut self, from: MemberId, to: MemberId, bytes: Bytes) {
+    fn send(&mut self, from: MemberId, to: MemberId, bytes: Bytes, late_us: u64) {
         let Some(to_place) = self.place(to) else {
             return;
         };
@@ -282,7 +286,7 @@ impl World {
                 bytes = damaged.into();
             }
             self.schedule.after_us(
-                copy.after_us,
+                copy.after_us + late_us,
                 Event::Frame {
                     to: to_place,
                     from,

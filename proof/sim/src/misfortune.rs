@@ -8,10 +8,19 @@ use crate::member::{Condition, Member};
 use crate::network::{Split, Weather};
 use crate::plan::{Fault, Plan};
 use crate::world::{Event, World};
-use base::{MemberId, Rng};
-use node::MemberChange;
+use base::{MemberId, MessageKind, PeerMessage, Rng};
+use node::{Effects, MemberChange};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Aimed strikes of one run, at most: it shall get somewhere, too.
+const AIMED_MAX: u32 = 30;
+
+/// By how much a repeated request for a vote comes later, at most.
+const AIMED_LATE_US: u64 = 40_000;
+
+/// How long a member that was struck so is away, at most.
+const AIMED_DOWN_MS: u64 = 10;
 
 /// What can happen to the world.
 #[allow(missing_docs)] // The fields' names say what they are.
@@ -26,12 +35,30 @@ pub enum Trouble {
     DiskHasRoom { member: usize },
     /// The next step of a change of membership.
     Membership,
+    /// A process dies at a moment that matters.
+    Aimed {
+        member: usize,
+        life: u32,
+        fault: Fault,
+    },
 }
 
 impl Misfortune {
     /// Whether the others have closed their connections to a member that stood still.
     pub fn is_cut_off_after_pause(&mut self) -> bool {
         self.rng.one_in(2)
+    }
+
+    /// By how many microseconds each copy of `message` comes later than others. In worlds with aim a request for a
+    /// vote comes twice, and so late that somebody else may stand in the same term.
+    pub fn lags_us(&mut self, plan: &Plan, message: &PeerMessage) -> Vec<u64> {
+        let is_request =
+            matches!(message, PeerMessage::Raft(message) if message.kind == MessageKind::Vote);
+        if !plan.aimed || self.is_over || !is_request {
+            return vec![0];
+        }
+        let first = self.aim.below(plan.election.as_micros() as u64);
+        vec![first, first + self.aim.below(AIMED_LATE_US)]
     }
 
     /// After how many changes of the disk the power goes during a start, if it does.
@@ -47,6 +74,9 @@ pub struct Misfortune {
     /// Decides about wrong blocks: a generator of its own, so that what else a seed draws is the same
     /// with and without them.
     blocks: Rng,
+    /// Decides about aimed strikes: a generator of its own, too.
+    aim: Rng,
+    n_aimed: u32,
     /// No more of it.
     pub is_over: bool,
     /// How often each kind struck.
@@ -61,6 +91,8 @@ impl Misfortune {
         Misfortune {
             rng,
             blocks: Rng::new(seed ^ 0x424c_4f43_4b53_0002),
+            aim: Rng::new(seed ^ 0x4149_4d45_4400_0002),
+            n_aimed: 0,
             is_over: false,
             counts: BTreeMap::new(),
             hurt: None,
@@ -111,7 +143,59 @@ impl World {
             Trouble::DiskSpeedsUp { member } => self.members[member].disk_slowness = 1,
             Trouble::DiskHasRoom { member } => self.members[member].disk.set_capacity(u64::MAX / 2),
             Trouble::Membership => self.change_membership(),
+            Trouble::Aimed {
+                member,
+                life,
+                fault,
+            } => {
+                let it = &self.members[member];
+                if it.process.is_none() || it.life != life || it.is_paused {
+                    return;
+                }
+                *self.misfortune.counts.entry(fault).or_default() += 1;
+                if fault == Fault::PowerCut {
+                    self.cut_power(member, AIMED_DOWN_MS);
+                } else {
+                    self.kill(member, "kill");
+                    self.start_later(member, AIMED_DOWN_MS);
+                }
+            }
         }
+    }
+
+    /// A member sends `effects`: a moment to strike it, if it has promised something with them.
+    pub fn aim(&mut self, member: usize, effects: &Effects) {
+        let plan = &self.settings.plan;
+        let misfortune = &mut self.misfortune;
+        if !plan.aimed || misfortune.is_over || misfortune.n_aimed == AIMED_MAX {
+            return;
+        }
+        let sends = |kind| {
+            effects.send.iter().any(|(_, message)| match message {
+                PeerMessage::Raft(message) => message.kind == kind && !message.reject,
+                _ => false,
+            })
+        };
+        let strikes = sends(MessageKind::VoteResponse) && misfortune.aim.one_in(2)
+            || sends(MessageKind::AppendResponse) && misfortune.aim.one_in(100);
+        if !strikes {
+            return;
+        }
+        misfortune.n_aimed += 1;
+        let kinds: Vec<Fault> = [Fault::Kill, Fault::PowerCut]
+            .into_iter()
+            .filter(|fault| plan.has(*fault))
+            .collect();
+        let Some(fault) = misfortune.aim.pick(&kinds).copied() else {
+            return;
+        };
+        let aimed = Trouble::Aimed {
+            member,
+            life: self.members[member].life,
+            fault,
+        };
+        let after = misfortune.aim.below(300);
+        self.schedule.after_us(after, Event::Trouble(aimed));
     }
 
     fn victim(&mut self) -> Option<usize> {

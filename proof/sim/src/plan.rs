@@ -200,6 +200,11 @@ pub struct Plan {
     pub compaction: Option<Duration>,
     /// How long a sync takes at most in good times.
     pub sync: Duration,
+    /// Members are also killed, or cut from power, at moments that matter: just after a vote or an acknowledgement
+    /// left; and they come back at once. Requests for a vote come twice.
+    pub aimed: bool,
+    /// Clients renew leases that may be over, and watchers ask where they are.
+    pub curious: bool,
     /// How much faster or slower than true time clocks may run, in permille.
     pub clock_error_permille: u64,
 }
@@ -265,6 +270,11 @@ impl Plan {
             patience: ms(*rng.pick(&[400, 400, 1_500, 4_000]).unwrap_or(&1_500)),
             compaction: rng.one_in(2).then(|| ms(rng.between(200, 2_000))),
             sync: Duration::from_micros(*rng.pick(&[200, 1_000, 8_000]).unwrap_or(&1_000)),
+            aimed: {
+                let kills = faults.contains(&Fault::Kill) || faults.contains(&Fault::PowerCut);
+                kills && Rng::new(seed ^ 0x4149_4d45_4400_0001).one_in(2)
+            },
+            curious: Rng::new(seed ^ 0x4355_5249_4f55_0001).one_in(3),
             clock_error_permille: if faults.contains(&Fault::Clock) {
                 *rng.pick(&[1, 50, 200]).unwrap_or(&50)
             } else {

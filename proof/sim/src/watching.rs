@@ -55,6 +55,8 @@ pub struct Watching {
     /// Watches that were cancelled for compaction; each of them is judged as well.
     ended: Vec<Watch>,
     rng: Rng,
+    /// What curious watchers draw from.
+    curiosity: Rng,
     /// The newest revision that anybody asked to compact at.
     pub compacted: Revision,
     /// Everything up to here must have come by the end.
@@ -95,6 +97,7 @@ impl Watching {
             watchers: watchers.collect(),
             ended: Vec::new(),
             rng: rng.fork(9),
+            curiosity: Rng::new(plan.seed ^ 0x4355_5249_4f55_0002),
             compacted: Revision(0),
             owed_to: Revision(0),
         }
@@ -261,6 +264,19 @@ impl World {
                 connection,
             };
             return self.schedule.after_us(50_000, Event::Watcher(event));
+        }
+        let Some(process) = &mut self.members[member].process else {
+            return;
+        };
+        if self.settings.plan.curious && self.watching.curiosity.one_in(4) {
+            let where_am_i = pb::watch_request::RequestUnion::ProgressRequest(Default::default());
+            let request = pb::WatchRequest {
+                request_union: Some(where_am_i),
+            };
+            let request = request.encode_to_vec().into();
+            if let Ok(responses) = process.desk.handle(stream, &request, &process.state) {
+                self.deliver(watcher, responses);
+            }
         }
         let Some(process) = &mut self.members[member].process else {
             return;

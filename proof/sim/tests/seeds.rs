@@ -3,11 +3,20 @@
 use base::Mutants;
 use quorate_sim::{Plan, run_plan};
 
+/// Nobody aimed, and nobody was curious, when these were found.
+fn as_found(seed: u64) -> Plan {
+    Plan {
+        aimed: false,
+        curious: false,
+        ..Plan::draw(seed)
+    }
+}
+
 fn passes(seed: u64) {
     // The worlds as they were drawn when they were found: without an application.
     let plan = Plan {
         workload: None,
-        ..Plan::draw(seed)
+        ..as_found(seed)
     };
     let report = run_plan(plan, Mutants::none(), false);
     assert!(
@@ -42,7 +51,7 @@ fn seed_5764_recovers_beside_a_spare_that_was_being_made() {
 
 #[test]
 fn seed_20_rolls_onto_a_spare_that_a_killed_process_left() {
-    let report = run_plan(Plan::draw(20), Mutants::none(), false);
+    let report = run_plan(as_found(20), Mutants::none(), false);
     assert!(report.violations.is_empty(), "{}", report.violations[0]);
 }
 
@@ -54,4 +63,11 @@ fn seed_1990_shrinks_seven_members_to_one() {
 #[test]
 fn seed_2223_shrinks_two_members_to_one() {
     passes(2223);
+}
+
+#[test]
+fn seed_129_removes_a_long_segment_that_the_watermark_names() {
+    let plan = Plan::draw(129);
+    let report = run_plan(plan, Mutants::none(), false);
+    assert!(report.violations.is_empty(), "{}", report.violations[0]);
 }

@@ -13,9 +13,11 @@
 //! | `leader_completeness` | a new leader has all that was decided in earlier terms | §5.4 |
 //! | `state_machine_safety` | one entry is decided at each place, for ever | §5.4.3 |
 //! | `one_vote_a_term` | a granted vote leaves for one candidate a term, over all lives of the member | §5.2 |
+//! | `voters_remember` | whoever votes or stands still has what it kept on its disk and what was decided | figure 2 |
 //! | `votes_for_logs_as_new` | and only for a log that is no older than the voter's | §5.4.1 |
 //! | `terms_only_rise` | within a life; and so does what is decided | §5.1 |
 //! | `decides_own_term_first` | a leader decides an entry of its own term, and all before with it | §5.4.2 |
+//! | `one_change_at_a_time` | a leader changes the membership when every earlier change of its log is decided | §6 |
 //! | `decided_is_durable` | what a leader decides is synced on the disks of a quorum | figure 2 |
 //! | `what_is_recovered_is_synced` | a life begins with a log that is on the disk, not in a cache | figure 2 |
 //! | `acknowledged_is_durable` | what a follower acknowledges is synced on its disk | figure 2 |
@@ -23,7 +25,8 @@
 //! It believes nobody about durability: whoever drives it says what a disk has really kept.
 
 use base::{
-    Entry, Index, LogPosition, MemberId, Membership, Message, MessageKind, SnapshotMeta, Term, rng,
+    Entry, EntryKind, Index, LogPosition, MemberId, Membership, Message, MessageKind, SnapshotMeta,
+    Term, rng,
 };
 use consensus::{Engine, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,6 +80,7 @@ pub struct Observer {
     entries: BTreeMap<LogPosition, Contents>,
     /// Decided: at which place which term, and in the term of which leader it was seen to be.
     decided: BTreeMap<Index, (Term, Term)>,
+    changes: BTreeSet<LogPosition>,
     votes: BTreeMap<(MemberId, Term), MemberId>,
     candidates: BTreeMap<(MemberId, Term), LogPosition>,
     n_steps: u64,
@@ -138,6 +142,9 @@ impl Observer {
             let at = entry.position;
             let known = before.or_else(|| engine.term_at(Index(at.index.0 - 1)));
             before = Some(at.term);
+            if entry.kind == EntryKind::Change {
+                broken.extend(self.changes_membership(member, engine, at));
+            }
             let contents = Contents {
                 before: known,
                 hash: fingerprint(entry),
@@ -156,6 +163,50 @@ impl Observer {
             }
         }
         broken
+    }
+
+    /// An entry that changes the membership is given to a member's disk.
+    fn changes_membership(
+        &mut self,
+        member: MemberId,
+        engine: &dyn Engine,
+        at: LogPosition,
+    ) -> Option<Broken> {
+        self.changes.insert(at);
+        let status = engine.status();
+        if status.role != Role::Leader || status.term != at.term {
+            return None;
+        }
+        let mut earlier = self.changes.iter().rev();
+        let pending = earlier.find(|change| {
+            let is_open = change.index > status.commit && change.index < at.index;
+            is_open && engine.term_at(change.index) == Some(change.term)
+        })?;
+        Some(Broken {
+            claim: "one_change_at_a_time",
+            what: format!(
+                "leader {member} begins a change at {at}, and that of {pending} is not decided"
+            ),
+        })
+    }
+
+    /// What `member` had on its disk, was decided, and is not in its log any more.
+    fn forgotten(&self, member: MemberId, engine: &dyn Engine) -> Option<LogPosition> {
+        let kept = self.kept.get(&member)?;
+        let newest = self
+            .decided
+            .iter()
+            .rev()
+            .take(10_000)
+            .find_map(|(index, (term, _))| {
+                let at = LogPosition {
+                    term: *term,
+                    index: *index,
+                };
+                kept.has(at).then_some(at)
+            })?;
+        let is_behind = newest.index < engine.status().first;
+        (!is_behind && engine.term_at(newest.index) != Some(newest.term)).then_some(newest)
     }
 
     /// A member has taken a step, after which it sends `messages`.
@@ -292,6 +343,22 @@ impl Observer {
         }
     }
 
+    fn votes_for(
+        &mut self,
+        member: MemberId,
+        candidate: MemberId,
+        term: Term,
+        broken: &mut Vec<Broken>,
+    ) {
+        let chosen = *self.votes.entry((member, term)).or_insert(candidate);
+        if chosen != candidate {
+            broken.push(Broken {
+                claim: "one_vote_a_term",
+                what: format!("{member} votes for {candidate} in term {term}, after {chosen}"),
+            });
+        }
+    }
+
     fn speaks_as_leader(&mut self, member: MemberId, term: Term, broken: &mut Vec<Broken>) {
         let leader = *self.leaders.entry(term).or_insert(member);
         if leader != member {
@@ -310,24 +377,30 @@ impl Observer {
         broken: &mut Vec<Broken>,
     ) {
         let term = message.term;
+        let is_ballot = match message.kind {
+            MessageKind::Vote => true,
+            MessageKind::VoteResponse => !message.reject,
+            _ => false,
+        };
+        if is_ballot && let Some(lost) = self.forgotten(member, engine) {
+            broken.push(Broken {
+                claim: "voters_remember",
+                what: format!(
+                    "{member} sends {:?} in term {term} and has forgotten {lost}, which was on its disk and is decided",
+                    message.kind
+                ),
+            });
+        }
         match message.kind {
             MessageKind::Append | MessageKind::Heartbeat | MessageKind::Snapshot => {
                 self.speaks_as_leader(member, term, broken);
             }
             MessageKind::Vote => {
                 self.candidates.insert((member, term), message.position);
+                self.votes_for(member, member, term, broken);
             }
             MessageKind::VoteResponse if !message.reject => {
-                let chosen = *self.votes.entry((member, term)).or_insert(message.to);
-                if chosen != message.to {
-                    broken.push(Broken {
-                        claim: "one_vote_a_term",
-                        what: format!(
-                            "{member} votes for {} in term {term}, after {chosen}",
-                            message.to
-                        ),
-                    });
-                }
+                self.votes_for(member, message.to, term, broken);
                 let own = engine.status().last;
                 // An entry of this very term came after the vote.
                 if let Some(candidate) = self.candidates.get(&(message.to, term))

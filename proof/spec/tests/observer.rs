@@ -1,6 +1,8 @@
 //! The observer is observed: what breaks a rule is named, and what does not is not.
 
-use base::{Index, LogPosition, MemberId, Membership, Message, MessageKind, Mutants, Term};
+use base::{
+    Entry, EntryKind, Index, LogPosition, MemberId, Membership, Message, MessageKind, Mutants, Term,
+};
 use consensus::{Config, Engine, Restored};
 use spec::{Observer, SpecRaft};
 
@@ -143,4 +145,60 @@ fn one_entry_with_two_contents_is_named() {
         index: Index(3),
     };
     assert_eq!(two.term_at(at.index), Some(at.term));
+}
+
+#[test]
+fn a_voter_that_has_forgotten_what_was_decided_is_named() {
+    let (mut observer, mut engine) = (Observer::default(), alone(1));
+    observer.started(MemberId(1), &engine, true);
+    drive(&mut observer, &mut engine, true);
+    let position = engine.status().last;
+    let ballots = [MessageKind::Vote, MessageKind::VoteResponse].map(|kind| Message {
+        position,
+        ..Message::new(kind, MemberId(1), MemberId(1), Term(9))
+    });
+    for ballot in &ballots {
+        assert_eq!(says(&mut observer, &engine, ballot), [""; 0]);
+    }
+    // Its next life begins with an empty log.
+    let empty = alone(1);
+    observer.started(MemberId(1), &empty, true);
+    for ballot in &ballots {
+        let claims = says(&mut observer, &empty, ballot);
+        assert!(claims.contains(&"voters_remember"), "{claims:?}");
+    }
+}
+
+#[test]
+fn a_candidate_that_votes_for_somebody_else_is_named() {
+    let (mut observer, engine) = (Observer::default(), alone(1));
+    let own = Message::new(MessageKind::Vote, MemberId(1), MemberId(2), Term(9));
+    assert_eq!(says(&mut observer, &engine, &own), [""; 0]);
+    let other = Message::new(MessageKind::VoteResponse, MemberId(1), MemberId(2), Term(9));
+    assert_eq!(says(&mut observer, &engine, &other), ["one_vote_a_term"]);
+}
+
+#[test]
+fn a_second_change_while_one_is_under_way_is_named() {
+    let (mut observer, mut engine) = (Observer::default(), alone(1));
+    observer.started(MemberId(1), &engine, true);
+    drive(&mut observer, &mut engine, true);
+    let mut change = || Entry {
+        position: engine.propose("a change".into()).expect("it leads"),
+        kind: EntryKind::Change,
+        data: "a change".into(),
+        context: Default::default(),
+    };
+    let (one, two) = (change(), change());
+    let names = |broken: Vec<spec::observe::Broken>| -> Vec<&str> {
+        broken.into_iter().map(|broken| broken.claim).collect()
+    };
+    assert_eq!(
+        names(observer.writes(MemberId(1), &engine, &[one])),
+        [""; 0]
+    );
+    assert_eq!(
+        names(observer.writes(MemberId(1), &engine, &[two])),
+        ["one_change_at_a_time"]
+    );
 }

@@ -75,7 +75,10 @@ impl Node {
             Mark::Gathered.reach();
             return;
         }
-        while self.may_lead() && self.rounds.len() < ROUNDS_MAX && !self.proposals.is_empty() {
+        // A second change of the membership would only meet the engine's rule if it were not held back here.
+        let is_greedy = self.config.mutants.has(Mutant::SpecTwoChanges);
+        let n_rounds_max = if is_greedy { usize::MAX } else { ROUNDS_MAX };
+        while self.may_lead() && self.rounds.len() < n_rounds_max && !self.proposals.is_empty() {
             let mut commands = self.proposals.take_batch(stands_alone);
             commands.retain(|command| self.is_due(command));
             if commands.is_empty() {

@@ -303,6 +303,24 @@ fn a_power_cut_in_the_recovery_from_a_power_cut_loses_nothing_either() {
 }
 
 #[test]
+fn a_power_cut_in_the_recovery_beside_a_long_segment_loses_nothing_either() {
+    // A segment of unusual length was taken into use, and nothing of it is there: recovery removes it, and may be
+    // cut off before or after.
+    let deeds = [
+        append(1..2, 1, 20),
+        append(2..3, 1, 60_000),
+        append(3..4, 1, 100),
+        Deed::Checkpoint(position(20, 5)),
+        Deed::Install(position(20, 5)),
+        append(21..22, 5, 60_000),
+        Deed::Truncate,
+    ];
+    for depth in 1..=2 {
+        tell(&deeds, Mutants::none(), depth);
+    }
+}
+
+#[test]
 fn a_power_cut_in_the_first_start_leaves_a_first_start() {
     let mut probe = CrashDisk::default();
     open(&mut probe).unwrap();

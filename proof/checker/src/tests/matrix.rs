@@ -274,7 +274,7 @@ const LEASES: &str = JUDGES[4].0;
 const LOCK: &str = JUDGES[5].0;
 const STATES: &str = JUDGES[6].0;
 
-const DOCTORINGS: [Doctoring; 23] = [
+const DOCTORINGS: [Doctoring; 24] = [
     ("nothing", &[], |_| {}),
     ("a serializable read, older still", &[], |case| {
         let revision = case.revision_of("put before");
@@ -413,6 +413,12 @@ const DOCTORINGS: [Doctoring; 23] = [
             let first_seen = Time(page.first_seen.0 - earlier);
             Some((first_seen, page.events.clone()))
         });
+    }),
+    ("a lease that is over is renewed", &[LEASES], |case| {
+        let last = case.op("last");
+        let (call, returned) = (last.call, last.returned);
+        let renewal = case.op("renew");
+        (renewal.call, renewal.returned) = (call, returned);
     }),
     ("an older token writes", &[WHOLE, LOCK], |case| {
         let answer = Answer::Txn {
