@@ -244,7 +244,8 @@ impl World {
                     };
                     if it.disk.dirty_of(process.work.log.files()).is_empty() {
                         let meta = persist.snapshot.as_ref().map(|(meta, _)| meta);
-                        self.observer.synced(id, meta, &persist.entries);
+                        self.observer
+                            .synced(id, persist.hard_state, meta, &persist.entries);
                     }
                     process.node.persisted(number);
                     self.trace.note(now, "durable", &[id.0, number], || {

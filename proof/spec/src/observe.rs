@@ -14,6 +14,8 @@
 //! | `state_machine_safety` | one entry is decided at each place, for ever | §5.4.3 |
 //! | `one_vote_a_term` | a granted vote leaves for one candidate a term, over all lives of the member | §5.2 |
 //! | `voters_remember` | whoever votes or stands still has what it kept on its disk and what was decided | figure 2 |
+//! | `votes_are_durable` | and it, or a newer term, is on the voter's disk before it leaves | figure 2 |
+//! | `elected_by_a_majority` | a new leader was given the votes of a majority of each half of its membership | §5.2 |
 //! | `votes_for_logs_as_new` | and only for a log that is no older than the voter's | §5.4.1 |
 //! | `terms_only_rise` | within a life; and so does what is decided | §5.1 |
 //! | `decides_own_term_first` | a leader decides an entry of its own term, and all before with it | §5.4.2 |
@@ -25,8 +27,8 @@
 //! It believes nobody about durability: whoever drives it says what a disk has really kept.
 
 use base::{
-    Entry, EntryKind, Index, LogPosition, MemberId, Membership, Message, MessageKind, SnapshotMeta,
-    Term, rng,
+    Entry, EntryKind, HardState, Index, LogPosition, MemberId, Membership, Message, MessageKind,
+    SnapshotMeta, Term, rng,
 };
 use consensus::{Engine, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +58,10 @@ struct Kept {
     /// The furthest state.
     state: Index,
     entries: BTreeSet<(Index, Term)>,
+    /// Votes that were written here.
+    ballots: BTreeSet<(Term, MemberId)>,
+    /// The newest term that a life began with: which vote it remembers of it is not seen.
+    began_in: Term,
 }
 
 impl Kept {
@@ -103,6 +109,7 @@ impl Observer {
         let status = engine.status();
         if is_synced {
             let kept = self.kept.entry(member).or_default();
+            kept.began_in = kept.began_in.max(status.term);
             kept.state = kept.state.max(Index(status.first.0 - 1));
             for index in (status.first.0..=status.last.index.0).map(Index) {
                 kept.entries
@@ -119,9 +126,17 @@ impl Observer {
         })
     }
 
-    /// A disk has finished a write, and really has it: everything up to `snapshot`, and `entries`.
-    pub fn synced(&mut self, member: MemberId, snapshot: Option<&SnapshotMeta>, entries: &[Entry]) {
+    /// A disk has finished a write, and really has it: the vote, everything up to `snapshot`, and `entries`.
+    pub fn synced(
+        &mut self,
+        member: MemberId,
+        hard_state: Option<HardState>,
+        snapshot: Option<&SnapshotMeta>,
+        entries: &[Entry],
+    ) {
         let kept = self.kept.entry(member).or_default();
+        kept.ballots
+            .extend(hard_state.map(|state| (state.term, state.vote)));
         if let Some(meta) = snapshot {
             kept.state = kept.state.max(meta.position.index);
         }
@@ -268,6 +283,7 @@ impl Observer {
                 );
             }
             self.speaks_as_leader(member, now.term, broken);
+            self.was_elected(member, before, now, broken);
         }
         self.decides(member, engine, before, now, broken);
     }
@@ -343,6 +359,19 @@ impl Observer {
         }
     }
 
+    fn was_elected(&self, member: MemberId, before: &Seen, now: &Seen, broken: &mut Vec<Broken>) {
+        // One that is alone asks nobody, itself neither.
+        let votes = |voter: &MemberId| {
+            *voter == member || self.votes.get(&(*voter, now.term)) == Some(&member)
+        };
+        if !is_majority(&before.membership, votes) && !is_majority(&now.membership, votes) {
+            broken.push(Broken {
+                claim: "elected_by_a_majority",
+                what: format!("{member} leads term {} without", now.term),
+            });
+        }
+    }
+
     fn votes_for(
         &mut self,
         member: MemberId,
@@ -401,6 +430,19 @@ impl Observer {
             }
             MessageKind::VoteResponse if !message.reject => {
                 self.votes_for(member, message.to, term, broken);
+                let kept = self.kept.entry(member).or_default();
+                // Or a newer term, in which this one's vote means nothing any more.
+                let newest = kept.ballots.last().map_or(Term(0), |(term, _)| *term);
+                let is_kept = kept.ballots.contains(&(term, message.to)) || newest > term;
+                if term > kept.began_in && !is_kept {
+                    broken.push(Broken {
+                        claim: "votes_are_durable",
+                        what: format!(
+                            "{member} votes for {} in term {term}, and has not written it",
+                            message.to
+                        ),
+                    });
+                }
                 let own = engine.status().last;
                 // An entry of this very term came after the vote.
                 if let Some(candidate) = self.candidates.get(&(message.to, term))

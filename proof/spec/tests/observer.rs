@@ -1,7 +1,8 @@
 //! The observer is observed: what breaks a rule is named, and what does not is not.
 
 use base::{
-    Entry, EntryKind, Index, LogPosition, MemberId, Membership, Message, MessageKind, Mutants, Term,
+    Entry, EntryKind, HardState, Index, LogPosition, MemberId, Membership, Message, MessageKind,
+    Mutants, Term,
 };
 use consensus::{Config, Engine, Restored};
 use spec::{Observer, SpecRaft};
@@ -22,6 +23,22 @@ fn alone(member: u64) -> SpecRaft {
     engine
 }
 
+/// One of three, which has asked the others.
+fn of_three() -> SpecRaft {
+    let config = Config {
+        member: MemberId(1),
+        seed: 1,
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        mutants: Mutants::none(),
+    };
+    let voters = (1..=3).map(MemberId).collect();
+    let restored = Restored::genesis(Membership::of_voters(voters));
+    let mut engine = SpecRaft::new(config, restored).expect("a fresh cluster starts");
+    engine.campaign().expect("a voter may campaign");
+    engine
+}
+
 /// Drives `engine` until it has nothing to do, and shows every step. Returns the claims that broke.
 fn drive(observer: &mut Observer, engine: &mut SpecRaft, syncs: bool) -> Vec<&'static str> {
     let member = engine.status().member;
@@ -29,7 +46,7 @@ fn drive(observer: &mut Observer, engine: &mut SpecRaft, syncs: bool) -> Vec<&'s
     while let Some(ready) = engine.ready() {
         claims.extend(observer.writes(member, engine, &ready.entries));
         if syncs {
-            observer.synced(member, None, &ready.entries);
+            observer.synced(member, ready.hard_state, None, &ready.entries);
         }
         engine.persisted(ready.number);
         let sent = ready.send_now.iter().chain(&ready.send_after_persist);
@@ -42,6 +59,34 @@ fn says(observer: &mut Observer, engine: &SpecRaft, message: &Message) -> Vec<&'
     let member = engine.status().member;
     let broken = observer.stepped(member, engine, [message]);
     broken.into_iter().map(|broken| broken.claim).collect()
+}
+
+/// Its disk has the vote for `candidate` in `term`.
+fn write_vote(observer: &mut Observer, candidate: u64, term: u64) {
+    let state = HardState {
+        term: Term(term),
+        vote: MemberId(candidate),
+        commit: Index(0),
+    };
+    observer.synced(MemberId(1), Some(state), None, &[]);
+}
+
+#[test]
+fn a_leader_without_a_majority_of_votes_is_named() {
+    let (mut observer, mut engine) = (Observer::default(), of_three());
+    observer.started(MemberId(1), &engine, true);
+    drive(&mut observer, &mut engine, true);
+    let mut vote = Message::new(MessageKind::VoteResponse, MemberId(2), MemberId(1), Term(2));
+    for kind in [MessageKind::PreVoteResponse, MessageKind::VoteResponse] {
+        vote.kind = kind;
+        engine.step(vote.clone()).expect("it is a message");
+        let claims = drive(&mut observer, &mut engine, true);
+        let expected: &[&str] = match kind {
+            MessageKind::VoteResponse => &["elected_by_a_majority"],
+            _ => &[],
+        };
+        assert_eq!(claims, expected, "member 2 was never seen to vote");
+    }
 }
 
 #[test]
@@ -106,6 +151,22 @@ fn a_second_vote_and_an_early_acknowledgement_are_named() {
         "the same again"
     );
     assert_eq!(says(&mut observer, &engine, &vote(8)), ["one_vote_a_term"]);
+    let later = |term| Message {
+        term: Term(term),
+        ..vote(7)
+    };
+    assert_eq!(
+        says(&mut observer, &engine, &later(5)),
+        ["votes_are_durable"]
+    );
+    write_vote(&mut observer, 7, 6);
+    for term in [4, 6] {
+        assert_eq!(
+            says(&mut observer, &engine, &later(term)),
+            [""; 0],
+            "{term}"
+        );
+    }
 
     let last = engine.status().last;
     let mut answer = Message::new(
@@ -157,6 +218,7 @@ fn a_voter_that_has_forgotten_what_was_decided_is_named() {
         position,
         ..Message::new(kind, MemberId(1), MemberId(1), Term(9))
     });
+    write_vote(&mut observer, 1, 9);
     for ballot in &ballots {
         assert_eq!(says(&mut observer, &engine, ballot), [""; 0]);
     }
@@ -172,6 +234,7 @@ fn a_voter_that_has_forgotten_what_was_decided_is_named() {
 #[test]
 fn a_candidate_that_votes_for_somebody_else_is_named() {
     let (mut observer, engine) = (Observer::default(), alone(1));
+    write_vote(&mut observer, 2, 9);
     let own = Message::new(MessageKind::Vote, MemberId(1), MemberId(2), Term(9));
     assert_eq!(says(&mut observer, &engine, &own), [""; 0]);
     let other = Message::new(MessageKind::VoteResponse, MemberId(1), MemberId(2), Term(9));
