@@ -53,6 +53,10 @@ pub const PROPOSALS_WAITING_MAX: usize = 50_000;
 /// Reads that wait for a round of ReadIndex, per member.
 pub const READS_WAITING_MAX: usize = 100_000;
 
+/// Bytes of the answer of a session's newest write, which is kept in case it is asked for again. The answer of a
+/// larger one is only known to be "done".
+pub const RETRY_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of entries kept in memory behind the applied index, for followers that lag a little. A
 /// follower that lags more gets a snapshot.
 pub const LOG_TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -76,6 +76,10 @@ marks! {
     Forwarded = "forwarded",
     /// A command comes for the second time and is dropped.
     ForwardedTwice = "forwarded-twice",
+    /// A session's write came again and had its first outcome.
+    RetryAnswered = "retry-answered",
+    /// A session's write came too late, or the session was over.
+    RetryRefused = "retry-refused",
     /// Commands waited for more of them.
     Gathered = "gathered",
     /// A round of reads had no answer and is asked again.

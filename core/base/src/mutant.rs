@@ -64,6 +64,10 @@ mutants! {
     WatchPrevIsItself = "watch-prev-is-itself",
     /// Compaction removes keys that live, if they were not written for long.
     CompactionTakesTheLiving = "compaction-takes-the-living",
+    /// A session's write that comes again is decided again.
+    RetryDecidedAgain = "retry-decided-again",
+    /// A session's memory outlives its lease.
+    RetrySessionOutlivesLease = "retry-session-outlives-lease",
     /// Specification: a leader takes entries of earlier terms for decided by counting copies (Raft figure 8).
     SpecFigure8 = "spec-figure-8",
     /// Specification: votes go to candidates with an older log (Raft §5.4.1).

@@ -36,6 +36,7 @@
 //! | how entries become state | `machine` |
 //! | who lets leases expire | [`leases`] |
 //! | when a removed member may go | `parting` |
+//! | why a retry takes effect once | [`retries`] |
 //! | membership, digests, expiry as commands | [`system`] |
 #![forbid(unsafe_code)]
 
@@ -49,6 +50,7 @@ mod parting;
 pub mod proposals;
 pub mod reads;
 mod replica;
+pub mod retries;
 pub mod system;
 
 pub use config::{Boot, Health, NodeConfig};
@@ -58,4 +60,5 @@ pub use effects::{
 };
 pub use gathering::GATHER_MAX;
 pub use node::{Node, SWEEP_REST};
+pub use retries::RetryRefusal;
 pub use system::{MemberChange, SystemRefusal};

@@ -12,8 +12,11 @@
 use crate::config::NodeConfig;
 use crate::effects::{Answer, Dropped, StopReason, Tag};
 use crate::proposals::Tags;
+use crate::retries::{self, Numbered};
 use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
-use base::{Entry, EntryKind, Index, Mark, MemberId, Membership, invariant};
+use base::{
+    Entry, EntryKind, Index, LeaseId, Mark, MemberId, Membership, Mutant, Revision, invariant,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::command::{Batch, Command, DialectId};
@@ -237,8 +240,8 @@ impl Machine {
                 apply_version: batch.apply_version,
                 origin: command.origin,
             };
-            let outcome = self.apply_command(command, &stamp, within, out);
-            self.answer(command, outcome, out);
+            let (outcome, revision) = self.apply_once(command, &stamp, within, out);
+            self.answer(command, outcome, revision, out);
             self.seen.note(command.origin, command.tag);
         }
         // The next leader's stamps follow this one's, also when no command here has written anything.
@@ -248,7 +251,8 @@ impl Machine {
                 apply_version: batch.apply_version,
                 origin: self.member,
             };
-            note(self.store.begin(RootId(0), &stamp).finish(), out);
+            let effects = self.store.begin(RootId(0), &stamp).finish();
+            self.note(effects, &stamp, out);
         }
         if let [only] = &batch.commands[..]
             && only.dialect == SYSTEM
@@ -261,16 +265,74 @@ impl Machine {
         }
     }
 
-    fn answer(&mut self, command: &Command, outcome: Outcome, out: &mut Applied) {
+    fn answer(
+        &mut self,
+        command: &Command,
+        outcome: Outcome,
+        revision: Revision,
+        out: &mut Applied,
+    ) {
         let tag = Tag(command.tag);
         if command.origin == self.member && self.outstanding.remove(&tag) {
-            let revision = self.store.state().revision();
             out.answers.push(Answer {
                 tag,
                 revision,
                 outcome: Ok(outcome),
             });
         }
+    }
+
+    /// Decides a command, unless it is a session's and was decided before. Gives the revision that the answer tells,
+    /// too.
+    fn apply_once(
+        &mut self,
+        command: &Command,
+        stamp: &Stamp,
+        within: Within,
+        out: &mut Applied,
+    ) -> (Outcome, Revision) {
+        // The system's own commands belong to no session, whatever a forwarded batch says.
+        let client = command.client.filter(|_| command.dialect != SYSTEM);
+        let Some((session, sequence)) = client.map(|it| (LeaseId(it.0 as i64), it.1)) else {
+            let outcome = self.apply_command(command, stamp, within, out);
+            return (outcome, self.store.state().revision());
+        };
+        match retries::look(self.store.state(), session, sequence, &command.request) {
+            Numbered::Before(outcome, revision)
+                if !self.store.has_mutant(Mutant::RetryDecidedAgain) =>
+            {
+                Mark::RetryAnswered.reach();
+                return (outcome, revision);
+            }
+            Numbered::Refused(refusal) => {
+                Mark::RetryRefused.reach();
+                return (refusal.outcome(), self.store.state().revision());
+            }
+            Numbered::Before(..) | Numbered::New => {}
+        }
+        let outcome = self.apply_command(command, stamp, within, out);
+        let revision = self.store.state().revision();
+        let mut txn = self.store.begin(RootId(0), stamp);
+        let request = &command.request;
+        retries::remember(&mut txn, session, sequence, request, &outcome, revision);
+        let effects = txn.finish();
+        self.note(effects, stamp, out);
+        (outcome, revision)
+    }
+
+    /// Notes what a transaction did. What sessions did last goes with their leases.
+    fn note(&mut self, effects: store::Effects, stamp: &Stamp, out: &mut Applied) {
+        for change in &effects.leases {
+            if let LeaseChange::Revoked(lease) = change
+                && !self.store.has_mutant(Mutant::RetrySessionOutlivesLease)
+            {
+                let mut txn = self.store.begin(RootId(0), stamp);
+                retries::forget(&mut txn, *lease);
+                txn.finish();
+            }
+        }
+        out.events.extend(effects.events);
+        out.leases.extend(effects.leases);
     }
 
     fn apply_command(
@@ -300,7 +362,8 @@ impl Machine {
         };
         let mut txn = self.store.begin(dialect.root(), stamp);
         let outcome = dialect.apply(&mut txn, &command.request, stamp);
-        note(txn.finish(), out);
+        let effects = txn.finish();
+        self.note(effects, stamp, out);
         outcome
     }
 
@@ -323,7 +386,8 @@ impl Machine {
                     {
                         let mut txn = self.store.begin(RootId(0), stamp);
                         txn.lease_revoke(lease);
-                        note(txn.finish(), out);
+                        let effects = txn.finish();
+                        self.note(effects, stamp, out);
                     } else {
                         Mark::ExpiryOutdated.reach();
                     }
@@ -412,7 +476,8 @@ impl Machine {
                 Ok(())
             }
         };
-        note(txn.finish(), out);
+        let effects = txn.finish();
+        self.note(effects, stamp, out);
         match done {
             Ok(()) => Outcome::done(Bytes::new()),
             Err(refusal) => refused(refusal),
@@ -445,6 +510,12 @@ impl Machine {
     /// Checks the invariants.
     pub(crate) fn check(&self) {
         self.store.state().check();
+        for session in retries::sessions(self.store.state()) {
+            invariant!(
+                self.store.state().lease(session).is_some(),
+                "session {session} is remembered and its lease is gone"
+            );
+        }
         for tag in &self.outstanding {
             let incarnation = (tag.0 >> 32) as u32;
             // The counter below may have carried into it, once in 2³² proposals.
@@ -466,10 +537,4 @@ fn adopt(state: State, config: &NodeConfig) -> Store {
     let mut store = Store::from_state(state);
     store.plant(config.mutants, config.member);
     store
-}
-
-/// Notes what a transaction did.
-fn note(effects: store::Effects, out: &mut Applied) {
-    out.events.extend(effects.events);
-    out.leases.extend(effects.leases);
 }

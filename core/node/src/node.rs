@@ -366,6 +366,31 @@ impl Node {
     /// # Errors
     /// A refusal is certain: the command will not take effect.
     pub fn propose(&mut self, dialect: DialectId, request: Bytes) -> Result<Tag, Refused> {
+        self.propose_for(dialect, request, None)
+    }
+
+    /// As [`Node::propose`], by a session that numbers its writes: the same number again, here or at another member,
+    /// takes effect once and has the same outcome. Besides the dialect's outcomes there are those of
+    /// [`crate::RetryRefusal`]. See [`crate::retries`].
+    ///
+    /// # Errors
+    /// As [`Node::propose`].
+    pub fn propose_once(
+        &mut self,
+        dialect: DialectId,
+        request: Bytes,
+        session: LeaseId,
+        sequence: u64,
+    ) -> Result<Tag, Refused> {
+        self.propose_for(dialect, request, Some((session.0 as u64, sequence)))
+    }
+
+    fn propose_for(
+        &mut self,
+        dialect: DialectId,
+        request: Bytes,
+        client: Option<(u64, u64)>,
+    ) -> Result<Tag, Refused> {
         self.admit(request.len())?;
         let tag = self.next_tag();
         self.machine.expect(tag);
@@ -373,7 +398,7 @@ impl Node {
             dialect,
             origin: self.config.member,
             tag: tag.0,
-            client: None,
+            client,
             request,
         });
         Ok(tag)

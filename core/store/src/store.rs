@@ -107,6 +107,11 @@ impl Store {
         self.member = member;
     }
 
+    /// Whether this bug is planted here.
+    pub fn has_mutant(&self, mutant: Mutant) -> bool {
+        self.mutants.has(mutant)
+    }
+
     /// The working state, with everything that was applied so far.
     pub fn state(&self) -> &State {
         &self.state

@@ -8,10 +8,10 @@ use crate::plan::Plan;
 use crate::speak;
 use crate::workload::Worker;
 use crate::world::{Event, World};
-use base::Rng;
+use base::{LeaseId, Rng};
 use checker::{Answer, Operation, Outcome, Request, Violation};
 use etcd::{HeaderParts, Reply, Status};
-use node::{LeaseAnswer, Ticket};
+use node::{LeaseAnswer, RetryRefusal, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,8 +26,12 @@ pub enum ClientEvent {
         member: usize,
         life: u32,
     },
-    /// An answer reaches its client.
-    Returns { operation: u64, outcome: Outcome },
+    /// An answer reaches its client. `is_decided`: the log has decided it, so it is the answer to all attempts.
+    Returns {
+        operation: u64,
+        outcome: Outcome,
+        is_decided: bool,
+    },
     /// It waits no longer.
     GivesUp { operation: u64 },
     /// History is compacted.
@@ -37,7 +41,26 @@ pub enum ClientEvent {
 struct Open {
     client: usize,
     member: usize,
+    /// The session and number under which it may be asked again.
+    once: Option<(LeaseId, u64)>,
+    n_attempts: u32,
 }
+
+/// A client's session, in worlds that have them.
+#[derive(Clone, Copy, Default)]
+struct Session {
+    lease: LeaseId,
+    last: u64,
+    n_opened: u64,
+    /// The operation that opens it or ends it.
+    changing: u64,
+}
+
+/// How often a write of a session is asked at most.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// A session's time to live, in seconds: longer than most runs.
+const SESSION_TTL_S: u64 = 60;
 
 /// All clients.
 pub struct Asking {
@@ -47,6 +70,7 @@ pub struct Asking {
     /// Which member each talks to.
     home: Vec<usize>,
     open: BTreeMap<u64, Open>,
+    sessions: Vec<Session>,
     rng: Rng,
     /// All operations; the number of one is its place, from 1.
     pub history: Vec<Operation>,
@@ -71,6 +95,7 @@ impl Asking {
             home: (1..=clients.len() + workers.len())
                 .map(|number| number % plan.n_members)
                 .collect(),
+            sessions: vec![Session::default(); clients.len()],
             clients,
             workers,
             open: BTreeMap::new(),
@@ -96,7 +121,43 @@ impl Asking {
         }
     }
 
+    /// The request that opens a session, for a client that wants one and has none; now and then one that ends it.
+    fn change_session(&mut self, client: usize, plan: &Plan) -> Option<Request> {
+        let session = self.sessions.get_mut(client).filter(|_| plan.once)?;
+        let lease = session.lease;
+        if !lease.is_none() {
+            return self.rng.one_in(60).then_some(Request::Revoke { lease });
+        }
+        session.n_opened += 1;
+        let number = (client as u64 + 1) << 32 | 0x8000_0000 | session.n_opened;
+        Some(Request::Grant {
+            lease: LeaseId(number as i64),
+            ttl: SESSION_TTL_S * 1_000_000_000,
+        })
+    }
+
+    /// The session and number of a write, for a client that has a session.
+    fn number(&mut self, client: usize, request: &Request) -> Option<(LeaseId, u64)> {
+        let session = self.sessions.get_mut(client)?;
+        let is_write = !matches!(request, Request::Range { .. } | Request::Renew { .. });
+        if session.lease.is_none() || !is_write {
+            return None;
+        }
+        session.last += 1;
+        Some((session.lease, session.last))
+    }
+
     fn learn(&mut self, client: usize, record: &Operation) {
+        if let Some(session) = self.sessions.get_mut(client)
+            && session.changing == record.number
+        {
+            if let (Request::Grant { lease, .. }, Outcome::Answered { .. }) =
+                (&record.request, &record.outcome)
+            {
+                (session.lease, session.last) = (*lease, 0);
+            }
+            return;
+        }
         match client.checked_sub(self.clients.len()) {
             None => self.clients[client].learn(record),
             Some(worker) => self.workers[worker].learn(record),
@@ -123,9 +184,17 @@ impl World {
         match event {
             ClientEvent::Next { client } => {
                 if !self.asking.are_quiet {
-                    let request = self.asking.next(client, &self.settings.plan);
+                    let plan = &self.settings.plan;
+                    let change = self.asking.change_session(client, plan);
+                    let is_change = change.is_some();
+                    let request = change.unwrap_or_else(|| self.asking.next(client, plan));
                     let member = self.pick_home(client);
-                    self.ask(client, member, request);
+                    let number = self.ask(client, member, request);
+                    if is_change {
+                        let session = &mut self.asking.sessions[client];
+                        session.changing = number;
+                        session.lease = LeaseId::NONE;
+                    }
                 }
             }
             ClientEvent::Arrives {
@@ -135,7 +204,11 @@ impl World {
             } => {
                 self.arrives(operation, member, life);
             }
-            ClientEvent::Returns { operation, outcome } => self.returns(operation, outcome),
+            ClientEvent::Returns {
+                operation,
+                outcome,
+                is_decided,
+            } => self.returns(operation, outcome, is_decided),
             ClientEvent::GivesUp { operation } => self.gives_up(operation),
             ClientEvent::Compact => self.ask_compaction(),
         }
@@ -157,8 +230,20 @@ impl World {
         self.trace.note(now, "ask", &[number, who], || {
             format!("client {who} #{number}: {request}")
         });
+        let once = self.asking.number(client, &request);
         self.asking.history.push(asked(number, who, now, request));
-        self.asking.open.insert(number, Open { client, member });
+        let open = Open {
+            client,
+            member,
+            once,
+            n_attempts: 1,
+        };
+        self.asking.open.insert(number, open);
+        self.send_request(number, member);
+        number
+    }
+
+    fn send_request(&mut self, number: u64, member: usize) {
         let after = self.asking.rng.between(20, 400);
         let life = self.members[member].life;
         let event = ClientEvent::Arrives {
@@ -172,7 +257,25 @@ impl World {
             patience,
             Event::Client(ClientEvent::GivesUp { operation: number }),
         );
-        number
+    }
+
+    /// Asks a session's write again, at any member that runs. False when it may not be, or was often enough.
+    fn ask_again(&mut self, operation: u64) -> bool {
+        let running = self.running();
+        let Some(member) = self.asking.rng.pick(&running).copied() else {
+            return false;
+        };
+        let Some(open) = self.asking.open.get_mut(&operation) else {
+            return false;
+        };
+        if open.once.is_none() || open.n_attempts == ATTEMPTS_MAX {
+            return false;
+        }
+        open.n_attempts += 1;
+        open.member = member;
+        self.note(member, "ask-again", || format!("#{operation}"));
+        self.send_request(operation, member);
+        true
     }
 
     fn ask_compaction(&mut self) {
@@ -245,7 +348,15 @@ impl World {
         let refused = match process.session.plan(method, body) {
             Err(status) => Some(status.message.to_string()),
             Ok(etcd::Plan::Propose { request, .. }) => {
-                match process.node.propose(etcd::DIALECT, request) {
+                let open = self.asking.open.get(&operation);
+                let proposed = match open.and_then(|open| open.once) {
+                    Some((session, sequence)) => {
+                        let node = &mut process.node;
+                        node.propose_once(etcd::DIALECT, request, session, sequence)
+                    }
+                    None => process.node.propose(etcd::DIALECT, request),
+                };
+                match proposed {
                     Err(refused) => Some(refused.to_string()),
                     Ok(tag) => {
                         process.proposed.insert(tag, operation);
@@ -307,11 +418,34 @@ impl World {
         match answer.outcome {
             // The outcome is in the state and not known here: the client hears nothing.
             Err(_) => self.reply(operation, Outcome::Unknown),
-            Ok(outcome) => {
-                let bytes = etcd::answer_outcome(&outcome, answer.revision, &header);
-                self.reply_bytes(operation, bytes);
-            }
+            Ok(outcome) => match RetryRefusal::from_status(outcome.status) {
+                Some(refusal) => self.retry_refused(operation, refusal),
+                None => {
+                    let bytes = etcd::answer_outcome(&outcome, answer.revision, &header);
+                    self.reply_bytes(operation, bytes);
+                }
+            },
         }
+    }
+
+    /// The log says that a session's write cannot be asked like this.
+    fn retry_refused(&mut self, operation: u64, refusal: RetryRefusal) {
+        let Some(open) = self.asking.open.get(&operation) else {
+            return;
+        };
+        if refusal != RetryRefusal::SessionOver {
+            // Each client asks one thing at a time, and small things only.
+            let what = format!("#{operation} is refused: {refusal}");
+            return self.violate(Violation::new("a_session_is_its_clients_own", what));
+        }
+        self.asking.sessions[open.client].lease = LeaseId::NONE;
+        let outcome = match open.n_attempts {
+            1 => Outcome::Refused {
+                reason: refusal.to_string(),
+            },
+            _ => Outcome::Unknown,
+        };
+        self.reply_with(operation, outcome, true);
     }
 
     /// A linearizable read may look.
@@ -361,17 +495,36 @@ impl World {
                 }
             },
         };
-        self.reply(operation, outcome);
+        self.reply_with(operation, outcome, true);
     }
 
     fn reply(&mut self, operation: u64, outcome: Outcome) {
+        self.reply_with(operation, outcome, false);
+    }
+
+    fn reply_with(&mut self, operation: u64, outcome: Outcome, is_decided: bool) {
         let after = self.asking.rng.between(20, 400);
-        let event = ClientEvent::Returns { operation, outcome };
+        let event = ClientEvent::Returns {
+            operation,
+            outcome,
+            is_decided,
+        };
         self.schedule.after_us(after, Event::Client(event));
     }
 
-    fn returns(&mut self, operation: u64, outcome: Outcome) {
+    fn returns(&mut self, operation: u64, mut outcome: Outcome, is_decided: bool) {
         let now = self.now();
+        let Some(open) = self.asking.open.get(&operation) else {
+            return;
+        };
+        // What one attempt comes to says nothing of the others, unless the log has decided.
+        let is_open = open.once.is_some() && !is_decided;
+        if is_open && (open.n_attempts > 1 || outcome == Outcome::Unknown) {
+            if self.ask_again(operation) {
+                return;
+            }
+            outcome = Outcome::Unknown;
+        }
         let Some(open) = self.asking.open.remove(&operation) else {
             return;
         };
@@ -400,26 +553,18 @@ impl World {
 
     fn gives_up(&mut self, operation: u64) {
         let now = self.now();
-        let Some(open) = self.asking.open.remove(&operation) else {
+        let Some(member) = self.asking.open.get(&operation).map(|open| open.member) else {
             return;
         };
         self.trace
             .note(now, "give-up", &[operation], || format!("#{operation}"));
-        if let Some(process) = &mut self.members[open.member].process {
-            let tag = process
-                .proposed
-                .iter()
-                .find(|(_, op)| **op == operation)
-                .map(|(tag, _)| *tag);
-            if let Some(tag) = tag {
-                process.proposed.remove(&tag);
-                process.node.forget(tag);
-            }
-            process
-                .reading
-                .retain(|_, reading| reading.operation != operation);
-            process.renewing.retain(|_, op| *op != operation);
+        self.stop_waiting(operation, member);
+        if self.ask_again(operation) {
+            return;
         }
+        let Some(open) = self.asking.open.remove(&operation) else {
+            return;
+        };
         let record = self.asking.history[operation as usize - 1].clone();
         self.asking.learn(open.client, &record);
         if self
@@ -435,6 +580,23 @@ impl World {
             self.asking.home[open.client] = *other;
         }
         self.next_later(open.client);
+    }
+
+    /// The connection to `member` is closed before the answer.
+    fn stop_waiting(&mut self, operation: u64, member: usize) {
+        let Some(process) = &mut self.members[member].process else {
+            return;
+        };
+        let mut proposed = process.proposed.iter();
+        let tag = proposed.find(|(_, op)| **op == operation);
+        if let Some(tag) = tag.map(|(tag, _)| *tag) {
+            process.proposed.remove(&tag);
+            process.node.forget(tag);
+        }
+        process
+            .reading
+            .retain(|_, reading| reading.operation != operation);
+        process.renewing.retain(|_, op| *op != operation);
     }
 
     fn next_later(&mut self, client: usize) {

@@ -203,6 +203,8 @@ pub struct Plan {
     /// Members are also killed, or cut from power, at moments that matter: just after a vote or an acknowledgement
     /// left; and they come back at once. Requests for a vote come twice.
     pub aimed: bool,
+    /// Clients have sessions and number their writes: what is unknown is asked again, at other members.
+    pub once: bool,
     /// Clients renew leases that may be over, and watchers ask where they are.
     pub curious: bool,
     /// How much faster or slower than true time clocks may run, in permille.
@@ -274,6 +276,7 @@ impl Plan {
                 let kills = faults.contains(&Fault::Kill) || faults.contains(&Fault::PowerCut);
                 kills && Rng::new(seed ^ 0x4149_4d45_4400_0001).one_in(2)
             },
+            once: Rng::new(seed ^ 0x4f4e_4345_0000_0001).one_in(3),
             curious: Rng::new(seed ^ 0x4355_5249_4f55_0001).one_in(3),
             clock_error_permille: if faults.contains(&Fault::Clock) {
                 *rng.pick(&[1, 50, 200]).unwrap_or(&50)

@@ -4,11 +4,12 @@ use base::Mutants;
 use quorate_sim::{Fault, Plan, run_plan};
 use std::time::Duration;
 
-/// Nobody aimed, and nobody was curious, when these were found.
+/// Nobody aimed, was curious or asked again when these were found.
 fn as_found(seed: u64) -> Plan {
     Plan {
         aimed: false,
         curious: false,
+        once: false,
         ..Plan::draw(seed)
     }
 }

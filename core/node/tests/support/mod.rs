@@ -15,7 +15,7 @@ use store::members::Member;
 use store::{Dialect, Genesis, KeyRange, Outcome, RootId, Stamp, State, Store, WriteTxn};
 
 /// `key=value` puts, `key=value@lease` attaches, `-key` deletes, `?` refuses, `+lease:ttl` grants, `~` compacts
-/// all that is old.
+/// all that is old, `!n` writes nothing and answers with n bytes, `*lease` revokes.
 pub struct Words;
 
 pub const WORDS: DialectId = DialectId(7);
@@ -34,8 +34,13 @@ impl Dialect for Words {
         if text == "?" {
             return Outcome::refused(1, Bytes::new());
         }
+        if let Some(n) = text.strip_prefix('!') {
+            return Outcome::done(vec![b'!'; n.parse().expect("a number")]);
+        }
         if text == "~" {
             txn.compact(txn.revision());
+        } else if let Some(lease) = text.strip_prefix('*') {
+            txn.lease_revoke(LeaseId(lease.parse().expect("a lease")));
         } else if let Some(key) = text.strip_prefix('-') {
             txn.delete(&KeyRange::single(key.as_bytes().to_vec()));
         } else if let Some((lease, ttl)) = text.strip_prefix('+').and_then(|t| t.split_once(':')) {
@@ -339,6 +344,17 @@ impl World {
         let tag = self
             .node(n)
             .propose(WORDS, Bytes::from(words.to_string()))
+            .expect("admitted");
+        self.settle();
+        tag
+    }
+
+    /// Proposes at member `n` as number `sequence` of a session.
+    pub fn propose_once(&mut self, n: u64, session: i64, sequence: u64, words: &str) -> Tag {
+        let request = Bytes::from(words.to_string());
+        let tag = self
+            .node(n)
+            .propose_once(WORDS, request, LeaseId(session), sequence)
             .expect("admitted");
         self.settle();
         tag
