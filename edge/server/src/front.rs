@@ -5,16 +5,17 @@
 //! costs nothing.
 
 mod pages;
+mod retries;
 mod streams;
 
 use crate::grpc::{self, Call, Page, Service};
 use crate::member::{Member, outcome};
-use base::Chain;
+use base::{Chain, LeaseId};
 use bytes::Bytes;
 use etcd::{
     Alarm, AlarmKind, ClusterOp, Method, Plan, Query, RangeChunks, Read, Refusal, Reply, Status,
 };
-use node::{LeaseAnswer, MemberChange, SystemRefusal};
+use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
 use std::rc::Rc;
 use storage::Space;
 use tracing::{info, warn};
@@ -115,7 +116,10 @@ impl Front {
             Plan::Propose {
                 request,
                 cost_bytes,
-            } => self.propose(request, cost_bytes).await?,
+            } => {
+                let numbered = retries::numbered(call.head.metadata())?;
+                self.propose(request, cost_bytes, numbered).await?
+            }
             Plan::Read(read) => self.read(&read).await?,
             Plan::ReadStream(read) => return self.read_stream(&read, call).await,
             Plan::LeaseTimeToLive { lease, keys } => {
@@ -166,10 +170,22 @@ impl Front {
         }
     }
 
-    async fn propose(&self, request: Bytes, cost_bytes: u64) -> Result<Bytes, Status> {
+    async fn propose(
+        &self,
+        request: Bytes,
+        cost_bytes: u64,
+        numbered: Option<(LeaseId, u64)>,
+    ) -> Result<Bytes, Status> {
         self.check_room(cost_bytes).await?;
-        let answer = self.0.propose(request).await?;
-        etcd::answer_outcome(outcome(&answer)?, answer.revision, &self.0.header())
+        let answer = match numbered {
+            Some((session, sequence)) => self.0.propose_once(request, session, sequence).await?,
+            None => self.0.propose(request).await?,
+        };
+        let outcome = outcome(&answer)?;
+        if let Some(refusal) = RetryRefusal::from_status(outcome.status) {
+            return Err(retries::refused(refusal));
+        }
+        etcd::answer_outcome(outcome, answer.revision, &self.0.header())
     }
 
     /// Refuses what would grow the data beyond the quota or the disk, and raises the alarm.

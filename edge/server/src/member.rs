@@ -234,6 +234,20 @@ impl Member {
         self.outcome(proposed).await
     }
 
+    /// As [`Member::propose`], as number `sequence` of a session.
+    pub(crate) async fn propose_once(
+        &self,
+        request: Bytes,
+        session: LeaseId,
+        sequence: u64,
+    ) -> Result<Answer, Status> {
+        let proposed =
+            self.node
+                .borrow_mut()
+                .propose_once(etcd::DIALECT, request, session, sequence);
+        self.outcome(proposed).await
+    }
+
     /// Asks for a change of the membership.
     pub(crate) async fn change_members(&self, change: MemberChange) -> Result<Answer, Status> {
         let proposed = self.node.borrow_mut().change_members(change);

@@ -41,9 +41,9 @@ impl BalancedChannelBuilder for Own {
 }
 
 /// The crate does not name this type in public; this is what it is.
-mod etcd_client_updater {
+pub(super) mod etcd_client_updater {
     use tonic::transport::{Endpoint, Uri, channel::Change};
-    pub(super) type EndpointUpdater = tokio::sync::mpsc::Sender<Change<Uri, Endpoint>>;
+    pub(in super::super) type EndpointUpdater = tokio::sync::mpsc::Sender<Change<Uri, Endpoint>>;
 }
 
 #[tokio::test]

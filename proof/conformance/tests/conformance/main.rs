@@ -12,6 +12,7 @@ mod lock;
 mod maintenance;
 mod members;
 mod namespace;
+mod retries;
 mod script;
 mod txn;
 mod watch;
