@@ -85,6 +85,11 @@ impl<'a> WriteTxn<'a> {
         &self.store.state
     }
 
+    /// The revision that this transaction takes if it takes one: what it writes may say so.
+    pub fn own_revision(&self) -> Revision {
+        self.revision
+    }
+
     /// The newest revision that a read in here sees: this transaction's own once it has written.
     pub fn revision(&self) -> Revision {
         if self.sub > 0 {

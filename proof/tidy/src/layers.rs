@@ -15,6 +15,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         &["base", "clock", "store", "consensus"],
     ),
     ("front/etcd", "etcd", &["base", "store", "wire"]),
+    ("front/native", "native", &["base", "store"]),
     (
         "edge/server",
         "server",
