@@ -5,4 +5,4 @@
 
 pub mod hybrid;
 
-pub use hybrid::HybridTime;
+pub use hybrid::{HybridClock, HybridTime, TooFarAhead};
