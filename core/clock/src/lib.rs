@@ -4,5 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod hybrid;
+pub mod rfc3339;
 
 pub use hybrid::{HybridClock, HybridTime, TooFarAhead};
+pub use rfc3339::TextError;
