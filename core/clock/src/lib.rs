@@ -4,7 +4,11 @@
 #![forbid(unsafe_code)]
 
 pub mod hybrid;
+pub mod lamport;
 pub mod rfc3339;
+pub mod vector;
 
 pub use hybrid::{HybridClock, HybridTime, TooFarAhead};
+pub use lamport::{COUNT_MAX, CountTooLarge, LamportClock, LamportTime};
 pub use rfc3339::TextError;
+pub use vector::{NODES_MAX, VectorClock, VectorRefusal, VectorTime};
