@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 pub mod hybrid;
+pub mod interval;
 pub mod lamport;
 pub mod rfc3339;
 pub mod vector;
 
 pub use hybrid::{HybridClock, HybridTime, TooFarAhead};
+pub use interval::{Agreement, Interval, UnixNanos, agree, commit_wait};
 pub use lamport::{COUNT_MAX, CountTooLarge, LamportClock, LamportTime};
 pub use rfc3339::TextError;
 pub use vector::{NODES_MAX, VectorClock, VectorRefusal, VectorTime};
