@@ -3,6 +3,7 @@
 //! What is deliberately absent: reading a clock. The caller brings the wall time as a number.
 #![forbid(unsafe_code)]
 
+pub mod guard;
 pub mod hybrid;
 pub mod interval;
 pub mod lamport;
