@@ -36,8 +36,11 @@ use base::Instant;
 use std::fmt;
 use std::time::Duration;
 
-/// The largest drift bound: 100,000 ppm, that is ρ = 0.1. Clocks of working machines keep 500 ppm, which is
-/// also the most by which the kernel speeds one up or slows it down; a bound in this limit is a mistake.
+/// The largest drift bound: 100,000 ppm, that is ρ = 0.1. A bound above this is a slip of the pen.
+///
+/// What to state depends on the time daemon more than on the quartz, because a daemon *slews*: it makes the
+/// clock run faster or slower, the monotonic one too. ntpd keeps to 500 ppm; chrony may go to its
+/// `maxslewrate`, which is 83,333 ppm unless it is configured.
 pub const DRIFT_PPM_MAX: u32 = 100_000;
 
 const MILLION: u128 = 1_000_000;

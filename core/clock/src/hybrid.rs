@@ -162,7 +162,7 @@ impl HybridClock {
         );
     }
 
-    /// The paper's rules for sending and for receiving in one (its figure 5): the maximum of all three
+    /// The paper's rules for sending and for receiving in one (its algorithm for node j): the maximum of all three
     /// decides, and the counter rises unless the wall clock alone is the maximum.
     fn step(&mut self, remote: HybridTime, wall_ms: u64) -> HybridTime {
         let permitted = HybridTime::new(wall_ms.saturating_add(self.ahead_max_ms), u16::MAX);
@@ -210,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn the_papers_example_gives_the_papers_stamps() {
-        // Figure 6 of the paper in small: a node at 10 is heard by nodes at 1, 2 and 3.
+    fn slow_nodes_count_until_their_wall_clock_leads_again() {
+        // A node at 10 is heard by nodes at 1, 2 and 3, one after another: the counter stands in for time.
         let ahead_max = Duration::from_millis(10);
         let mut heard = HybridClock::new(ahead_max).now(10);
         for (wall_ms, expected) in [(1, (10, 1)), (2, (10, 2)), (3, (10, 3))] {
