@@ -56,13 +56,8 @@ fn run(seed: u64, waiting: Waiting, clock: impl Fn(&mut Rng, u64) -> Wall) -> Ve
             true_ns += rng.below(300);
             let start_ns = true_ns;
             let stamp = clock(&mut rng, node).read(true_ns).latest();
-            while waiting == Waiting::Commit {
-                let left = commit_wait(clock(&mut rng, node).read(true_ns), stamp);
-                if left.is_zero() {
-                    break;
-                }
-                // The clock that measures the wait may be fast: then it wakes early and asks again.
-                true_ns += rng.between(1, left.as_nanos() as u64);
+            if waiting == Waiting::Commit {
+                true_ns = wait(&mut rng, true_ns, stamp, |rng| clock(rng, node));
             }
             done.push(Transaction {
                 start_ns,
@@ -72,6 +67,23 @@ fn run(seed: u64, waiting: Waiting, clock: impl Fn(&mut Rng, u64) -> Wall) -> Ve
         }
     }
     done
+}
+
+/// Waits from `true_ns` until `stamp` is surely in the past; returns when that is.
+fn wait(
+    rng: &mut Rng,
+    mut true_ns: u64,
+    stamp: UnixNanos,
+    clock: impl Fn(&mut Rng) -> Wall,
+) -> u64 {
+    loop {
+        let left = commit_wait(clock(rng).read(true_ns), stamp);
+        if left.is_zero() {
+            return true_ns;
+        }
+        // The clock that measures the wait may be fast: then it wakes early and asks again.
+        true_ns += rng.between(1, left.as_nanos() as u64);
+    }
 }
 
 /// A pair whose stamps contradict the order in which the two happened.
