@@ -17,9 +17,9 @@
 //! 3. the physical part of a stamp is the largest wall clock that the clock is *aware of*: its own, or
 //!    one that reached it by messages (Theorem 3). So when all wall clocks are within ε of each other,
 //!    a stamp is at most ε ahead of the clock that it was given at (Corollary 1);
-//! 4. whatever others say, a stamp is ahead of the highest *own* wall clock by at most `ahead_max`: a
-//!    message further ahead than that is refused. The paper has no such rule; without it one wildly
-//!    wrong peer drags everybody's time along for ever.
+//! 4. whatever others say, a stamp is ahead of the highest *own* wall clock by at most `ahead_max` (or
+//!    it follows the stamp that the clock was started after): a message further ahead than that is
+//!    refused. The paper has no such rule; without it one wildly wrong peer drags everybody's time along.
 //!
 //! The one exception of 3 and 4: after 65,536 stamps of one millisecond the counter carries into the
 //! next one, because order is worth more than a millisecond.
