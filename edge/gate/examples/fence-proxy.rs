@@ -11,7 +11,9 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
+use base::Chain;
 use clap::Parser;
 use quorate_gate::http::{Config, Limits, Naming, Proxy};
 
@@ -33,8 +35,17 @@ struct Flags {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let flags = Flags::parse();
+async fn main() -> ExitCode {
+    match run(Flags::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fence-proxy: {}", Chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     let proxy = Proxy::open(Config {
         upstream: flags.upstream,
         state: flags.state,

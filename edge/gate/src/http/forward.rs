@@ -101,6 +101,8 @@ impl Upstream {
         let sent = sender.send_request(request).await;
         let mut response = sent.map_err(|_| Answer::UnknownOutcome)?;
         remove_hop_by_hop(response.headers_mut());
+        // Which version the upstream speaks is its affair; the client speaks with us.
+        *response.version_mut() = http::Version::HTTP_11;
         Ok((driver, response))
     }
 }
