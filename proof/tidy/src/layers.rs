@@ -31,6 +31,8 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("edge/cli", "cli", &["base", "storage", "server"]),
+    // Gates stand at resources of others; they know nothing of ours.
+    ("edge/gate", "gate", &[]),
     ("proof/testkit", "testkit", &[]),
     ("proof/tidy", "tidy", &[]),
     ("proof/checker", "checker", &["base"]),
