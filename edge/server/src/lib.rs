@@ -38,6 +38,7 @@
 
 pub mod clock;
 pub mod config;
+mod contenders;
 pub mod datadir;
 pub mod disk;
 mod durable;
