@@ -32,6 +32,7 @@
 //! | --- | --- |
 //! | how a member starts and ends | `run` |
 //! | how a request travels | `grpc`, then `front`, then `member` |
+//! | who waits for a lock, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
 //! | what members say to each other | `peers`, and the crate `wire` |
