@@ -5,6 +5,7 @@
 //! costs nothing.
 
 mod pages;
+mod recipes;
 mod retries;
 mod streams;
 
@@ -144,6 +145,8 @@ impl Front {
                 Bytes::new()
             }
             Plan::Snapshot => return self.snapshot(call).await,
+            // In a box: it is large, and no other call should have to make room for it.
+            Plan::Recipe(recipe) => return Box::pin(self.recipe(recipe, call)).await,
             Plan::Health { known } => return self.health(method, known, call).await,
         };
         Ok(call.replies.reply(answer).await?)

@@ -32,12 +32,14 @@
 //! | --- | --- |
 //! | how a member starts and ends | `run` |
 //! | how a request travels | `grpc`, then `front`, then `member` |
+//! | who waits for a lock, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
 //! | what members say to each other | `peers`, and the crate `wire` |
 
 pub mod clock;
 pub mod config;
+mod contenders;
 pub mod datadir;
 pub mod disk;
 mod durable;

@@ -16,6 +16,7 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::contenders::Contenders;
 use crate::durable::{Checkpoints, LogThread};
 use crate::events::{Event, Reports};
 use crate::peers::{Inbox, Peers, render_members, send_snapshot};
@@ -71,6 +72,7 @@ pub(crate) struct Member {
     last_ticket: Cell<u64>,
     work: Signal,
     streams: RefCell<BTreeMap<StreamId, Rc<StreamWork>>>,
+    pub(crate) contenders: Rc<Contenders>,
     peers: Peers,
     log: LogThread,
     checkpoints: Arc<Checkpoints>,
@@ -124,6 +126,7 @@ impl Member {
             last_ticket: Cell::new(0),
             work: Signal::default(),
             streams: RefCell::default(),
+            contenders: Rc::default(),
             peers: parts.peers,
             log: parts.log,
             checkpoints: parts.checkpoints,
@@ -566,6 +569,10 @@ impl Member {
                 self.connect(&[]);
             }
             self.wake_streams();
+            self.contenders.publish(&effects.events);
+            if effects.restored {
+                self.contenders.restored();
+            }
         }
         for answer in effects.answers {
             self.proposals.answer(answer.tag.0, answer);

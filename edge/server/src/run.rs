@@ -151,6 +151,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     for listener in clients {
         spawn(Box::pin(grpc::serve(listener, front.clone(), limits)));
     }
+    spawn(Box::pin(Front(member.clone()).withdrawals()));
     spawn(Box::pin(Front(member.clone()).publish()));
 
     tokio::select! {

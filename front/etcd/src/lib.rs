@@ -59,7 +59,7 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`.
+//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
@@ -81,6 +81,7 @@ mod request;
 
 mod apply;
 mod lease;
+pub mod recipes;
 mod session;
 mod snapshot;
 mod watch;

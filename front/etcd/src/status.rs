@@ -181,13 +181,18 @@ refusals! {
         "quorate: users and roles are not offered yet, so authentication cannot be changed";
     DowngradeUnimplemented = 161, Unimplemented,
         "quorate: a cluster cannot be downgraded; its members upgrade one by one";
-    LockUnimplemented = 162, Unimplemented,
-        "quorate: the lock service is not offered yet; locks through KV, Lease and Watch work";
-    ElectionUnimplemented = 163, Unimplemented,
-        "quorate: the election service is not offered yet; elections through KV, Lease and Watch work";
     RangeStreamSort = 164, Unimplemented, "RangeStream does not support custom sort orders";
     RangeStreamFilter = 165, Unimplemented, "RangeStream does not support revision filters";
+    // 162 and 163 said that there were no locks and elections.
     Malformed = 170, Internal, "grpc: error unmarshalling request: malformed protobuf";
+
+    // Locks and elections. etcd's server asks itself as a client would, and so their codes are lost.
+    SessionExpired = 180, Unknown, "mutex: session is expired";
+    ElectionNotLeader = 181, Unknown, "election: not leader";
+    ElectionNoLeader = 182, Unknown, "election: no leader";
+    LeaderMissing = 183, Unknown, "\"leader\" field must be provided";
+    NameTooLong = 184, InvalidArgument,
+        "quorate: the name of a lock or an election is longer than 4096 bytes";
 }
 
 /// An error as a gRPC client sees it.

@@ -30,15 +30,22 @@ fn a_number_means_one_refusal_and_0_means_none() {
 }
 
 #[test]
-fn two_of_etcds_errors_leave_as_unknown() {
-    // Its server forgets to map them; a client sees what is on the wire.
+fn two_of_etcds_errors_and_those_of_its_recipes_leave_as_unknown() {
+    // Its server forgets to map them; a client sees what is on the wire. Locks and elections have no codes.
     let unknown: Vec<_> = Refusal::ALL
         .iter()
         .filter(|r| r.code() == Code::Unknown)
         .collect();
     assert_eq!(
         unknown,
-        [&Refusal::TooManyRequests, &Refusal::NotEnoughStartedMembers]
+        [
+            &Refusal::TooManyRequests,
+            &Refusal::NotEnoughStartedMembers,
+            &Refusal::SessionExpired,
+            &Refusal::ElectionNotLeader,
+            &Refusal::ElectionNoLeader,
+            &Refusal::LeaderMissing,
+        ]
     );
 }
 
@@ -52,6 +59,9 @@ fn a_text_is_etcds_or_says_that_it_is_ours() {
             "context ",
             "grpc: ",
             "RangeStream ",
+            "mutex: ",
+            "election: ",
+            "\"leader\" field ",
         ];
         assert!(
             known.iter().any(|start| message.starts_with(start)),

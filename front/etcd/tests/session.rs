@@ -463,7 +463,6 @@ fn every_method_is_planned_or_says_clearly_that_it_is_not_offered() {
         let service = method.path().split('/').nth(1).unwrap();
         let offered = match service {
             "etcdserverpb.Auth" => *method == Method::AuthStatus,
-            "v3lockpb.Lock" | "v3electionpb.Election" => false,
             _ => *method != Method::Downgrade,
         };
         match planned {
@@ -475,6 +474,9 @@ fn every_method_is_planned_or_says_clearly_that_it_is_not_offered() {
             Err(status) if !offered => {
                 assert_eq!(status.code, Code::Unimplemented, "{method:?}");
                 assert!(status.message.starts_with("quorate: "), "{method:?}");
+            }
+            Err(status) if matches!(method, Method::ElectionProclaim | Method::ElectionResign) => {
+                assert_eq!(status, Refusal::LeaderMissing.into(), "{method:?}");
             }
             Err(status) => assert_eq!(status.code, Code::InvalidArgument, "{method:?}"),
             Ok(_) => assert!(offered, "{method:?}"),

@@ -103,6 +103,18 @@ pub async fn alone_with(n: usize, flags: &[&str]) -> Target {
     target(cluster.endpoints(), Some(cluster), Some(folder), None).await
 }
 
+/// One new member of another program with etcd's flags, for one test alone: what the real etcd answers.
+///
+/// # Panics
+/// It does not serve.
+pub async fn another(program: &std::path::Path) -> Target {
+    let folder = TempDir::new().expect("a temporary folder");
+    let program = program.display().to_string();
+    let server = Server::new("another", &program, folder.path()).expect("the server's program");
+    let cluster = Cluster::start(&server, folder.path(), 1).expect("the server starts");
+    target(cluster.endpoints(), Some(cluster), Some(folder), None).await
+}
+
 async fn target(
     endpoints: Vec<String>,
     own: Option<Cluster>,

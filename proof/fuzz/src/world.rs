@@ -144,7 +144,7 @@ impl World {
                 let mut stream = SnapshotStream::new(self.state.clone());
                 Ok(std::iter::from_fn(|| stream.next_message()).collect())
             }
-            Plan::MoveLeader(_) | Plan::Defragment => one(Bytes::new()),
+            Plan::MoveLeader(_) | Plan::Defragment | Plan::Recipe(_) => one(Bytes::new()),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::method::{Method, Shape};
 use crate::pb;
 use crate::proto::etcdserverpb as pbs;
 use crate::range::RangeQuery;
+use crate::recipes::Recipe;
 use crate::request::{
     DeleteView, Kind, OpView, PutView, RangeView, TxnView, envelope, two_integers,
 };
@@ -93,6 +94,8 @@ pub enum Plan {
     Defragment,
     /// Stream the state: `SnapshotStream`.
     Snapshot,
+    /// Locks and elections: several requests, and waiting between them.
+    Recipe(Recipe),
     /// Tell that the server serves: `answer_health`. With `watch` the stream stays open.
     Health {
         /// Whether the service that is asked about is one that we know.
@@ -204,12 +207,13 @@ impl Session {
             }
             Method::HealthCheck | Method::HealthWatch => health(body),
             Method::Downgrade => Err(Refusal::DowngradeUnimplemented.into()),
-            Method::Lock | Method::Unlock => Err(Refusal::LockUnimplemented.into()),
-            Method::ElectionCampaign
+            Method::Lock
+            | Method::Unlock
+            | Method::ElectionCampaign
             | Method::ElectionProclaim
             | Method::ElectionLeader
             | Method::ElectionObserve
-            | Method::ElectionResign => Err(Refusal::ElectionUnimplemented.into()),
+            | Method::ElectionResign => Ok(Plan::Recipe(Recipe::read(method, &body)?)),
             Method::AuthStatus => read(Query::AuthStatus, false),
             // What a client with a name and a password hears from an etcd whose authentication is off.
             Method::Authenticate => Err(Refusal::AuthNotEnabled.into()),

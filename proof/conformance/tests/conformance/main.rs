@@ -12,6 +12,8 @@ mod lock;
 mod maintenance;
 mod members;
 mod namespace;
+mod recipes;
+mod recipes_crowd;
 mod retries;
 mod script;
 mod txn;
