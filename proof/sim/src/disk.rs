@@ -218,11 +218,17 @@ impl SimDisk {
 
     /// Flips one bit at rest, somewhere in the first `within` bytes that are not zero of a file whose
     /// name begins with `prefix`. Returns where, or nothing when there is no such byte.
-    pub fn flip_bit(&mut self, prefix: &str, rng: &mut Rng) -> Option<(FileName, usize)> {
+    pub fn flip_bit(
+        &mut self,
+        prefix: &str,
+        spared: Option<&str>,
+        rng: &mut Rng,
+    ) -> Option<(FileName, usize)> {
         let files: Vec<FileName> = self
             .names
             .keys()
             .filter(|name| name.as_str().starts_with(prefix))
+            .filter(|name| Some(name.as_str()) != spared)
             .cloned()
             .collect();
         let file = rng.pick(&files)?.clone();
@@ -621,7 +627,7 @@ mod tests {
         disk.create(&file, 1024).unwrap();
         disk.write_at(&file, 600, &[255; 8]).unwrap();
         disk.sync(&file).unwrap();
-        let (hit, at) = disk.flip_bit("wal", &mut Rng::new(1)).unwrap();
+        let (hit, at) = disk.flip_bit("wal", None, &mut Rng::new(1)).unwrap();
         assert_eq!(hit, file);
         assert_ne!(bytes(&disk, &file)[at], 255);
         disk.spoil(&file, at);

@@ -337,6 +337,9 @@ impl World {
     }
 
     fn flip_bits(&mut self, victim: usize) {
+        // Where blocks go wrong, too, the watermark may be all that still says how much was durable (`disk/blocks.rs`).
+        let has_blocks = self.settings.plan.corruption.has_blocks();
+        let spared = has_blocks.then_some("watermark");
         let n_flips = *self.misfortune.rng.pick(&[1, 1, 3]).unwrap_or(&1);
         for _ in 0..n_flips {
             let rng = &mut self.misfortune.rng;
@@ -344,7 +347,7 @@ impl World {
                 .pick(&["wal", "wal", "checkpoint", ""])
                 .unwrap_or(&"wal");
             let member = &mut self.members[victim];
-            if let Some((file, at)) = member.disk.flip_bit(prefix, rng) {
+            if let Some((file, at)) = member.disk.flip_bit(prefix, spared, rng) {
                 member.was_hurt = true;
                 if rng.one_in(6) {
                     member.disk.spoil(&file, at);

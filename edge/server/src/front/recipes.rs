@@ -332,7 +332,7 @@ impl Front {
             let text = "quorate: a recipe's step is not for the log";
             return Err(Status::new(Code::Internal, text));
         };
-        self.propose(request, cost_bytes).await
+        self.propose(request, cost_bytes, None).await
     }
 }
 
