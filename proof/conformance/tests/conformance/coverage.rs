@@ -61,11 +61,23 @@ pub(crate) fn works_or_refused<T>(method: &str, result: Result<T, Error>) -> Opt
     }
 }
 
+/// The platform that rustc builds for here.
+fn host() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let said = Command::new(rustc).arg("-vV").output().expect("rustc -vV");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.expect("rustc names its host").to_owned()
+}
+
 /// Where cargo keeps the source of the crate that this test is built with.
 fn crate_source() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Only this platform's crates were downloaded; cargo wants those of all when it is not told.
+    let platform = format!("--filter-platform={}", host());
     let metadata = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        .arg(platform)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo metadata");
