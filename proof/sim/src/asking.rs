@@ -301,6 +301,19 @@ impl World {
         self.ask(administrator, member, Request::Compact { revision });
     }
 
+    /// Asks a member that stood still for a key, at once: it may not know yet what happened meanwhile.
+    pub fn ask_the_woken(&mut self, member: usize) {
+        let plan = &self.settings.plan;
+        let administrator = plan.n_clients as usize;
+        let mut open = self.asking.open.values();
+        let is_busy = open.any(|open| open.client == administrator);
+        if !plan.curious || self.asking.are_quiet || is_busy {
+            return;
+        }
+        let request = self.asking.clients[administrator].fresh_get(plan);
+        self.ask(administrator, member, request);
+    }
+
     /// Asks a last write of `member`, as often as it takes.
     pub fn ask_last_write(&mut self, member: usize) {
         let client = self.settings.plan.n_clients as usize + 1;

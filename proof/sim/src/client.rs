@@ -89,6 +89,11 @@ impl Client {
         }
     }
 
+    /// A linearizable get.
+    pub fn fresh_get(&mut self, plan: &Plan) -> Request {
+        self.get(plan, Level::Linearizable)
+    }
+
     /// A write that nothing can refuse: the last proof that the cluster lives.
     pub fn last_write(&mut self) -> Request {
         self.n_values += 1;

@@ -205,7 +205,7 @@ pub struct Plan {
     pub aimed: bool,
     /// Clients have sessions and number their writes: what is unknown is asked again, at other members.
     pub once: bool,
-    /// Clients renew leases that may be over, and watchers ask where they are.
+    /// Clients renew leases that may be over and ask members that have just woken up, and watchers ask where they are.
     pub curious: bool,
     /// How much faster or slower than true time clocks may run, in permille.
     pub clock_error_permille: u64,

@@ -366,6 +366,7 @@ impl World {
         for event in missed {
             self.schedule.after_us(1, event);
         }
+        self.ask_the_woken(member);
     }
 
     // ---- time -------------------------------------------------------------------------------
