@@ -1,5 +1,5 @@
-//! Bugs of the past, kept as patches that take their fixes back: each still fits the product. CI plants one
-//! (`.ci/run`), `sim plant proof/sim/patches/*.patch` all.
+//! Bugs of the past, kept as patches that take their fixes back: each still fits the product.
+//! `sim plant proof/sim/patches/*.patch` plants them.
 
 use std::path::Path;
 use std::process::Command;
