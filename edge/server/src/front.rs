@@ -9,7 +9,7 @@ mod recipes;
 mod retries;
 mod streams;
 
-use crate::grpc::{self, Call, Page, Service};
+use crate::grpc::{self, Call, Exchange, Service};
 use crate::member::{Member, outcome};
 use base::{Chain, LeaseId};
 use bytes::Bytes;
@@ -40,8 +40,12 @@ impl Service for Front {
         served.map_err(Into::into)
     }
 
-    async fn page(&self, method: &str, target: &str) -> Page {
-        self.plain_page(method, target).await
+    async fn exchange(&self, exchange: Exchange) -> grpc::Reply {
+        let method = exchange.parts.method.as_str();
+        let target = exchange.parts.uri.path_and_query();
+        let target = target.map_or("/", |target| target.as_str());
+        let page = self.plain_page(method, target).await;
+        grpc::Reply::Page { page, keeps: false }
     }
 }
 
