@@ -35,6 +35,7 @@
 //! | who waits for a lock, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
+//! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 
 pub mod clock;
@@ -51,6 +52,7 @@ mod member;
 mod peers;
 mod run;
 mod signal;
+mod vitals;
 mod waits;
 
 pub use durable::BootError;

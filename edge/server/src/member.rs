@@ -21,6 +21,7 @@ use crate::durable::{Checkpoints, LogThread};
 use crate::events::{Event, Reports};
 use crate::peers::{Inbox, Peers, render_members, send_snapshot};
 use crate::signal::Signal;
+use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
 use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Term};
 use bytes::Bytes;
@@ -78,6 +79,7 @@ pub(crate) struct Member {
     checkpoints: Arc<Checkpoints>,
     reports: Reports,
     space: Cell<Space>,
+    pub(crate) vitals: Vitals,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -132,6 +134,7 @@ impl Member {
             checkpoints: parts.checkpoints,
             reports: parts.reports,
             space: Cell::new(Space::Normal),
+            vitals: Vitals::default(),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -430,8 +433,11 @@ impl Member {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let now = clock::now();
-            self.node.borrow_mut().tick(now, clock::wall_ms());
+            let (now, wall) = (clock::now(), clock::wall());
+            if let Some(jump) = self.vitals.clocks(now, wall) {
+                warn!(%jump, "the wall clock was set, or the member was paused between two looks at its clocks");
+            }
+            self.node.borrow_mut().tick(now, wall.0 / 1_000_000);
             self.proposals.expire(now);
             self.reads.expire(now);
             self.leases.expire(now);
@@ -462,7 +468,10 @@ impl Member {
         while let Some(event) = reports.recv().await {
             let mut node = self.node.borrow_mut();
             match event {
-                Event::Persisted { number } => node.persisted(number),
+                Event::Persisted { number, took } => {
+                    self.vitals.synced(took, clock::now());
+                    node.persisted(number);
+                }
                 Event::Checkpointed {
                     meta,
                     log_floor: Some(floor),
