@@ -27,7 +27,8 @@ use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Term};
 use bytes::Bytes;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
-    Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, Refused, StopReason, Ticket,
+    Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, Refused, StopReason,
+    Ticket,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -68,7 +69,7 @@ pub(crate) struct Member {
     pub(crate) session: RefCell<Session>,
     state: RefCell<State>,
     proposals: Waits<Answer>,
-    reads: Waits<Result<(), ReadFailed>>,
+    reads: Waits<Result<ReadGrant, ReadFailed>>,
     leases: Waits<LeaseAnswer>,
     last_ticket: Cell<u64>,
     work: Signal,
@@ -278,8 +279,9 @@ impl Member {
         let wait = self.reads.begin(ticket.0, clock::now());
         self.work.set();
         match wait.answer().await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(ReadFailed::Stopped)) => Err(Refusal::Stopped.into()),
+            Ok(Ok(_)) => Ok(()),
+            // Nobody asks for a lease here.
+            Ok(Err(ReadFailed::Stopped | ReadFailed::NoLease(_))) => Err(Refusal::Stopped.into()),
             Err(Expired) => Err(self.timeout()),
         }
     }
