@@ -107,7 +107,7 @@ fn who_asks_again_has_the_place_that_it_has() {
     cluster.lease(1, true);
     let first = cluster.enter(lock("jobs", 1)).expect("a place");
     let revision = cluster.state().revision();
-    assert_eq!(cluster.enter(lock("jobs", 1)), Ok(first));
+    assert_eq!(cluster.enter(lock("jobs", 1)), Ok(first.clone()));
     assert_eq!(cluster.state().revision(), revision, "nothing was written");
     let other = EnterRequest {
         owner: "another thread".into(),
