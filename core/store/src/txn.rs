@@ -280,6 +280,7 @@ impl<'a> WriteTxn<'a> {
             root.compacted
         );
         root.compacted = to;
+        self.store.state.forget_times();
         let bytes = to.0.to_le_bytes();
         self.store.fold(Changed::Compacted, root_id, &bytes);
         self.effects.compacted.push((root_id, to));
@@ -327,7 +328,9 @@ impl<'a> WriteTxn<'a> {
         self.finished = true;
         let mut effects = std::mem::take(&mut self.effects);
         if self.sub > 0 {
-            self.store.state.revision = self.revision;
+            let state = &mut self.store.state;
+            state.revision = self.revision;
+            state.times.note(self.revision, state.time);
             effects.revision = Some(self.revision);
         } else if !self.changed
             && self.store.member.0 % 2 == 1

@@ -281,7 +281,7 @@ fn a_newer_format_is_named() {
     let mut bytes = stream_of(&sample(), usize::MAX);
     bytes[5 + 8] = 9;
     reseal(&mut bytes);
-    let expected = DecodeError::Version { found: 9, known: 1 };
+    let expected = DecodeError::Version { found: 9, known: 2 };
     assert_eq!(load(&bytes).err(), Some(expected));
 }
 
@@ -292,7 +292,11 @@ fn the_format_is_as_drawn() {
         membership: Membership::of_voters(vec![MemberId(1)]),
         members: vec![],
     });
-    let mut txn = store.begin(ROOTS[0], &Stamp::default());
+    let stamp = Stamp {
+        time: HybridTime::new(1_700_000_000_000, 2),
+        ..Stamp::default()
+    };
+    let mut txn = store.begin(ROOTS[0], &stamp);
     txn.lease_grant(LeaseId(7), 60);
     txn.put(b"key", b"value", LeaseId(7));
     txn.record_put(TABLE, b"k", "v".into());
