@@ -363,3 +363,37 @@ impl Loading {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One root that nobody compacts must not fill the memory with times.
+    #[test]
+    fn no_more_times_are_kept_than_the_limit_says_and_the_oldest_go() {
+        let mut times = Times::since(Revision(1), HybridTime::default());
+        let surplus = 100;
+        for n in 2..=limits::REVISION_TIMES_MAX + surplus {
+            times.note(Revision(n), HybridTime(n));
+        }
+        let newest = Revision(limits::REVISION_TIMES_MAX + surplus);
+        times.check(newest, HybridTime(newest.0));
+        assert_eq!(times.n_runs, limits::REVISION_TIMES_MAX);
+        assert_eq!(times.time_of(Revision(surplus)), None);
+        let oldest = Revision(surplus + 1);
+        assert_eq!(times.time_of(oldest), Some(HybridTime(oldest.0)));
+        assert_eq!(times.oldest(), HybridTime(oldest.0));
+        for time in [oldest.0, oldest.0 + 1, 1 << 20, newest.0 - 17, newest.0] {
+            let found = times.revision_at(HybridTime(time), newest);
+            assert_eq!(found, Some(Revision(time)));
+        }
+        assert_eq!(times.revision_at(HybridTime(surplus), newest), None);
+        let mut n_swept = 0;
+        while times.is_sweeping() {
+            times.sweep_one();
+            n_swept += 1;
+        }
+        assert_eq!(n_swept, surplus);
+        times.check(newest, HybridTime(newest.0));
+    }
+}

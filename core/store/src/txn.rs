@@ -280,7 +280,6 @@ impl<'a> WriteTxn<'a> {
             root.compacted
         );
         root.compacted = to;
-        self.store.state.forget_times();
         let bytes = to.0.to_le_bytes();
         self.store.fold(Changed::Compacted, root_id, &bytes);
         self.effects.compacted.push((root_id, to));
@@ -337,6 +336,9 @@ impl<'a> WriteTxn<'a> {
             && self.store.mutants.has(Mutant::RevisionBurntByFailure)
         {
             self.store.state.revision = self.revision;
+        }
+        if !effects.compacted.is_empty() {
+            self.store.state.forget_times();
         }
         effects
     }
