@@ -139,12 +139,7 @@ fn resolve(state: &State, at: At) -> Result<Option<Revision>, Fault> {
         At::Revision(revision) => Ok(Some(revision)),
         At::Time(time) => match times::revision_at(state, time) {
             Ok(revision) => Ok(Some(revision)),
-            Err(none) => {
-                let words = format!("no state of {} can be read", time.to_rfc3339());
-                let mut fault = Fault::new(Code::NoSuchTime, words);
-                fault.0.revision = none.oldest.map(|oldest| oldest.0);
-                Err(fault)
-            }
+            Err(error) => Err(Fault::new(Code::NoSuchTime, error.to_string())),
         },
     }
 }

@@ -1,28 +1,19 @@
-//! When revisions were written.
-//!
-//! The store does not tell yet: until it does, answers leave the time of a key out, and a read at a time is refused.
+//! When revisions were written, as answers and reads "as of" a time have it.
 
 use base::Revision;
 use clock::HybridTime;
-use store::State;
+use store::{AsOfError, State};
 
-/// No state of that time can be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct NoTime {
-    /// The oldest revision whose time is known, if any is.
-    pub(crate) oldest: Option<Revision>,
-}
-
-/// When `revision` was written; nothing when that is not known any more.
+/// When `revision` was written; nothing when that is not known any more, and for the beginning of the cluster, which
+/// nobody wrote.
 pub(crate) fn time_of(state: &State, revision: Revision) -> Option<HybridTime> {
-    let _ = (state, revision);
-    None
+    let time = state.time_of(revision)?;
+    (time > HybridTime::default()).then_some(time)
 }
 
 /// The newest revision that was written at or before `time`.
-pub(crate) fn revision_at(state: &State, time: HybridTime) -> Result<Revision, NoTime> {
-    let _ = (state, time);
-    Err(NoTime { oldest: None })
+pub(crate) fn revision_at(state: &State, time: HybridTime) -> Result<Revision, AsOfError> {
+    state.revision_at(time)
 }
 
 /// As text; empty when it is not known.
