@@ -69,7 +69,7 @@ pub struct Taken {
     pub token: Revision,
     /// The lease that it lives on.
     pub lease: LeaseId,
-    /// When it was written last: later than the token when its leader proclaimed since.
+    /// When it was written last: later than the token when its owner entered again or proclaimed since.
     pub modified: Revision,
     /// What it wants: mode, permits, owner, value.
     pub place: Standing,

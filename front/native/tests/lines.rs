@@ -107,8 +107,26 @@ fn who_asks_again_has_the_place_that_it_has() {
     cluster.lease(1, true);
     let first = cluster.enter(lock("jobs", 1)).expect("a place");
     let revision = cluster.state().revision();
-    assert_eq!(cluster.enter(lock("jobs", 1)), Ok(first.clone()));
-    assert_eq!(cluster.state().revision(), revision, "nothing was written");
+    let again = cluster.enter(lock("jobs", 1)).expect("a place");
+    assert_eq!((again.token, again.is_held), (first.token, true));
+    assert_eq!((first.claim, again.claim), (revision.0, revision.0 + 1));
+    // The first try gives up late: the place is the second one's.
+    let late = |claim| {
+        Request::Leave(LeaveRequest {
+            queue: Some(queue(QueueKind::Lock, "jobs")),
+            token: first.token,
+            claim,
+        })
+    };
+    assert_eq!(cluster.ask(late(first.claim)), Err(Refusal::EnteredAgain));
+    assert_eq!(
+        fenced(
+            &cluster.state(),
+            queue(QueueKind::Lock, "jobs"),
+            first.token
+        ),
+        Ok(())
+    );
     let other = EnterRequest {
         owner: "another thread".into(),
         ..lock("jobs", 1)
@@ -118,6 +136,7 @@ fn who_asks_again_has_the_place_that_it_has() {
     let leave = LeaveRequest {
         queue: Some(queue(QueueKind::Lock, "jobs")),
         token: first.token,
+        ..Default::default()
     };
     assert_eq!(cluster.ask(Request::Leave(leave.clone())), Ok(()));
     assert_eq!(cluster.ask(Request::Leave(leave)), Err(Refusal::StaleToken));
@@ -294,6 +313,7 @@ fn queues_are_what_a_list_would_be() {
                     let leave = LeaveRequest {
                         queue: Some(queue(kind, name)),
                         token,
+                        ..Default::default()
                     };
                     let list = lists.entry(of).or_default();
                     let was = list.iter().any(|it| it.token == token);
@@ -422,6 +442,7 @@ fn a_barrier_begins_anew_and_leaves_nothing_behind() {
         let leave = LeaveRequest {
             queue: Some(barrier()),
             token,
+            ..Default::default()
         };
         assert_eq!(cluster.ask(Request::Leave(leave)), Ok(()));
     }
@@ -465,6 +486,7 @@ fn a_line_of_ten_thousand_is_no_slower_than_a_short_one() {
             let leave = LeaveRequest {
                 queue: Some(queue(kind, "long")),
                 token,
+                ..Default::default()
             };
             assert_eq!(cluster.ask(Request::Leave(leave)), Ok(()));
         }

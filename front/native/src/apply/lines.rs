@@ -45,7 +45,14 @@ pub(super) fn enter(
     let owner_key = queue.owner_key(lease, &request.owner);
     if let Some(taken) = txn.get(&owner_key) {
         let token = taken.value().first_chunk().ok_or(Refusal::Malformed)?;
-        return Ok(entered(txn, &queue, Revision(u64::from_be_bytes(*token))));
+        let token = Revision(u64::from_be_bytes(*token));
+        // Written again, so that it says whose it is now: an earlier try of the same owner that gives up late must not
+        // take it away.
+        if let Some(taken) = queue.find(txn.view(), token) {
+            let key = queue.place_key(taken.place.mode(), token);
+            txn.put(&key, &taken.place.encode_to_vec(), lease);
+        }
+        return Ok(entered(txn, &queue, token));
     }
     if queue.len(txn.view()) >= PLACES_MAX {
         return Err(Refusal::QueueFull.into());
@@ -77,6 +84,7 @@ fn entered(txn: &WriteTxn<'_>, queue: &QueueName, token: Revision) -> EnterRespo
         header: None,
         token: token.0,
         is_held: queue.is_held(txn.view(), token),
+        claim: txn.own_revision().0,
     }
 }
 
@@ -89,6 +97,9 @@ pub(super) fn leave(
     let Some(taken) = queue.find(txn.view(), token) else {
         return Err(stale(txn, &queue, token));
     };
+    if request.claim != 0 && taken.modified > Revision(request.claim) {
+        return Err(Refused::revision(Refusal::EnteredAgain, taken.modified.0));
+    }
     let mode = taken.place.mode();
     txn.delete(&KeyRange::single(queue.place_key(mode, token)));
     let owner_key = queue.owner_key(taken.lease, &taken.place.owner);
