@@ -336,7 +336,15 @@ pub(crate) fn touched(key: &[u8]) -> Option<Touched<'_>> {
     Some(Touched { line, token })
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many places were looked at, for tests of what a line costs.
+    pub(crate) static N_LOOKED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 fn read(record: &Record) -> Option<Taken> {
+    #[cfg(test)]
+    N_LOOKED_AT.set(N_LOOKED_AT.get() + 1);
     Some(Taken {
         token: token_of(record.key())?,
         lease: record.lease(),
