@@ -188,6 +188,10 @@ impl Wanted {
             value: self.value.clone(),
         };
         loop {
+            // Without this, no time left would be no reason to stop, nor to let anybody else run.
+            if let Some(lost) = lease.lost_now() {
+                return Err(lost.into());
+            }
             let until = match patience {
                 Patience::Endless => Timer::now() + lease.remaining(),
                 Patience::Until(until) => until,
