@@ -29,6 +29,9 @@ use tokio_stream::Stream;
 /// Answers that wait for a slow reader; then the member waits.
 const ANSWERS_MAX: usize = 64;
 
+/// A member says something every few seconds, if only that nothing happened. One that is silent for so long is left.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// What happened to a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -366,10 +369,10 @@ async fn watch_once(
     };
     let gone = || Code::NoAnswer.error("the watch was cut");
     loop {
-        let mut answer = match answers.message().await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => return (gone(), n_told),
-            Err(status) => return (error_of(&status, "watch"), n_told),
+        let mut answer = match tokio::time::timeout(SILENCE_MAX, answers.message()).await {
+            Ok(Ok(Some(answer))) => answer,
+            Ok(Ok(None)) | Err(_) => return (gone(), n_told),
+            Ok(Err(status)) => return (error_of(&status, "watch"), n_told),
         };
         // The first one has no events: it says where the watch stands.
         if n_told == 0 && answer.events.is_empty() && request.start_revision == 0 {

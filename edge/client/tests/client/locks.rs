@@ -112,7 +112,7 @@ async fn patience_ends_and_the_place_is_given_back() {
     assert!(error.is(Code::WaitOver), "{error}");
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(290), "{took:?}");
-    assert!(took < SECOND, "{took:?}");
+    assert!(took < SECOND * 2, "{took:?}");
     assert_eq!(fake.model().n_places(), 1);
     drop(held);
     let got = q.lock("jobs").acquire_within(SECOND * 5).await;
@@ -279,7 +279,7 @@ async fn work_is_dropped_as_soon_as_the_lock_is_lost() {
     let error = run.await.expect_err("lost");
     assert!(error.is(Code::LockLost), "{error}");
     assert!(is_dropped.load(Ordering::SeqCst));
-    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+    assert!(began.elapsed() < SECOND * 3, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn at_the_deadline_the_error_carries_the_request_id() {
     let timeout = Duration::from_millis(500);
     let error = q.put("/a", "1").timeout(timeout).await.expect_err("lost");
     let took = began.elapsed();
-    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(took < Duration::from_millis(2500), "{took:?}");
     assert!(error.is_indeterminate(), "{error}");
     assert_eq!(error.took_effect(), None);
     assert_eq!(error.code(), "Q2104");
@@ -219,7 +219,7 @@ async fn a_silent_member_does_not_hold_up_reads() {
     }
     // It is met once, then it rests.
     let took = began.elapsed();
-    assert!(took < Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_millis(1800), "{took:?}");
 }
 
 #[tokio::test]
