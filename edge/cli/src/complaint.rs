@@ -129,6 +129,12 @@ impl Complaint {
         self
     }
 
+    /// With another exit code: that of a command which was run.
+    pub(crate) fn exits(mut self, exit: u8) -> Complaint {
+        self.exit = exit;
+        self
+    }
+
     /// Its code, when this build knows it.
     pub(crate) fn code(&self) -> Option<Code> {
         self.error.known()
@@ -162,7 +168,9 @@ impl Complaint {
                 }
             }
         };
-        for line in self.notes.iter().cloned().chain(self.effect_line()) {
+        let tokens = self.error.token.zip(self.error.newest_token);
+        let tokens = tokens.map(|(came, newest)| format!("the token is {came}, and {newest} is the newest that holds"));
+        for line in tokens.into_iter().chain(self.notes.clone()).chain(self.effect_line()) {
             let _ = writeln!(text, "  │ {line}");
         }
         if !self.error.help.is_empty() {

@@ -13,18 +13,24 @@ mod cmd;
 mod complaint;
 mod context;
 mod dev;
+mod diagnosis;
 mod face;
 mod flags;
 mod global;
+mod hold;
+mod link;
 mod log;
 mod output;
 mod parse;
 mod quorum;
+mod survey;
 mod table;
 mod tree;
 
 use clap::{CommandFactory as _, Parser as _};
 use complaint::Complaint;
+use global::Globals;
+use link::Link;
 use output::{Format, Voice};
 use std::process::ExitCode;
 use tree::{Command, Tree};
@@ -68,17 +74,48 @@ fn run(tree: Tree) -> Result<ExitCode, Complaint> {
     };
     let (name, takes) = command.takes();
     takes.check(&globals, name)?;
-    match command {
+    let code = match command {
+        Command::Get(get) => over(&globals, async |link| cmd::get::run(get, link, voice).await)?,
+        Command::Put(put) => over(&globals, async |link| cmd::put::run(put, link, voice).await)?,
+        Command::Del(del) => over(&globals, async |link| cmd::del::run(del, link, &globals).await)?,
+        Command::Range(it) => over(&globals, async |link| cmd::range::run(it, link, voice).await)?,
+        Command::Txn(txn) => over(&globals, async |link| cmd::txn::run(txn, link, voice).await)?,
+        Command::Watch(it) => over(&globals, async |link| cmd::watch::run(it, link, voice).await)?,
+        Command::Lease(it) => over(&globals, async |link| cmd::lease::run(it, link, &globals).await)?,
+        Command::Status(_) => over(&globals, async |_| cmd::status::run(&globals).await)?,
+        Command::Doctor(_) => over(&globals, async |_| cmd::doctor::run(&globals).await)?,
+        // These hear signals themselves: a command of the user's runs under them.
+        Command::Lock(lock) => runtime()?.block_on(cmd::lock::run(lock, &globals))?,
+        Command::Elect(elect) => runtime()?.block_on(cmd::elect::run(elect, &globals))?,
+        Command::Explain(explain) => cmd::explain::run(&explain, voice).map(|()| 0)?,
+        Command::Quorum(quorum) => cmd::quorum::run(&quorum, voice).map(|()| 0)?,
+        Command::Context(context) => context.run(&globals).map(|()| 0)?,
         Command::Dev(dev) => return Ok(dev::main(&dev, voice)?),
         Command::Server(server) => return Ok(face::member("quorate server", server.flags)),
-        Command::Quorum(quorum) => cmd::quorum::run(&quorum, voice)?,
-        Command::Explain(explain) => cmd::explain::run(&explain, voice)?,
-        Command::Context(context) => context.run(&globals)?,
-        Command::Completion(completion) => cmd::completion::run(&completion)?,
-        Command::Version(_) => cmd::version::run(voice)?,
-        Command::Help(help) => cmd::help::run(&help)?,
-    }
-    Ok(ExitCode::SUCCESS)
+        Command::Completion(completion) => cmd::completion::run(&completion).map(|()| 0)?,
+        Command::Version(_) => cmd::version::run(voice).map(|()| 0)?,
+        Command::Help(help) => cmd::help::run(&help).map(|()| 0)?,
+    };
+    Ok(ExitCode::from(code))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Complaint> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Complaint::unexpected(format!("cannot start: {error}")))
+}
+
+/// Speaks with a cluster until that is done, or the user interrupts it.
+fn over(
+    globals: &Globals,
+    work: impl AsyncFnOnce(&Link) -> Result<u8, Complaint>,
+) -> Result<u8, Complaint> {
+    runtime()?.block_on(async {
+        let link = Link::open(globals)?;
+        tokio::select! {
+            done = work(&link) => done,
+            Ok(()) = tokio::signal::ctrl_c() => Err(Complaint::interrupted()),
+        }
+    })
 }
 
 /// What clap says, in the form that was asked for: help on standard output is no failure.

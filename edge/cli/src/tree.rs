@@ -33,11 +33,22 @@ pub(crate) struct Tree {
 /// What `quorate` can be asked for.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    Get(cmd::get::Get),
+    Put(cmd::put::Put),
+    Del(cmd::del::Del),
+    Range(cmd::range::Range),
+    Txn(cmd::txn::Txn),
+    Watch(cmd::watch::Watch),
+    Lock(cmd::lock::Lock),
+    Elect(cmd::elect::Elect),
+    Lease(cmd::lease::Lease),
+    Status(cmd::status::Status),
+    Doctor(cmd::doctor::Doctor),
+    Explain(cmd::explain::Explain),
+    Quorum(cmd::quorum::Quorum),
+    Context(cmd::context::Context),
     Dev(dev::Dev),
     Server(cmd::server::Server),
-    Quorum(cmd::quorum::Quorum),
-    Explain(cmd::explain::Explain),
-    Context(cmd::context::Context),
     Completion(cmd::completion::Completion),
     Version(cmd::version::Version),
     Help(cmd::help::Help),
@@ -46,12 +57,35 @@ pub(crate) enum Command {
 impl Command {
     /// Its name, and which of the global flags mean something to it.
     pub(crate) fn takes(&self) -> (&'static str, Takes) {
+        let reads = Takes {
+            consistency: true,
+            ..Takes::default()
+        };
+        let looks = |looks| Takes {
+            consistency: looks,
+            ..Takes::default()
+        };
+        let destroys = Takes {
+            dry_run: true,
+            ..Takes::default()
+        };
         match self {
+            Command::Get(_) => ("get", reads),
+            Command::Put(_) => ("put", Takes::default()),
+            Command::Del(_) => ("del", destroys),
+            Command::Range(_) => ("range", reads),
+            Command::Txn(_) => ("txn", Takes::default()),
+            Command::Watch(_) => ("watch", Takes::default()),
+            Command::Lock(lock) => ("lock", looks(lock.looks())),
+            Command::Elect(elect) => ("elect", looks(elect.looks())),
+            Command::Lease(lease) => ("lease", lease.takes()),
+            Command::Status(_) => ("status", Takes::default()),
+            Command::Doctor(_) => ("doctor", Takes::default()),
+            Command::Explain(_) => ("explain", Takes::default()),
+            Command::Quorum(_) => ("quorum", Takes::default()),
+            Command::Context(context) => ("context", context.takes()),
             Command::Dev(_) => ("dev", Takes::default()),
             Command::Server(_) => ("server", Takes::default()),
-            Command::Quorum(_) => ("quorum", Takes::default()),
-            Command::Explain(_) => ("explain", Takes::default()),
-            Command::Context(context) => ("context", context.takes()),
             Command::Completion(_) => ("completion", Takes::default()),
             Command::Version(_) => ("version", Takes::default()),
             Command::Help(_) => ("help", Takes::default()),
