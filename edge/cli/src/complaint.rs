@@ -169,8 +169,14 @@ impl Complaint {
             }
         };
         let tokens = self.error.token.zip(self.error.newest_token);
-        let tokens = tokens.map(|(came, newest)| format!("the token is {came}, and {newest} is the newest that holds"));
-        for line in tokens.into_iter().chain(self.notes.clone()).chain(self.effect_line()) {
+        let tokens = tokens.map(|(came, newest)| {
+            format!("the token is {came}, and {newest} is the newest that holds")
+        });
+        for line in tokens
+            .into_iter()
+            .chain(self.notes.clone())
+            .chain(self.effect_line())
+        {
             let _ = writeln!(text, "  │ {line}");
         }
         if !self.error.help.is_empty() {

@@ -105,7 +105,11 @@ fn name(word: &Word) -> &str {
 /// Enough voters, an odd number of them, one to lead.
 fn members(words: &[Word], findings: &mut Vec<Finding>) {
     use Severity::{Critical, Warning};
-    let is_voter = |word: &&Word| word.member.as_ref().is_some_and(|member| !member.is_learner);
+    let is_voter = |word: &&Word| {
+        word.member
+            .as_ref()
+            .is_some_and(|member| !member.is_learner)
+    };
     let voters: Vec<&Word> = words.iter().filter(is_voter).collect();
     let n = u32::try_from(voters.len()).unwrap_or(u32::MAX);
     let alive = voters.iter().filter(|word| word.status.is_some()).count();
@@ -144,7 +148,10 @@ fn members(words: &[Word], findings: &mut Vec<Finding>) {
         findings.push(Finding::new(
             Warning,
             "even",
-            format!("{n} voting members tolerate no more failures than {}", n - 1),
+            format!(
+                "{n} voting members tolerate no more failures than {}",
+                n - 1
+            ),
             "run an odd number: the last one only adds one more that can fail",
         ));
     }
@@ -178,7 +185,10 @@ fn agreement(told: &[(&str, &StatusResponse)], findings: &mut Vec<Finding>) {
             findings.push(finding.of(name));
         }
     }
-    let mut versions: Vec<&str> = told.iter().map(|(_, status)| status.version.as_str()).collect();
+    let mut versions: Vec<&str> = told
+        .iter()
+        .map(|(_, status)| status.version.as_str())
+        .collect();
     versions.sort_unstable();
     versions.dedup();
     if versions.len() > 1 {
@@ -196,7 +206,10 @@ fn backups(told: &[(&str, &StatusResponse)], findings: &mut Vec<Finding>) {
     if told.is_empty() {
         return;
     }
-    let youngest = told.iter().filter_map(|(_, status)| status.backup_age_s).min();
+    let youngest = told
+        .iter()
+        .filter_map(|(_, status)| status.backup_age_s)
+        .min();
     let what = match youngest {
         Some(age) if age <= BACKUP_AGE_S_MAX => return,
         Some(age) => format!("the last backup is {} hours old", age / 3600),
@@ -225,7 +238,10 @@ fn space(status: &StatusResponse, findings: &mut Vec<Finding>) {
         findings.push(Finding::new(
             Severity::Warning,
             "value",
-            format!("the largest value has {}", bytes(status.value_bytes_largest)),
+            format!(
+                "the largest value has {}",
+                bytes(status.value_bytes_largest)
+            ),
             "keep large values elsewhere, and their address and hash here",
         ));
     }
@@ -242,7 +258,11 @@ fn space(status: &StatusResponse, findings: &mut Vec<Finding>) {
 fn disk(status: &StatusResponse, findings: &mut Vec<Finding>) {
     if !matches!(status.disk.as_str(), "" | "normal") {
         findings.push(Finding::new(
-            if status.disk == "full" { Severity::Critical } else { Severity::Warning },
+            if status.disk == "full" {
+                Severity::Critical
+            } else {
+                Severity::Warning
+            },
             "disk",
             format!("its disk is {}", status.disk),
             "make space on the disk of its data directory",
@@ -280,7 +300,10 @@ fn clock(status: &StatusResponse, findings: &mut Vec<Finding>) {
             "let the time daemon slew the clock instead of setting it",
         );
     }
-    if let Some(offset) = clock.offset_worst_ms.filter(|offset| *offset > OFFSET_MS_MAX) {
+    if let Some(offset) = clock
+        .offset_worst_ms
+        .filter(|offset| *offset > OFFSET_MS_MAX)
+    {
         warn(
             "clock-offset",
             format!("its clock differs from another member's by {offset} ms"),
@@ -294,7 +317,8 @@ fn state(status: &StatusResponse, findings: &mut Vec<Finding>) {
         findings.push(Finding::new(
             Severity::Critical,
             "recovering",
-            "its log was damaged, and it does not vote until the others have brought it up".to_owned(),
+            "its log was damaged, and it does not vote until the others have brought it up"
+                .to_owned(),
             "leave it running; look at its disk",
         ));
     }

@@ -20,8 +20,10 @@ use crate::complaint::Complaint;
 use crate::parse;
 use api::Code;
 use api::proto::{Fence, Queue};
-use client::{LeaseId, Leadership, LockGuard, Lost};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
+use client::{Leadership, LeaseId, LockGuard, Lost};
+use rustix::process::{
+    Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal,
+};
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -112,9 +114,8 @@ impl Signals {
     pub(crate) fn listen() -> Result<Signals, Complaint> {
         let listen = |(kind, number)| Ok((signal(kind)?, number));
         let heard: std::io::Result<Vec<_>> = PASSED_ON.into_iter().map(listen).collect();
-        let heard = heard.map_err(|error| {
-            Complaint::unexpected(format!("cannot wait for signals: {error}"))
-        })?;
+        let heard = heard
+            .map_err(|error| Complaint::unexpected(format!("cannot wait for signals: {error}")))?;
         Ok(Signals { heard })
     }
 
@@ -178,7 +179,9 @@ impl Running {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
         }
         let child = command.spawn()?;
-        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = child
+            .id()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         Ok(Running {
             child,
             pid,
@@ -205,11 +208,7 @@ enum Ended {
 }
 
 /// Runs the command under `guard`, and gives back what is held. The exit code is the command's own, unless it was lost.
-pub(crate) async fn run(
-    guard: Guard,
-    job: &Job,
-    signals: &mut Signals,
-) -> Result<u8, Complaint> {
+pub(crate) async fn run(guard: Guard, job: &Job, signals: &mut Signals) -> Result<u8, Complaint> {
     let mut running = match Running::start(job, guard.token()) {
         Ok(running) => running,
         Err(error) => {
@@ -220,7 +219,9 @@ pub(crate) async fn run(
                 _ => NOT_RUNNABLE,
             };
             let program = job.command[0].display();
-            return Err(Complaint::unexpected(format!("cannot run {program}: {error}")).exits(exit));
+            return Err(
+                Complaint::unexpected(format!("cannot run {program}: {error}")).exits(exit),
+            );
         }
     };
     let ended = watch(&guard, job, &mut running, signals).await?;
@@ -240,7 +241,9 @@ pub(crate) async fn run(
             }
             let of_signal = || status.signal().map(|number| 128 + number);
             let code = status.code().or_else(of_signal);
-            Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+            Ok(code
+                .and_then(|code| u8::try_from(code).ok())
+                .unwrap_or(u8::MAX))
         }
     }
 }

@@ -36,9 +36,13 @@ impl Link {
 
     /// The cluster at these endpoints.
     pub(crate) fn to(endpoints: Vec<String>, globals: &Globals) -> Result<Link, Complaint> {
-        let builder = Client::builder().endpoints(endpoints).deadline(globals.timeout);
+        let builder = Client::builder()
+            .endpoints(endpoints)
+            .deadline(globals.timeout);
         Ok(Link {
-            client: builder.connect_lazily().map_err(|error| Complaint::from(&error))?,
+            client: builder
+                .connect_lazily()
+                .map_err(|error| Complaint::from(&error))?,
             consistency: globals.consistency()?,
         })
     }
@@ -58,7 +62,10 @@ impl Link {
         Q: prost::Message + Clone + 'static,
         A: prost::Message + Default + 'static,
     {
-        self.client.raw(method, request).await.map_err(|error| of_read(&error))
+        self.client
+            .raw(method, request)
+            .await
+            .map_err(|error| of_read(&error))
     }
 
     /// Writes what `request` makes of its number. `what` names it in an error: `the write to "x"`.
@@ -89,7 +96,10 @@ impl Link {
 
     /// A session for one write.
     async fn session(&self) -> Result<Retry, Complaint> {
-        let granted = self.client.grant_unattended(SESSION_TTL, LeaseId::NONE).await;
+        let granted = self
+            .client
+            .grant_unattended(SESSION_TTL, LeaseId::NONE)
+            .await;
         // Whatever became of the session: the write was not sent.
         let granted = granted.map_err(|error| of_read(&error))?;
         Ok(Retry {

@@ -77,11 +77,19 @@ fn run(tree: Tree) -> Result<ExitCode, Complaint> {
     let code = match command {
         Command::Get(get) => over(&globals, async |link| cmd::get::run(get, link, voice).await)?,
         Command::Put(put) => over(&globals, async |link| cmd::put::run(put, link, voice).await)?,
-        Command::Del(del) => over(&globals, async |link| cmd::del::run(del, link, &globals).await)?,
-        Command::Range(it) => over(&globals, async |link| cmd::range::run(it, link, voice).await)?,
+        Command::Del(del) => over(&globals, async |link| {
+            cmd::del::run(del, link, &globals).await
+        })?,
+        Command::Range(it) => over(&globals, async |link| {
+            cmd::range::run(it, link, voice).await
+        })?,
         Command::Txn(txn) => over(&globals, async |link| cmd::txn::run(txn, link, voice).await)?,
-        Command::Watch(it) => over(&globals, async |link| cmd::watch::run(it, link, voice).await)?,
-        Command::Lease(it) => over(&globals, async |link| cmd::lease::run(it, link, &globals).await)?,
+        Command::Watch(it) => over(&globals, async |link| {
+            cmd::watch::run(it, link, voice).await
+        })?,
+        Command::Lease(it) => over(&globals, async |link| {
+            cmd::lease::run(it, link, &globals).await
+        })?,
         Command::Status(_) => over(&globals, async |_| cmd::status::run(&globals).await)?,
         Command::Doctor(_) => over(&globals, async |_| cmd::doctor::run(&globals).await)?,
         // These hear signals themselves: a command of the user's runs under them.
@@ -100,7 +108,9 @@ fn run(tree: Tree) -> Result<ExitCode, Complaint> {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Complaint> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.map_err(|error| Complaint::unexpected(format!("cannot start: {error}")))
 }
 

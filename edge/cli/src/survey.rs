@@ -30,13 +30,19 @@ pub(crate) struct Word {
 pub(crate) async fn ask(globals: &Globals) -> Result<Vec<Word>, Complaint> {
     let (endpoints, _) = globals.endpoints()?;
     let first = ask_at(endpoints.clone(), globals).await?;
-    let newest = first.values().flatten().max_by_key(|status| status.applied_index);
+    let newest = first
+        .values()
+        .flatten()
+        .max_by_key(|status| status.applied_index);
     let Some(newest) = newest else {
         let why = Complaint::coded(
             Code::NotConnected,
             format!("none of {} answered", endpoints.join(", ")),
         );
-        return Err(first.into_values().filter_map(Result::err).fold(why, Complaint::note));
+        return Err(first
+            .into_values()
+            .filter_map(Result::err)
+            .fold(why, Complaint::note));
     };
     let members = newest.members.clone();
     let urls = members.iter().flat_map(|member| &member.client_urls);
@@ -66,14 +72,21 @@ fn words(members: &[MemberLine], mut all: Answers) -> Vec<Word> {
     let mut words = Vec::new();
     for member in members {
         let its = |(endpoint, status): &(&String, &Result<StatusResponse, String>)| match status {
-            Ok(status) => status.header.as_ref().is_some_and(|header| header.member == member.id),
+            Ok(status) => status
+                .header
+                .as_ref()
+                .is_some_and(|header| header.member == member.id),
             Err(_) => {
                 let urls = &member.client_urls;
-                urls.iter().any(|url| context::endpoint(url).is_ok_and(|it| it == **endpoint))
+                urls.iter()
+                    .any(|url| context::endpoint(url).is_ok_and(|it| it == **endpoint))
             }
         };
         // An address that answers says more than one that does not.
-        let best = all.iter().filter(its).max_by_key(|(_, status)| status.is_ok());
+        let best = all
+            .iter()
+            .filter(its)
+            .max_by_key(|(_, status)| status.is_ok());
         let endpoint = best.map(|(endpoint, _)| endpoint.clone());
         let told = endpoint.as_ref().and_then(|endpoint| all.remove(endpoint));
         let (status, error) = match told {
@@ -84,7 +97,10 @@ fn words(members: &[MemberLine], mut all: Answers) -> Vec<Word> {
         // Other addresses of the same member say nothing new.
         all.retain(|_, status| {
             !status.as_ref().is_ok_and(|status| {
-                status.header.as_ref().is_some_and(|header| header.member == member.id)
+                status
+                    .header
+                    .as_ref()
+                    .is_some_and(|header| header.member == member.id)
             })
         });
         words.push(Word {
@@ -129,7 +145,11 @@ mod tests {
 
     #[test]
     fn each_member_is_told_once_whatever_it_is_called() {
-        let members = [member(1, "http://a:1"), member(2, "http://b:1"), member(3, "http://c:1")];
+        let members = [
+            member(1, "http://a:1"),
+            member(2, "http://b:1"),
+            member(3, "http://c:1"),
+        ];
         let all = Answers::from([
             // The first member by an alias, and by its own address that does not answer from here.
             ("alias:1".to_owned(), says(1)),
@@ -144,7 +164,11 @@ mod tests {
             .iter()
             .map(|word| {
                 let name = word.member.as_ref().map_or("-", |member| &member.name);
-                (name, word.endpoint.as_deref().unwrap_or("-"), word.status.is_some())
+                (
+                    name,
+                    word.endpoint.as_deref().unwrap_or("-"),
+                    word.status.is_some(),
+                )
             })
             .collect();
         let expected = [

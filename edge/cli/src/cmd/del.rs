@@ -7,9 +7,7 @@ use crate::link::Link;
 use crate::output::shown;
 use crate::parse;
 use api::Method;
-use api::proto::{
-    Condition, DeleteRequest, DeleteResponse, Keys, RangeRequest, RangeResponse,
-};
+use api::proto::{Condition, DeleteRequest, DeleteResponse, Keys, RangeRequest, RangeResponse};
 use bytes::Bytes;
 
 /// Delete a key, or all keys that begin so.
@@ -41,7 +39,10 @@ pub(crate) struct Del {
 pub(crate) async fn run(del: Del, link: &Link, globals: &Globals) -> Result<u8, Complaint> {
     let voice = globals.voice();
     let (keys, name) = match del.prefix {
-        true => (super::range::prefix(&del.key), format!("\"{}\"…", shown(&del.key))),
+        true => (
+            super::range::prefix(&del.key),
+            format!("\"{}\"…", shown(&del.key)),
+        ),
         false => (
             Keys {
                 key: del.key.clone(),
@@ -63,7 +64,10 @@ pub(crate) async fn run(del: Del, link: &Link, globals: &Globals) -> Result<u8, 
             })?;
             return Ok(0);
         }
-        confirm(globals.yes, &format!("Delete {} under {name}?", n_keys(count.count)))?;
+        confirm(
+            globals.yes,
+            &format!("Delete {} under {name}?", n_keys(count.count)),
+        )?;
     }
     let conditions = del.if_revision.map(|revision| Condition {
         key: del.key.clone(),
@@ -81,7 +85,11 @@ pub(crate) async fn run(del: Del, link: &Link, globals: &Globals) -> Result<u8, 
     voice.answer("DeleteResponse", &answer, || {
         let mut text = format!("deleted {}\n", n_keys(answer.deleted));
         for kv in &answer.previous {
-            text.push_str(&format!("before: {} = {}\n", shown(&kv.key), shown(&kv.value)));
+            text.push_str(&format!(
+                "before: {} = {}\n",
+                shown(&kv.key),
+                shown(&kv.value)
+            ));
         }
         text
     })?;

@@ -28,8 +28,14 @@ pub(crate) async fn run(globals: &Globals) -> Result<u8, Complaint> {
         members: words.len(),
         items: diagnosis::of(&words),
     };
-    globals.voice().answer("Findings", &answer, || text(&answer))?;
-    Ok(if answer.items.is_empty() { 0 } else { exit::UNEXPECTED })
+    globals
+        .voice()
+        .answer("Findings", &answer, || text(&answer))?;
+    Ok(if answer.items.is_empty() {
+        0
+    } else {
+        exit::UNEXPECTED
+    })
 }
 
 fn text(answer: &Answer) -> String {
@@ -47,7 +53,11 @@ fn text(answer: &Answer) -> String {
             false => format!("{}: ", finding.members.join(", ")),
         };
         // A String takes everything.
-        let _ = writeln!(text, "{severity} [{}] {members}{}", finding.check, finding.what);
+        let _ = writeln!(
+            text,
+            "{severity} [{}] {members}{}",
+            finding.check, finding.what
+        );
         let _ = writeln!(text, "  help: {}", finding.help);
     }
     text

@@ -104,7 +104,10 @@ async fn campaign(
         true => {
             let within = humantime::format_duration(wait.unwrap_or_default());
             let name = parse::queue_text(queue);
-            Complaint::coded(Code::WaitOver, format!("{name} was not won within {within}"))
+            Complaint::coded(
+                Code::WaitOver,
+                format!("{name} was not won within {within}"),
+            )
         }
         false => Complaint::from(&error),
     })
@@ -132,7 +135,12 @@ fn standing(it: client::Standing) -> Standing {
     Standing {
         token: it.token.get(),
         is_held: it.is_held,
-        mode: if it.is_shared { Mode::Shared } else { Mode::Exclusive }.into(),
+        mode: if it.is_shared {
+            Mode::Shared
+        } else {
+            Mode::Exclusive
+        }
+        .into(),
         permits: it.permits,
         lease: it.lease.0,
         owner: Bytes::new(),

@@ -39,7 +39,10 @@ pub(crate) async fn run(get: Get, link: &Link, voice: Voice) -> Result<u8, Compl
         voice.answer("GetResponse", &answer, String::new)?;
     }
     let Some(kv) = answer.kv else {
-        return Err(Complaint::coded(Code::KeyNotFound, format!("there is no key \"{name}\"")));
+        return Err(Complaint::coded(
+            Code::KeyNotFound,
+            format!("there is no key \"{name}\""),
+        ));
     };
     if voice.is_for_people() {
         output::raw(&kv.value)?;

@@ -106,20 +106,28 @@ pub(crate) async fn run(lease: Lease, link: &Link, globals: &Globals) -> Result<
                 epoch: granted.epoch,
             };
             if granted.ttl != ttl {
-                voice.remark(format_args!("the cluster lengthened it to {} s", answer.ttl_s));
+                voice.remark(format_args!(
+                    "the cluster lengthened it to {} s",
+                    answer.ttl_s
+                ));
             }
             voice.answer("GrantResponse", &answer, || format!("{:x}\n", answer.lease))?;
         }
         Action::Renew { id } => {
             let request = RenewRequest { lease: id };
             let answer: RenewResponse = link.read(Method::Renew, &request).await?;
-            voice.answer("RenewResponse", &answer, || left(answer.remaining_ms, answer.ttl_s))?;
+            voice.answer("RenewResponse", &answer, || {
+                left(answer.remaining_ms, answer.ttl_s)
+            })?;
         }
         Action::Revoke { id } if globals.dry_run => {
             let look = look(link, id, true).await?;
             voice.answer("WouldRevoke", &look, || {
                 let keys: String = look.keys.iter().map(|key| shown(key) + "\n").collect();
-                format!("would end lease {id:x} and delete {} keys\n{keys}", look.keys.len())
+                format!(
+                    "would end lease {id:x} and delete {} keys\n{keys}",
+                    look.keys.len()
+                )
             })?;
         }
         Action::Revoke { id } => {
@@ -148,11 +156,16 @@ pub(crate) async fn run(lease: Lease, link: &Link, globals: &Globals) -> Result<
 }
 
 async fn look(link: &Link, lease: i64, keys: bool) -> Result<LookLeaseResponse, Complaint> {
-    link.read(Method::LookLease, &LookLeaseRequest { lease, keys }).await
+    link.read(Method::LookLease, &LookLeaseRequest { lease, keys })
+        .await
 }
 
 fn left(remaining_ms: u64, ttl_s: u64) -> String {
-    format!("{}.{:03} s left of {ttl_s} s\n", remaining_ms / 1000, remaining_ms % 1000)
+    format!(
+        "{}.{:03} s left of {ttl_s} s\n",
+        remaining_ms / 1000,
+        remaining_ms % 1000
+    )
 }
 
 fn table(answer: &ListLeasesResponse) -> String {

@@ -115,7 +115,10 @@ async fn acquire(
         let within = humantime::format_duration(wait.unwrap_or_default());
         Complaint::coded(
             Code::WaitOver,
-            format!("{} was not to be had within {within}", parse::queue_text(queue)),
+            format!(
+                "{} was not to be had within {within}",
+                parse::queue_text(queue)
+            ),
         )
     };
     let acquired = match wait {
@@ -153,7 +156,11 @@ pub(crate) fn held(voice: Voice, queue: &Queue, token: u64, lease: String) {
 /// What people see of a holder: which machine, which process.
 pub(crate) fn note() -> String {
     let system = rustix::system::uname();
-    format!("{}, process {}", system.nodename().to_string_lossy(), std::process::id())
+    format!(
+        "{}, process {}",
+        system.nodename().to_string_lossy(),
+        std::process::id()
+    )
 }
 
 /// Prints who stands in a line.

@@ -21,7 +21,10 @@ pub(crate) struct ReadOptions {
 impl ReadOptions {
     /// As the messages have it.
     pub(crate) fn of(&self, link: &Link) -> Option<Read> {
-        link.at(self.revision.unwrap_or(0), self.as_of.clone().unwrap_or_default())
+        link.at(
+            self.revision.unwrap_or(0),
+            self.as_of.clone().unwrap_or_default(),
+        )
     }
 }
 
@@ -57,7 +60,9 @@ pub(crate) fn standard_input() -> Result<Vec<u8>, Complaint> {
     let mut bytes = Vec::new();
     match std::io::stdin().lock().read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
-        Err(error) => Err(Complaint::unexpected(format!("cannot read standard input: {error}"))),
+        Err(error) => Err(Complaint::unexpected(format!(
+            "cannot read standard input: {error}"
+        ))),
     }
 }
 
@@ -67,8 +72,10 @@ pub(crate) fn confirm(yes: bool, question: &str) -> Result<(), Complaint> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Complaint::usage(format!("{question} Nobody can answer here: say --yes"))
-            .help("--dry-run only counts"));
+        return Err(
+            Complaint::usage(format!("{question} Nobody can answer here: say --yes"))
+                .help("--dry-run only counts"),
+        );
     }
     eprint!("{question} [y/N] ");
     let mut word = String::new();

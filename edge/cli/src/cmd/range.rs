@@ -7,7 +7,7 @@ use crate::output::{Format, Voice, shown};
 use crate::parse;
 use crate::table::Table;
 use api::Method;
-use api::proto::{Consistency, Keys, Level, Read, RangeRequest, RangeResponse};
+use api::proto::{Consistency, Keys, Level, RangeRequest, RangeResponse, Read};
 use bytes::Bytes;
 
 /// List keys and values, in order.
@@ -133,7 +133,11 @@ fn rest(prefix: &Bytes, next: Bytes, is_descending: bool) -> Keys {
 fn table(answer: &RangeResponse) -> String {
     let mut table = Table::new(["KEY", "REVISION", "VALUE"]);
     for kv in &answer.kvs {
-        table.row([shown(&kv.key), kv.mod_revision.to_string(), shown(&kv.value)]);
+        table.row([
+            shown(&kv.key),
+            kv.mod_revision.to_string(),
+            shown(&kv.value),
+        ]);
     }
     let mut text = table.text();
     if answer.more {

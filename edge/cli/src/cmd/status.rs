@@ -25,7 +25,9 @@ pub(crate) async fn run(globals: &Globals) -> Result<u8, Complaint> {
     let answer = Answer {
         items: survey::ask(globals).await?,
     };
-    globals.voice().answer("Members", &answer, || table(&answer.items))?;
+    globals
+        .voice()
+        .answer("Members", &answer, || table(&answer.items))?;
     Ok(0)
 }
 
@@ -51,15 +53,31 @@ fn table(words: &[Word]) -> String {
         let status = word.status.clone().unwrap_or_default();
         let header = status.header.unwrap_or_default();
         let member = word.member.clone().unwrap_or_default();
-        let id = if member.id == 0 { header.member } else { member.id };
-        let name = if member.name.is_empty() { status.name } else { member.name };
+        let id = if member.id == 0 {
+            header.member
+        } else {
+            member.id
+        };
+        let name = if member.name.is_empty() {
+            status.name
+        } else {
+            member.name
+        };
         let said = |text: String| match word.status.is_some() {
             true => text,
             false => "-".to_owned(),
         };
         table.row([
-            if name.is_empty() { "?".to_owned() } else { name },
-            if id == 0 { "?".to_owned() } else { format!("{id:x}") },
+            if name.is_empty() {
+                "?".to_owned()
+            } else {
+                name
+            },
+            if id == 0 {
+                "?".to_owned()
+            } else {
+                format!("{id:x}")
+            },
             word.endpoint.clone().unwrap_or_else(|| "-".to_owned()),
             role(word),
             said(header.term.to_string()),

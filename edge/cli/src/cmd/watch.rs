@@ -46,7 +46,10 @@ pub(crate) async fn run(watch: Watch, link: &Link, voice: Voice) -> Result<u8, C
     }
     let mut stream = builder.stream();
     let stands = stream.started().await.map_err(|error| complaint(&error))?;
-    voice.remark(format_args!("watching from revision {} on", stands.max(watch.from.unwrap_or(0))));
+    voice.remark(format_args!(
+        "watching from revision {} on",
+        stands.max(watch.from.unwrap_or(0))
+    ));
     let mut left = watch.limit;
     while left != Some(0) {
         let Some(event) = stream.next().await else {
@@ -87,7 +90,12 @@ fn line(event: &Event) -> String {
     };
     match event.kind() {
         EventKind::Put => {
-            format!("{}  put  {}  {}{before}\n", kv.mod_revision, shown(&kv.key), shown(&kv.value))
+            format!(
+                "{}  put  {}  {}{before}\n",
+                kv.mod_revision,
+                shown(&kv.key),
+                shown(&kv.value)
+            )
         }
         EventKind::Delete => format!("{}  del  {}{before}\n", kv.mod_revision, shown(&kv.key)),
     }

@@ -87,7 +87,11 @@ fn nobody_leads() {
 
 #[test]
 fn members_that_differ_are_named() {
-    let line = ("digest", "n3".to_owned(), "it differs from n1 at index 10".to_owned());
+    let line = (
+        "digest",
+        "n3".to_owned(),
+        "it differs from n1 at index 10".to_owned(),
+    );
     assert_eq!(found(|at, it| it.digest = 7 + u64::from(at == 2)), [line]);
     // Nothing can be said of different indexes.
     let far = |at, it: &mut StatusResponse| {
@@ -100,7 +104,10 @@ fn members_that_differ_are_named() {
 
 #[test]
 fn a_backup_of_any_member_counts() {
-    assert_eq!(found(|at, it| it.backup_age_s = (at == 1).then_some(60)), []);
+    assert_eq!(
+        found(|at, it| it.backup_age_s = (at == 1).then_some(60)),
+        []
+    );
     assert_eq!(found(|_, it| it.backup_age_s = None)[0].0, "backup");
     let old = found(|_, it| it.backup_age_s = Some(50 * 3600));
     assert_eq!(old[0].2, "the last backup is 50 hours old");
@@ -110,22 +117,41 @@ fn a_backup_of_any_member_counts() {
 fn space_and_large_values() {
     assert_eq!(found(|_, it| it.bytes_in_use = 799), []);
     let low = found(|_, it| it.bytes_in_use = 800);
-    let line = ("space", "n1,n2,n3".to_owned(), "800 B of 1000 B are used".to_owned());
+    let line = (
+        "space",
+        "n1,n2,n3".to_owned(),
+        "800 B of 1000 B are used".to_owned(),
+    );
     assert_eq!(low, [line]);
     assert_eq!(found(|_, it| it.value_bytes_largest = 102_400), []);
-    assert_eq!(found(|_, it| it.value_bytes_largest = 102_401)[0].0, "value");
-    assert_eq!(found(|_, it| it.alarms = vec!["NOSPACE".into()])[0].0, "alarm");
-    assert_eq!(found(|_, it| (it.quota_bytes, it.bytes_in_use) = (0, 1 << 40)), []);
+    assert_eq!(
+        found(|_, it| it.value_bytes_largest = 102_401)[0].0,
+        "value"
+    );
+    assert_eq!(
+        found(|_, it| it.alarms = vec!["NOSPACE".into()])[0].0,
+        "alarm"
+    );
+    assert_eq!(
+        found(|_, it| (it.quota_bytes, it.bytes_in_use) = (0, 1 << 40)),
+        []
+    );
 }
 
 #[test]
 fn slow_and_full_disks() {
-    assert_eq!(found(|at, it| it.sync_worst_us = 100_000 + u64::from(at == 0))[0].1, "n1");
+    assert_eq!(
+        found(|at, it| it.sync_worst_us = 100_000 + u64::from(at == 0))[0].1,
+        "n1"
+    );
     for (disk, severity) in [("low", Severity::Warning), ("full", Severity::Critical)] {
         let mut words = healthy(3);
         words[1].status.as_mut().unwrap().disk = disk.into();
         let findings = of(&words);
-        assert_eq!((findings[0].check, findings[0].severity), ("disk", severity));
+        assert_eq!(
+            (findings[0].check, findings[0].severity),
+            ("disk", severity)
+        );
     }
 }
 
