@@ -473,6 +473,7 @@ fn a_lease_answer_is_taken_from_the_leader_only_and_only_in_this_life() {
             ticket,
             remaining_ms: Some(1),
             retry: false,
+            epoch: Term(1),
         };
         world.node(asks).receive(id(other), forged.clone(), now);
         world.node(asks).receive(id(99), forged, now);

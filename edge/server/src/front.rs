@@ -9,8 +9,9 @@ mod recipes;
 mod retries;
 mod streams;
 
-use crate::grpc::{self, Call, Page, Service};
+use crate::grpc::{self, Call, Exchange, Service};
 use crate::member::{Member, outcome};
+use crate::native::Native;
 use base::{Chain, LeaseId};
 use bytes::Bytes;
 use etcd::{
@@ -29,6 +30,9 @@ pub(crate) struct Front(pub(crate) Rc<Member>);
 
 impl Service for Front {
     async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
+        if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
+            return Native(self.0.clone()).serve(method, call).await;
+        }
         let Some(method) = Method::of_path(call.head.path()) else {
             return Err(unknown_path(call.head.path()));
         };
@@ -40,8 +44,15 @@ impl Service for Front {
         served.map_err(Into::into)
     }
 
-    async fn page(&self, method: &str, target: &str) -> Page {
-        self.plain_page(method, target).await
+    async fn exchange(&self, exchange: Exchange) -> grpc::Reply {
+        if exchange.parts.uri.path().starts_with("/v1/") {
+            return Native(self.0.clone()).exchange(exchange).await;
+        }
+        let method = exchange.parts.method.as_str();
+        let target = exchange.parts.uri.path_and_query();
+        let target = target.map_or("/", |target| target.as_str());
+        let page = self.plain_page(method, target).await;
+        grpc::Reply::Page { page, keeps: false }
     }
 }
 
@@ -125,7 +136,7 @@ impl Front {
             Plan::ReadStream(read) => return self.read_stream(&read, call).await,
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = match self.0.lease(lease, false).await? {
-                    LeaseAnswer::Alive { remaining_ms } => Some(remaining_ms),
+                    LeaseAnswer::Alive { remaining_ms, .. } => Some(remaining_ms),
                     LeaseAnswer::Gone => None,
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 };
@@ -192,7 +203,7 @@ impl Front {
     }
 
     /// Refuses what would grow the data beyond the quota or the disk, and raises the alarm.
-    async fn check_room(&self, cost_bytes: u64) -> Result<(), Status> {
+    pub(crate) async fn check_room(&self, cost_bytes: u64) -> Result<(), Status> {
         if self.0.space() == Space::Full || (cost_bytes > 0 && self.0.space() == Space::Low) {
             return Err(Refusal::NoSpace.into());
         }

@@ -5,8 +5,8 @@
 use base::{Instant, LeaseId, MemberId, Membership, PeerMessage, Revision};
 use bytes::Bytes;
 use node::{
-    Answer, Boot, Effects, Health, LeaseAnswer, MemberChange, Node, NodeConfig, Persist,
-    ReadFailed, Tag, Ticket,
+    Answer, Boot, Effects, Health, How, LeaseAnswer, MemberChange, Node, NodeConfig, Persist,
+    ReadFailed, ReadGrant, Tag, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Dialect for Words {
 #[derive(Default)]
 pub struct Said {
     pub answers: Vec<Answer>,
-    pub reads: Vec<(Ticket, Result<(), ReadFailed>)>,
+    pub reads: Vec<(Ticket, Result<ReadGrant, ReadFailed>)>,
     pub leases: Vec<(Ticket, LeaseAnswer)>,
 }
 
@@ -396,4 +396,13 @@ impl World {
             .collect();
         assert_eq!(digests.len(), 1, "members differ: {digests:?}");
     }
+}
+
+/// The only read that was answered is `ticket`'s, and a majority was asked for it.
+pub fn assert_granted(reads: &[(Ticket, Result<ReadGrant, ReadFailed>)], ticket: u64) {
+    let [(Ticket(answered), Ok(grant))] = reads else {
+        panic!("not one read that was granted: {reads:?}");
+    };
+    assert_eq!((*answered, grant.how), (ticket, How::Quorum));
+    assert!(grant.fresh_as_of.is_some());
 }
