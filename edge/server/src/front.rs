@@ -125,7 +125,7 @@ impl Front {
             Plan::ReadStream(read) => return self.read_stream(&read, call).await,
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = match self.0.lease(lease, false).await? {
-                    LeaseAnswer::Alive { remaining_ms } => Some(remaining_ms),
+                    LeaseAnswer::Alive { remaining_ms, .. } => Some(remaining_ms),
                     LeaseAnswer::Gone => None,
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 };
