@@ -220,9 +220,9 @@ impl Drift {
         self.cut.extend([(one, other), (other, one)]);
     }
 
-    /// What a plot has come to. Clients write nothing meanwhile, so all logs are equal. The leader loses one follower, and
-    /// later the one that has promised, which starts anew in the same moment: whoever forgets or ignores its
-    /// promise then elects somebody with the follower that heard nothing for long.
+    /// What a plot has come to. Clients write nothing meanwhile, so all logs are equal. The leader loses one
+    /// follower, and later the one that has promised, which starts anew in the same moment: whoever forgets or
+    /// ignores its promise then elects somebody with the follower that heard nothing for long.
     fn go_on(&mut self, plot: Plot, leader: MemberId) {
         match plot {
             Plot::Quiet => {

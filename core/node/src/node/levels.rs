@@ -76,8 +76,8 @@ impl Node {
         self.reads.forget(ticket);
     }
 
-    /// Whether what was read under `grant` may be answered: to be asked after the look at the state, with a reading of the clock
-    /// that was taken after it. Always so for a grant without a lease.
+    /// Whether what was read under `grant` may be answered: to be asked after the look at the state, with a reading
+    /// of the clock that was taken after it. Always so for a grant without a lease.
     pub fn lease_holds(&self, grant: &ReadGrant, now: Instant) -> bool {
         grant.how != How::Lease
             || self.config.mutants.has(Mutant::LeaseNotCheckedAgain)
@@ -319,8 +319,7 @@ impl Node {
     /// Whether this member could elect itself without asking anybody.
     pub(super) fn is_only_voter(&self) -> bool {
         let membership = self.replica.engine().membership();
-        let mut voters = members(&membership.voters, &membership.voters_outgoing).into_iter();
-        voters.all(|voter| voter == self.config.member)
+        members(&membership.voters, &membership.voters_outgoing) == [self.config.member]
     }
 
     // ---- wall clocks ------------------------------------------------------------------------
