@@ -1,0 +1,411 @@
+//! Requests to members: one channel for each endpoint, another member when one does not answer.
+//!
+//! ```text
+//!              ┌ answered ─────────────────────────────────────────────► Ok
+//!   attempt ───┼ refused, for good ────────────────────────────────────► Failure
+//!      ▲       ├ refused for now, or never sent ──┐
+//!      │       └ lost: nobody knows ──────────────┤  a single-shot write ends here, maybe applied
+//!      └──── another member, after a while ◄──────┘
+//! ```
+//!
+//! Whether a lost attempt may be repeated is the caller's to say ([`Kind`]): reads, and requests that take effect once
+//! however often they are asked. A failure remembers whether *any* attempt may have been applied.
+
+use crate::error::{self, Code};
+use crate::world;
+use api::{Method, proto};
+use base::{Instant, Rng};
+use http::uri::PathAndQuery;
+use prost::Message;
+use std::error::Error as _;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant as Timer;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+
+/// For how long a connection may take: less than an attempt, so that "not connected" is told apart from "lost".
+const CONNECT_MAX: Duration = Duration::from_millis(1000);
+/// A member that did not answer is asked last for so long.
+const REST: Duration = Duration::from_secs(1);
+/// The first pause after all members have been asked, and the longest.
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// A connection on which nothing comes back for so long is cut: a watch on it would be deaf.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_ANSWER_MAX: Duration = Duration::from_secs(3);
+/// An answer may have so many bytes.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// The trailer that carries a [`proto::Error`].
+const ERROR_TRAILER: &str = "quorate-error-bin";
+
+/// Whether a request may be asked again when its answer is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// It changes nothing.
+    Read,
+    /// It takes effect once, however often it is asked: it is numbered, or means the same the second time.
+    Repeatable,
+    /// It may take effect twice.
+    Single,
+}
+
+/// An answer, and when the attempt that it answers was sent.
+#[derive(Debug)]
+pub(crate) struct Answered<A> {
+    pub(crate) answer: A,
+    pub(crate) sent: Instant,
+    /// An attempt before this one may have been applied.
+    pub(crate) is_repeated: bool,
+}
+
+/// No attempt was answered well.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What the last one came to.
+    pub(crate) error: proto::Error,
+    /// An attempt may have been applied, or may still be.
+    pub(crate) maybe_applied: bool,
+}
+
+/// What one attempt came to.
+enum Attempt<A> {
+    Answered(A),
+    /// A member decided.
+    Refused(proto::Error),
+    /// Nothing left this process.
+    Unsent(String),
+    /// It may have arrived.
+    Lost(String),
+}
+
+struct Member {
+    name: String,
+    channel: Channel,
+    /// Asked last until then, in nanoseconds of [`world::now`].
+    rests_until: AtomicU64,
+}
+
+/// The endpoints and their channels.
+pub(crate) struct Transport {
+    members: Vec<Member>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+    rng: Mutex<Rng>,
+    /// How long one attempt may take.
+    attempt_max: Duration,
+}
+
+impl Transport {
+    /// Channels to `endpoints`, opened when they are needed. Must run within a runtime.
+    ///
+    /// # Errors
+    /// One is no address, or there is none.
+    pub(crate) fn new(endpoints: &[String], attempt_max: Duration) -> Result<Transport, String> {
+        let mut members = Vec::new();
+        for name in endpoints {
+            let url = match name.contains("://") {
+                true => name.clone(),
+                false => format!("http://{name}"),
+            };
+            if !url.starts_with("http://") {
+                return Err(format!("{name}: only http:// endpoints are served yet"));
+            }
+            let endpoint = Endpoint::from_shared(url).map_err(|bad| format!("{name}: {bad}"))?;
+            if endpoint.uri().port().is_none() {
+                return Err(format!("{name}: a port is missing"));
+            }
+            let channel = endpoint
+                .connect_timeout(CONNECT_MAX)
+                .tcp_nodelay(true)
+                .http2_keep_alive_interval(PING_EVERY)
+                .keep_alive_timeout(PING_ANSWER_MAX)
+                .keep_alive_while_idle(true)
+                .connect_lazy();
+            members.push(Member {
+                name: name.clone(),
+                channel,
+                rests_until: AtomicU64::new(0),
+            });
+        }
+        if members.is_empty() {
+            return Err("there is no endpoint".to_owned());
+        }
+        let mut rng = Rng::new(world::random());
+        let first = rng.below(members.len() as u64) as usize;
+        Ok(Transport {
+            members,
+            turn: AtomicUsize::new(first),
+            rng: Mutex::new(rng),
+            attempt_max,
+        })
+    }
+
+    /// The endpoints as they were given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| &*member.name)
+    }
+
+    /// How long one attempt may take.
+    pub(crate) fn attempt_max(&self) -> Duration {
+        self.attempt_max
+    }
+
+    /// Asks until it is answered, refused for good, or `until`.
+    pub(crate) async fn call<Q, A>(
+        &self,
+        method: Method,
+        request: &Q,
+        kind: Kind,
+        until: Timer,
+    ) -> Result<Answered<A>, Failure>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        self.call_each(method, request, kind, until, self.attempt_max)
+            .await
+    }
+
+    /// [`Transport::call`] with attempts that may take `attempt_max` each.
+    pub(crate) async fn call_each<Q, A>(
+        &self,
+        method: Method,
+        request: &Q,
+        kind: Kind,
+        until: Timer,
+        attempt_max: Duration,
+    ) -> Result<Answered<A>, Failure>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut maybe_applied = false;
+        let mut error = Code::NoAnswer.error("there was no time to ask");
+        for n_asked in 0.. {
+            let left = until.saturating_duration_since(Timer::now());
+            if left.is_zero() {
+                break;
+            }
+            let member = self.choose(first.wrapping_add(n_asked));
+            let sent = world::now();
+            let attempt = self.attempt(member, method, request, left.min(attempt_max));
+            let mut is_busy = false;
+            match attempt.await {
+                Attempt::Answered(answer) => {
+                    member.rests_until.store(0, Ordering::Relaxed);
+                    return Ok(Answered {
+                        answer,
+                        sent,
+                        is_repeated: maybe_applied,
+                    });
+                }
+                Attempt::Unsent(why) => {
+                    member.rest();
+                    error = Code::NotConnected.error(format!("{}: {why}", member.name));
+                }
+                Attempt::Lost(why) => {
+                    member.rest();
+                    error = Code::NoAnswer.error(format!("{}: {why}", member.name));
+                    maybe_applied = true;
+                    if kind == Kind::Single {
+                        break;
+                    }
+                }
+                Attempt::Refused(refused) => {
+                    let code = refused.known();
+                    let is_unknown = error::may_be_applied(&refused);
+                    let is_passing = error::is_passing(&refused);
+                    is_busy = code == Some(Code::Busy);
+                    error = refused;
+                    // A session that is over stays over; what that means is for the one who numbered the write.
+                    if code == Some(Code::SessionOver) {
+                        break;
+                    }
+                    maybe_applied |= is_unknown;
+                    let may_repeat = is_passing || is_unknown && kind != Kind::Single;
+                    if !may_repeat {
+                        break;
+                    }
+                    if !is_busy {
+                        member.rest();
+                    }
+                }
+            }
+            let n_rounds = match is_busy {
+                true => n_asked + 1,
+                false => (n_asked + 1) / self.members.len(),
+            };
+            self.pause(n_rounds, until).await;
+        }
+        let maybe_applied = maybe_applied && kind != Kind::Read;
+        Err(Failure {
+            error,
+            maybe_applied,
+        })
+    }
+
+    /// Opens a stream of answers at the `n`-th member in turn.
+    pub(crate) async fn stream<Q, A>(
+        &self,
+        n: usize,
+        method: Method,
+        request: Q,
+    ) -> Result<tonic::Streaming<A>, proto::Error>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let member = self.choose(n);
+        let opened = async {
+            let mut grpc = grpc(&member.channel);
+            grpc.ready()
+                .await
+                .map_err(|cause| tonic::Status::from_error(cause.into()))?;
+            let path = PathAndQuery::from_static(method.grpc_path());
+            let codec = ProstCodec::<Q, A>::default();
+            grpc.server_streaming(tonic::Request::new(request), path, codec)
+                .await
+        };
+        let late = || Err(tonic::Status::deadline_exceeded("no answer in time"));
+        let opened = tokio::time::timeout(self.attempt_max, opened).await;
+        match opened.unwrap_or_else(|_| late()) {
+            Ok(answers) => Ok(answers.into_inner()),
+            Err(status) => {
+                member.rest();
+                Err(error_of(&status, &member.name))
+            }
+        }
+    }
+
+    /// Whose turn it is for something that then stays there.
+    pub(crate) fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sleeps after all members were asked `n_rounds` times, but not beyond `until`.
+    pub(crate) async fn pause(&self, n_rounds: usize, until: Timer) {
+        if n_rounds == 0 {
+            return;
+        }
+        let doublings = n_rounds.min(10) as u32 - 1;
+        let most = BACKOFF_MAX.min(BACKOFF_MIN * 2u32.pow(doublings));
+        let jitter = {
+            let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+            rng.between(500, 1000)
+        };
+        let pause = most.mul_f64(jitter as f64 / 1000.0);
+        tokio::time::sleep_until(until.min(Timer::now() + pause)).await;
+    }
+
+    /// The member whose turn is `n`, or the next one that does not rest.
+    fn choose(&self, n: usize) -> &Member {
+        let n_members = self.members.len();
+        let now = world::now().0;
+        let in_order =
+            || (0..n_members).map(|ahead| &self.members[n.wrapping_add(ahead) % n_members]);
+        let awake = in_order().find(|it| it.rests_until.load(Ordering::Relaxed) <= now);
+        awake.unwrap_or(&self.members[n % n_members])
+    }
+
+    /// Asks the member at `index` once, for tools that look at members one by one.
+    pub(crate) async fn ask_one<Q, A>(
+        &self,
+        index: usize,
+        method: Method,
+        request: &Q,
+    ) -> Result<A, proto::Error>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let member = &self.members[index];
+        let attempt = self.attempt(member, method, request, self.attempt_max);
+        match attempt.await {
+            Attempt::Answered(answer) => Ok(answer),
+            Attempt::Refused(error) => Err(error),
+            Attempt::Unsent(why) => Err(Code::NotConnected.error(why)),
+            Attempt::Lost(why) => Err(Code::NoAnswer.error(why)),
+        }
+    }
+
+    async fn attempt<Q, A>(
+        &self,
+        member: &Member,
+        method: Method,
+        request: &Q,
+        within: Duration,
+    ) -> Attempt<A>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut message = tonic::Request::new(request.clone());
+        message.set_timeout(within);
+        let asked = async {
+            let mut grpc = grpc(&member.channel);
+            grpc.ready()
+                .await
+                .map_err(|cause| tonic::Status::from_error(cause.into()))?;
+            let path = PathAndQuery::from_static(method.grpc_path());
+            grpc.unary(message, path, ProstCodec::<Q, A>::default())
+                .await
+        };
+        let Ok(answered) = tokio::time::timeout(within, asked).await else {
+            return Attempt::Lost(format!("no answer within {} ms", within.as_millis()));
+        };
+        match answered {
+            Ok(answer) => Attempt::Answered(answer.into_inner()),
+            Err(status) => match told(&status) {
+                Some(error) => Attempt::Refused(error),
+                None if is_unsent(&status) => Attempt::Unsent(status.message().to_owned()),
+                None => Attempt::Lost(status.message().to_owned()),
+            },
+        }
+    }
+}
+
+impl Member {
+    fn rest(&self) {
+        let until = world::now() + REST;
+        self.rests_until.store(until.0, Ordering::Relaxed);
+    }
+}
+
+fn grpc(channel: &Channel) -> tonic::client::Grpc<Channel> {
+    tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// The error that a member told, if it is one.
+fn told(status: &tonic::Status) -> Option<proto::Error> {
+    if let Some(trailer) = status.metadata().get_bin(ERROR_TRAILER) {
+        let bytes = trailer.to_bytes().ok()?;
+        return proto::Error::decode(bytes).ok();
+    }
+    // A server that does not know the path does not know our trailer either.
+    let is_unknown_path = status.code() == tonic::Code::Unimplemented;
+    is_unknown_path.then(|| Code::NotBuilt.error(status.message()))
+}
+
+/// The error of a stream that ended with `status` at the member called `name`.
+pub(crate) fn error_of(status: &tonic::Status, name: &str) -> proto::Error {
+    let lost = || match is_unsent(status) {
+        true => Code::NotConnected.error(format!("{name}: {}", status.message())),
+        false => Code::NoAnswer.error(format!("{name}: {}", status.message())),
+    };
+    told(status).unwrap_or_else(lost)
+}
+
+/// Whether no connection was there to send on.
+fn is_unsent(status: &tonic::Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
