@@ -84,7 +84,11 @@ impl Access {
 
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{} process {} {}..", self.number, self.process, self.call)?;
+        write!(
+            f,
+            "#{} process {} {}..",
+            self.number, self.process, self.call
+        )?;
         match self.returned {
             Some(returned) => write!(f, "{returned} ")?,
             None => f.write_str("? ")?,

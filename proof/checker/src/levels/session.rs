@@ -79,7 +79,10 @@ pub fn check(history: &[Access], guarantee: Guarantee) -> Result<(), Violation> 
         }
     }
     writes.close();
-    match demands.iter().find(|(_, source, _)| writes.has(*source, *source)) {
+    match demands
+        .iter()
+        .find(|(wanted, source, _)| writes.has(*source, *wanted))
+    {
         None => Ok(()),
         Some((wanted, source, read)) => {
             let guilty = [*wanted, *source, *read];
