@@ -5,7 +5,7 @@ use crate::keys::{Values, key_value, timed};
 use crate::queue::{QueueName, Taken};
 use crate::reply::{Freshness, HeaderParts, Reply, header};
 use crate::{KEYS_ROOT, LINES_ROOT, apply, fence, times};
-use api::{Code, proto};
+use api::proto;
 use base::Revision;
 use bytes::{BufMut, Bytes, BytesMut};
 use clock::HybridTime;
@@ -137,15 +137,7 @@ fn resolve(state: &State, at: At) -> Result<Option<Revision>, Fault> {
     match at {
         At::Now => Ok(None),
         At::Revision(revision) => Ok(Some(revision)),
-        At::Time(time) => match times::revision_at(state, time) {
-            Ok(revision) => Ok(Some(revision)),
-            Err(none) => {
-                let words = format!("no state of {} can be read", time.to_rfc3339());
-                let mut fault = Fault::new(Code::NoSuchTime, words);
-                fault.0.revision = none.oldest.map(|oldest| oldest.0);
-                Err(fault)
-            }
-        },
+        At::Time(time) => times::revision_at(state, time).map(Some),
     }
 }
 
