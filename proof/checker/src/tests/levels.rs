@@ -221,7 +221,7 @@ const CASES: &[Case] = &[
             a 70-79 x is 1, sequential",
         doctorings: &[
             ("b 50-59 x is 1", "b 50-59 x is absent"),
-            ("b 50-59 x is 1", "b 50-59 x is 2\nb 59-60 x is 1, session"),
+            ("b 50-59 x is 1", "b 50-54 x is 2, session\nb 56-59 x is 1"),
             ("b 60-69 x is 2", "b 60-69 x is 2, session\nb 80-89 x is 1"),
         ],
     },
