@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::keys::{Values, key_value, timed};
 use crate::queue::{QueueName, Taken};
 use crate::reply::{Freshness, HeaderParts, Reply, header};
+use crate::request::Request;
 use crate::{KEYS_ROOT, LINES_ROOT, apply, fence, times};
 use api::proto;
 use base::Revision;
@@ -42,6 +43,26 @@ pub enum Query {
     Line(QueueName),
     /// Whether tokens hold.
     Check(Vec<proto::Fence>),
+}
+
+impl Query {
+    /// The time that is asked about, when `state` does not reach it yet: more may still be written before it. Whoever puts
+    /// [`touch_request`] into the log and asks again gets an answer, if the time is over.
+    pub fn is_ahead_of(&self, state: &State) -> Option<HybridTime> {
+        let (Query::Get { at, .. } | Query::Range(RangeQuery { at, .. })) = self else {
+            return None;
+        };
+        match at {
+            At::Time(time) if *time > state.time() => Some(*time),
+            _ => None,
+        }
+    }
+}
+
+/// A request for the log, to [`crate::KEYS`], that changes nothing. Where nobody writes no time passes, and reads as of
+/// a time wait for it to pass.
+pub fn touch_request() -> Bytes {
+    Request::Touch(proto::NowRequest {}).encode()
 }
 
 /// A question about a range.
