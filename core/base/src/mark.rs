@@ -94,6 +94,28 @@ marks! {
     PassedBySnapshot = "passed-by-snapshot",
     /// A compaction's next piece is put off, because the member is late.
     SweepPutOff = "sweep-put-off",
+    /// A read that may be a little stale asks a majority all the same.
+    BoundedReadAsks = "bounded-read-asks",
+    /// A session's read waits for what the session has seen.
+    SessionReadWaits = "session-read-waits",
+    /// A leader's own read waits for what was decided when it came.
+    LeaseReadWaits = "lease-read-waits",
+    /// A leader may not answer on its own any more: its lease ran out.
+    LeaseRanOut = "lease-ran-out",
+    /// A leader gives its lease up, since it hands its office over.
+    LeaseGivenUp = "lease-given-up",
+    /// A leader or a follower trusts no clock for a while: one jumped.
+    ClockDistrusted = "clock-distrusted",
+    /// A member does not answer a candidate: it promised.
+    PromiseKept = "promise-kept",
+    /// A member does not campaign: it promised.
+    CampaignWithheld = "campaign-withheld",
+    /// A campaign passes a promise: the leader itself wants it.
+    PromisePassed = "promise-passed",
+    /// A stamp is not what the leader's wall clock says: most others say much less.
+    StampHeldBack = "stamp-held-back",
+    /// Nobody waits for a read any more.
+    ReadForgotten = "read-forgotten",
     /// A watcher is too slow and reads from history.
     WatcherBehind = "watcher-behind",
     /// A watcher wants what is compacted.

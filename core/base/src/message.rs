@@ -1,12 +1,14 @@
 //! What members say to each other.
 //!
 //! [`Message`] is Raft's own traffic; [`PeerMessage`] adds what Quorate says beside it: proposals and
-//! reads that landed on a follower, lease renewals, and the plea of a member whose log is damaged.
+//! reads that landed on a follower, lease renewals, promises to a leader that answers reads on its own, what
+//! wall clocks say, and the plea of a member whose log is damaged.
 //! How they look as bytes is `wire`'s job; that each is allowed and bounded is checked by `consensus`
 //! before the engine sees it.
 
 use crate::{Entry, Index, LeaseId, LogPosition, MemberId, SnapshotMeta, Term};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// The kinds of Raft message that travel between members. The engine knows more kinds; those are its
 /// private business and are refused when they come from outside.
@@ -133,6 +135,8 @@ pub enum PeerMessage {
         remaining_ms: Option<u64>,
         /// The leader does not know (it has just lost or not yet confirmed its office): ask again.
         retry: bool,
+        /// The answerer's term: who holds a lease learns when another leader counts for it.
+        epoch: Term,
     },
     /// "My log is damaged behind this place: send again from there." A leader that believes the sender
     /// to have more lowers its belief.
@@ -153,4 +157,31 @@ pub enum PeerMessage {
     /// "I was removed from the cluster. Do you know?" Asked until a majority of those that stay has answered
     /// [`PeerMessage::Removed`].
     Leaving,
+    /// "Will you elect nobody else for a while?" A leader that answers reads on its own asks every voter with each
+    /// heartbeat (Raft dissertation §6.4.1, but promised in words).
+    PromiseRequest {
+        /// The leader's number for this round, fresh over all of its lives.
+        round: u64,
+        /// The leader's term.
+        term: Term,
+    },
+    /// "I neither campaign nor vote for so long, from when I was asked and by my clock."
+    PromiseReply {
+        /// The leader's number.
+        round: u64,
+        /// For how long.
+        promised: Duration,
+    },
+    /// "What does your wall clock say?"
+    ClockRequest {
+        /// When it was asked, on the asker's monotonic clock: comes back, and means nothing to others.
+        asked: u64,
+    },
+    /// The answer to [`PeerMessage::ClockRequest`].
+    ClockReply {
+        /// The asker's number.
+        asked: u64,
+        /// The answerer's wall clock, milliseconds since 1970.
+        wall_ms: u64,
+    },
 }

@@ -68,6 +68,36 @@ mutants! {
     RetryDecidedAgain = "retry-decided-again",
     /// A session's memory outlives its lease.
     RetrySessionOutlivesLease = "retry-session-outlives-lease",
+    /// A leader counts a promise of D for all of D, whatever the clocks may drift.
+    LeaseWithoutGuardBand = "lease-without-guard-band",
+    /// A leader counts a promise from when it heard of it, and not from when it asked.
+    LeaseFromAnswer = "lease-from-answer",
+    /// A leader that hands its office over goes on answering reads on its own.
+    LeaseSurvivesTransfer = "lease-survives-transfer",
+    /// A leader's promises are counted against a minority.
+    LeaseOfMinority = "lease-of-minority",
+    /// A member that starts again does not think of what it promised before.
+    PromiseForgottenAtRestart = "promise-forgotten-at-restart",
+    /// A member votes although it promised not to.
+    PromiseIgnored = "promise-ignored",
+    /// A member campaigns although it promised not to.
+    PromiseDoesNotBindOneself = "promise-does-not-bind-oneself",
+    /// A leader answers a read on its own before it has applied what was decided when the read came.
+    LeaseReadBeforeApply = "lease-read-before-apply",
+    /// A leader trusts its clock although it has just jumped.
+    LeaseIgnoresJump = "lease-ignores-jump",
+    /// The check after a lease read always passes.
+    LeaseNotCheckedAgain = "lease-not-checked-again",
+    /// A bounded read never asks: any state is fresh enough.
+    BoundedNeverAsks = "bounded-never-asks",
+    /// A state is taken to be as fresh as the answer of its round, not as the question.
+    FreshnessFromAnswer = "freshness-from-answer",
+    /// A session's read does not wait for what the session has seen.
+    SessionDoesNotWait = "session-does-not-wait",
+    /// A leader that stood still expires at once what nobody could renew meanwhile.
+    ExpiryInBulkAfterStall = "expiry-in-bulk-after-stall",
+    /// A leader with a wildly wrong wall clock stamps with it all the same.
+    StampOfWrongClock = "stamp-of-wrong-clock",
     /// Specification: a leader takes entries of earlier terms for decided by counting copies (Raft figure 8).
     SpecFigure8 = "spec-figure-8",
     /// Specification: votes go to candidates with an older log (Raft §5.4.1).
@@ -99,6 +129,9 @@ impl Mutant {
         self.name().starts_with("spec-")
     }
 }
+
+/// The set below has one bit for each.
+const _: () = assert!(Mutant::ALL.len() <= u64::BITS as usize);
 
 /// The bugs planted in one member: none, in every shipped build.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,6 +1,7 @@
 //! What a member is told at birth: plain values, complete and checked by whoever made them.
 
 use base::{ClusterId, Entry, HardState, LogPosition, MemberId, Mutants};
+use clock::guard::DriftBound;
 use std::time::Duration;
 use store::State;
 
@@ -31,6 +32,15 @@ pub struct NodeConfig {
     pub log_tail_entries: u64,
     /// Learners that may be members at once, etcd's `--max-learners`.
     pub learners_max: usize,
+    /// How far the members' clocks may drift; the same at every member. With it a leader that a majority
+    /// has promised to elect nobody else answers reads of [`crate::ReadLevel::Lease`] on its own. Nothing, which
+    /// is the default, when nobody stated it: then there are no lease reads and no promises.
+    ///
+    /// A member that is started again with another value here or a shorter `election` than before must have
+    /// been down for its former `election`: it does not know any more what it promised.
+    pub read_lease: Option<DriftBound>,
+    /// A leader whose wall clock is ahead of most others' by more than this does not stamp with it.
+    pub clock_ahead_max: Duration,
     /// Planted bugs: none outside the simulator.
     pub mutants: Mutants,
 }
@@ -43,6 +53,17 @@ impl NodeConfig {
     /// of it: what checkpoints write stays below eight times what the log does, however large the state,
     /// and what a restart replays below an eighth of what it loads (docs/adr/0004).
     pub const CHECKPOINT_SHARE: u64 = 8;
+
+    /// The default of [`NodeConfig::clock_ahead_max`].
+    pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(10);
+
+    /// For how long a member that promises neither votes nor campaigns, by its own clock.
+    ///
+    /// Two ticks less than the shortest time after which a follower doubts: when a leader dies, promises are
+    /// over before anybody would campaign, so they cost nothing.
+    pub fn promise(&self) -> Duration {
+        self.election.saturating_sub(2 * NodeConfig::TICK)
+    }
 
     /// etcd's default timers for `member` of `cluster`.
     pub fn new(cluster: ClusterId, member: MemberId) -> NodeConfig {
@@ -57,6 +78,8 @@ impl NodeConfig {
             snapshot_bytes: 256 * 1024 * 1024,
             log_tail_entries: base::limits::LOG_TAIL_ENTRIES_MAX,
             learners_max: 1,
+            read_lease: None,
+            clock_ahead_max: NodeConfig::CLOCK_AHEAD_MAX,
             mutants: Mutants::none(),
         }
     }

@@ -1,5 +1,6 @@
 //! What goes out of a member: values that somebody else carries out.
 
+use crate::levels::{NoLease, ReadGrant};
 use crate::system::SystemRefusal;
 use base::{
     Entry, HardState, Index, LeaseId, LogPosition, MemberId, Membership, PeerMessage, Revision,
@@ -44,10 +45,14 @@ pub enum Dropped {
 }
 
 /// Why a read could not be made certain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReadFailed {
     /// This member has left the cluster or is quarantined.
+    #[error("the member has stopped")]
     Stopped,
+    /// A lease read, and there is no lease.
+    #[error("no read lease: {0}")]
+    NoLease(NoLease),
 }
 
 /// The result of a command, on the member that its client asked.
@@ -68,6 +73,8 @@ pub enum LeaseAnswer {
     Alive {
         /// Milliseconds.
         remaining_ms: u64,
+        /// The term of the leader that says so.
+        epoch: Term,
     },
     /// There is no such lease, or its time is over.
     Gone,
@@ -155,7 +162,7 @@ pub struct Effects {
     /// Outcomes of commands that this member proposed, after `published`.
     pub answers: Vec<Answer>,
     /// Reads that may now look at the published root.
-    pub reads: Vec<(Ticket, Result<(), ReadFailed>)>,
+    pub reads: Vec<(Ticket, Result<ReadGrant, ReadFailed>)>,
     /// Lease answers.
     pub leases: Vec<(Ticket, LeaseAnswer)>,
     /// Write the published root to disk as a checkpoint, then call `Node::checkpointed`.

@@ -106,13 +106,14 @@ impl LeaseClock {
     }
 
     /// Lets time pass; returns leases whose revocation is to be proposed, each with the time of its
-    /// grant, so that a later lease of the same number is not revoked by mistake.
-    pub fn tick(&mut self, now: Instant) -> Vec<(LeaseId, HybridTime)> {
+    /// grant, so that a later lease of the same number is not revoked by mistake. `is_unforgiving` is a planted
+    /// bug.
+    pub fn tick(&mut self, now: Instant, is_unforgiving: bool) -> Vec<(LeaseId, HybridTime)> {
         let gap = self
             .last_tick
             .map_or(Duration::ZERO, |last| now.since(last));
         self.last_tick = Some(now);
-        if gap > STALL {
+        if gap > STALL && !is_unforgiving {
             Mark::LeaseTimeGivenBack.reach();
             self.give_back(gap);
             return Vec::new();
@@ -184,7 +185,7 @@ mod tests {
 
     fn clock_with(leases: u64) -> LeaseClock {
         let mut clock = LeaseClock::default();
-        clock.tick(at(0));
+        clock.tick(at(0), false);
         for n in 1..=leases {
             clock.granted(LeaseId(n as i64), 2, HybridTime(n), at(0));
         }
@@ -195,7 +196,12 @@ mod tests {
     fn run(clock: &mut LeaseClock, from: u64, to: u64) -> Vec<LeaseId> {
         let mut due = Vec::new();
         for ms in (from..=to).step_by(10) {
-            due.extend(clock.tick(at(ms)).into_iter().map(|(lease, _)| lease));
+            due.extend(
+                clock
+                    .tick(at(ms), false)
+                    .into_iter()
+                    .map(|(lease, _)| lease),
+            );
             clock.check();
         }
         due
@@ -230,7 +236,7 @@ mod tests {
         let mut clock = clock_with(100);
         run(&mut clock, 10, 1000);
         // Stopped for ten seconds: nobody could renew meanwhile.
-        assert_eq!(clock.tick(at(11_000)), []);
+        assert_eq!(clock.tick(at(11_000), false), []);
         assert_eq!(run(&mut clock, 11_010, 11_980), []);
         assert_eq!(run(&mut clock, 11_990, 12_100).len(), 100);
     }

@@ -23,6 +23,9 @@
 //!    go out: a client that saw its answer finds its write, and a watcher is never behind the root.
 //! 3. Time comes from a monotonic clock that goes on in suspend; [`Node::tick`] is called every 10 ms.
 //!    While [`Node::is_gathering`], effects are taken again within [`GATHER_MAX`].
+//!    Whatever `now` comes with a message is read *after* the message came, and the `now` of
+//!    [`Node::lease_holds`] after the look at the state. The wall clock's jumps are told
+//!    ([`Node::clock_jumped`]).
 //! 4. After a restart, [`Boot`] holds exactly what the log and the newest checkpoint say.
 //!
 //! What is deliberately absent: protocols (they are `store::Dialect`s and session halves in `front/`),
@@ -32,7 +35,9 @@
 //! | --- | --- |
 //! | what goes in and out | [`effects`] |
 //! | how a write becomes an entry | [`proposals`], [`gathering`], `replica` |
-//! | why a read is fresh | [`reads`] |
+//! | why a read is fresh | [`levels`], [`reads`] |
+//! | why a leader may answer alone | [`promises`] |
+//! | what if a wall clock is wildly wrong | [`clocks`] |
 //! | how entries become state | `machine` |
 //! | who lets leases expire | [`leases`] |
 //! | when a removed member may go | `parting` |
@@ -40,25 +45,30 @@
 //! | membership, digests, expiry as commands | [`system`] |
 #![forbid(unsafe_code)]
 
+pub mod clocks;
 pub mod config;
 pub mod effects;
 pub mod gathering;
 pub mod leases;
+pub mod levels;
 mod machine;
 mod node;
 mod parting;
+pub mod promises;
 pub mod proposals;
 pub mod reads;
 mod replica;
 pub mod retries;
 pub mod system;
 
+pub use clocks::ClockOffset;
 pub use config::{Boot, Health, NodeConfig};
 pub use effects::{
     Answer, Dropped, Effects, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
     StopReason, Tag, Ticket,
 };
 pub use gathering::GATHER_MAX;
+pub use levels::{How, NoLease, ReadGrant, ReadLevel, ReadNow};
 pub use node::{Node, SWEEP_REST};
 pub use retries::RetryRefusal;
 pub use system::{MemberChange, SystemRefusal};

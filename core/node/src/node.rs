@@ -4,24 +4,30 @@
 //! [`Node::take_effects`]. See the crate's story for what the caller promises.
 //!
 //! The inputs and the order of the output stand here; how writes go is in `writes.rs`, reads and lease
-//! questions in `questions.rs`, how a removed member goes in `leaving.rs`, and what comes out of the engine in `turn.rs`.
+//! questions in `questions.rs` and `levels.rs`, how a removed member goes in `leaving.rs`, and what comes out of the engine in `turn.rs`.
 
 mod leaving;
+mod levels;
 mod questions;
 mod turn;
 mod writes;
 
+pub(crate) use levels::passes_promises;
+
+use crate::clocks::Clocks;
 use crate::config::{Boot, NodeConfig};
 use crate::effects::{Effects, Leadership, LeaseAnswer, Refused, Status, StopReason, Tag, Ticket};
 use crate::gathering::Gathering;
 use crate::leases::{EXPIRIES_MAX, LeaseClock};
+use crate::levels::ReadLevel;
 use crate::machine::{Applied, Machine};
 use crate::parting::Parting;
+use crate::promises::{Promise, ReadLease};
 use crate::proposals::{Proposals, Tags};
-use crate::reads::{Reads, Waiter};
+use crate::reads::Reads;
 use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
-use base::{Index, Instant, LeaseId, Mark, MemberId, PeerMessage, SnapshotMeta};
+use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta};
 use bytes::Bytes;
 use clock::HybridTime;
 use consensus::{Engine, Misconfigured, Raft, StartEngine};
@@ -98,6 +104,12 @@ pub struct Node {
     questions: BTreeMap<u64, Question>,
     forwarded: Tags,
     lease_answers: Vec<(Ticket, LeaseAnswer)>,
+    /// What was promised to this leader, and what by this follower.
+    read_lease: ReadLease,
+    promise: Promise,
+    /// When the wall clock jumped last.
+    jumped: Option<Instant>,
+    clocks: Clocks,
     send: Vec<(MemberId, PeerMessage)>,
     last_tag: u64,
     time: HybridTime,
@@ -171,6 +183,10 @@ impl Node {
         // that is yet to join knows no membership at all.
         let membership = boot.state.membership();
         let is_removed = !membership.voters.is_empty() && !membership.contains(config.member);
+        // It may have promised something just before it was started anew.
+        let is_silent =
+            config.read_lease.is_some() && !config.mutants.has(Mutant::PromiseForgottenAtRestart);
+        let promise = Promise::at_start(now, is_silent.then(|| config.promise()));
         let machine = Machine::new(&config, boot.state, dialects);
         Ok(Node {
             replica,
@@ -185,6 +201,10 @@ impl Node {
             questions: BTreeMap::new(),
             forwarded: Tags::default(),
             lease_answers: Vec::new(),
+            read_lease: ReadLease::default(),
+            promise,
+            jumped: None,
+            clocks: Clocks::default(),
             send: Vec::new(),
             last_tag: 0,
             time,
@@ -264,13 +284,20 @@ impl Node {
         if self.is_out() {
             return;
         }
-        self.replica.tick(now);
+        self.clocks.read_own(now, wall_ms);
+        // Others are not asked by whoever is the only one who votes; so its own time must stand still.
+        let is_held = self.is_bound() && !self.replica.leads() && self.is_only_voter();
+        if !is_held {
+            self.replica.tick(now);
+        }
         if self.reads.is_overdue(now, self.read_patience()) {
             Mark::ReadAskedAgain.reach();
             self.reads.lost();
         }
         self.ask_again();
         self.ask_to_leave();
+        self.ask_for_clocks();
+        self.ask_for_promises();
         if !self.leadership.is_self {
             self.replica.withdraw_snapshot();
             return;
@@ -286,7 +313,8 @@ impl Node {
                 && self.machine.lag() == 0
                 && self.proposals.has_room(EXPIRY_BYTES_MAX)
             {
-                let due = self.leases.tick(now);
+                let is_unforgiving = self.config.mutants.has(Mutant::ExpiryInBulkAfterStall);
+                let due = self.leases.tick(now, is_unforgiving);
                 if !due.is_empty() {
                     self.propose_system(&SystemCommand::Expire(due));
                 }
@@ -306,6 +334,7 @@ impl Node {
                 if self.machine.state().was_removed(from) {
                     self.answer_leaving(from);
                 } else if message.from == from
+                    && !self.is_promised_away(&message)
                     && let Some(plea) = self.replica.receive(*message)
                 {
                     self.send.push(plea);
@@ -332,6 +361,7 @@ impl Node {
                 ticket,
                 remaining_ms,
                 retry,
+                epoch,
             } => {
                 if from == self.leadership.leader
                     && !retry
@@ -339,6 +369,7 @@ impl Node {
                 {
                     let answer = remaining_ms.map_or(LeaseAnswer::Gone, |ms| LeaseAnswer::Alive {
                         remaining_ms: ms,
+                        epoch,
                     });
                     self.lease_answers.push((question.ticket, answer));
                 }
@@ -357,6 +388,12 @@ impl Node {
                 }
             }
             PeerMessage::Leaving => self.answer_leaving(from),
+            PeerMessage::PromiseRequest { round, term } => self.promise(from, round, term),
+            PeerMessage::PromiseReply { round, promised } => {
+                self.hear_promise(from, round, promised);
+            }
+            PeerMessage::ClockRequest { asked } => self.answer_clock(from, asked),
+            PeerMessage::ClockReply { asked, wall_ms } => self.hear_clock(from, asked, wall_ms),
         }
     }
 
@@ -427,13 +464,7 @@ impl Node {
     /// # Errors
     /// A refusal is certain.
     pub fn read(&mut self, ticket: Ticket) -> Result<(), Refused> {
-        if !self.serves() {
-            return Err(Refused::Stopped);
-        }
-        if !self.reads.has_room() {
-            return Err(Refused::Busy);
-        }
-        self.reads.push(Waiter::Local(ticket));
+        self.read_at(ticket, ReadLevel::Linearizable, self.now)?;
         Ok(())
     }
 
@@ -467,8 +498,12 @@ impl Node {
         if !self.machine.state().membership().is_voter(to) {
             return Err(Refused::BadTransferee);
         }
-        if to != self.config.member && !self.replica.transfer(to) {
-            return Err(Refused::BadTransferee);
+        if to != self.config.member {
+            if !self.replica.transfer(to) {
+                return Err(Refused::BadTransferee);
+            }
+            // Nothing has left this member yet.
+            self.give_lease_up();
         }
         Ok(())
     }
@@ -562,7 +597,7 @@ impl Node {
         }
         out.more = true;
         for _ in 0..TURNS_MAX {
-            let turn = self.replica.turn(now, &mut out);
+            let turn = self.replica.turn(now, self.is_bound(), &mut out);
             let quiet =
                 turn.committed.is_empty() && turn.reads.is_empty() && turn.snapshot.is_none();
             self.take_turn(turn, &mut applied, &mut out);
@@ -620,5 +655,7 @@ impl Node {
         self.machine.check();
         self.proposals.check();
         self.leases.check();
+        let office = self.leadership.is_self.then_some(self.leadership.term);
+        self.read_lease.check(office);
     }
 }

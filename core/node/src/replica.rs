@@ -16,6 +16,7 @@
 
 use crate::config::{Boot, Health, NodeConfig};
 use crate::effects::{Effects, Persist, SnapshotSend};
+use crate::node::passes_promises;
 use base::limits::LOG_TAIL_BYTES_MAX;
 use base::{
     Change, Entry, HardState, Index, Instant, LogPosition, Mark, MemberId, Membership, Message,
@@ -81,6 +82,8 @@ pub(crate) struct Replica {
     durably_decided: Index,
     disk_patience: Duration,
     log_tail_entries: u64,
+    /// This member has promised not to campaign.
+    is_bound: bool,
 }
 
 impl Replica {
@@ -129,6 +132,7 @@ impl Replica {
             durably_decided: boot.hard_state.commit.max(boot.state.applied().index),
             disk_patience: config.election,
             log_tail_entries: config.log_tail_entries,
+            is_bound: false,
         })
     }
 
@@ -345,7 +349,9 @@ impl Replica {
     }
 
     /// Takes everything that the engine has to say.
-    pub(crate) fn turn(&mut self, now: Instant, out: &mut Effects) -> Turn {
+    /// While it `is_bound` it does not ask for votes.
+    pub(crate) fn turn(&mut self, now: Instant, is_bound: bool, out: &mut Effects) -> Turn {
+        self.is_bound = is_bound;
         let mut turn = Turn::default();
         loop {
             let released = std::mem::take(&mut self.released);
@@ -457,6 +463,11 @@ impl Replica {
     fn send(&mut self, messages: Vec<Message>, out: &mut Effects) {
         for message in messages {
             if message.to == self.member {
+                continue;
+            }
+            let campaigns = matches!(message.kind, MessageKind::Vote | MessageKind::PreVote);
+            if campaigns && self.is_bound && !passes_promises(&message) {
+                Mark::CampaignWithheld.reach();
                 continue;
             }
             if message.kind == MessageKind::Snapshot {

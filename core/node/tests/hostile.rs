@@ -211,13 +211,23 @@ fn peer_message(from: MemberId, to: MemberId) -> impl Strategy<Value = PeerMessa
             .prop_map(|(ticket, lease)| PeerMessage::LeaseRenewRequest { ticket, lease }),
         1 => (number(), lease())
             .prop_map(|(ticket, lease)| PeerMessage::LeaseRemainingRequest { ticket, lease }),
-        1 => (number(), prop::option::of(number()), any::<bool>()).prop_map(
-            |(ticket, remaining_ms, retry)| PeerMessage::LeaseReply {
+        1 => (number(), prop::option::of(number()), any::<bool>(), number()).prop_map(
+            |(ticket, remaining_ms, retry, epoch)| PeerMessage::LeaseReply {
                 ticket: (1u64 << 32).wrapping_add(ticket),
                 remaining_ms,
                 retry,
+                epoch: Term(epoch),
             }
         ),
+        1 => (number(), number())
+            .prop_map(|(round, term)| PeerMessage::PromiseRequest { round, term: Term(term) }),
+        1 => (number(), number()).prop_map(|(round, promised)| PeerMessage::PromiseReply {
+            round: (1u64 << 32).wrapping_add(round),
+            promised: Duration::from_nanos(promised),
+        }),
+        1 => number().prop_map(|asked| PeerMessage::ClockRequest { asked }),
+        1 => (number(), number())
+            .prop_map(|(asked, wall_ms)| PeerMessage::ClockReply { asked, wall_ms }),
         1 => position().prop_map(|intact| PeerMessage::Recovering { intact }),
         1 => any::<bool>().prop_map(|installed| PeerMessage::SnapshotOutcome { installed }),
         1 => Just(PeerMessage::Leaving),

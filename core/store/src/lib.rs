@@ -20,7 +20,7 @@
 //! stamp); and files (the snapshot stream is bytes).
 //!
 //! Read in this order: `record` (one version), `tree` (the ordered map), `root` (keys and history),
-//! `state`, `txn`, `store`, `sweep`, `hub`, `stream`.
+//! `state`, `times`, `txn`, `store`, `sweep`, `hub`, `stream`.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -39,6 +39,7 @@ mod state;
 mod store;
 pub mod stream;
 mod sweep;
+mod times;
 mod tree;
 mod txn;
 
@@ -52,4 +53,5 @@ pub use record::{Place, Record};
 pub use root::{Event, Events, Range, ReadError, RootId, RootView};
 pub use state::{State, Table};
 pub use store::{Genesis, Stamp, Store};
+pub use times::AsOfError;
 pub use txn::{Effects, LeaseChange, WriteTxn};

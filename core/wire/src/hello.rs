@@ -1,7 +1,7 @@
 //! The handshake: who is there, and in which version we speak.
 //!
 //! ```text
-//!   opener  ── Hello { versions 1..=1, from n1, to n2, "messages" } ──►  listener
+//!   opener  ── Hello { versions 2..=2, from n1, to n2, "messages" } ──►  listener
 //!           ◄── HelloReply: welcome { version } or refused { why } ────
 //!           ── messages, or one snapshot … ────────────────────────────►
 //! ```
@@ -15,11 +15,12 @@ use base::MemberId;
 use bytes::{BufMut, BytesMut};
 use std::fmt;
 
-/// The oldest protocol that this build speaks.
-pub const VERSION_MIN: u16 = 1;
+/// The oldest protocol that this build speaks. Version 1, whose lease answers had no epoch and which knew no
+/// promises, was never released.
+pub const VERSION_MIN: u16 = 2;
 
 /// The newest protocol that this build speaks.
-pub const VERSION_MAX: u16 = 1;
+pub const VERSION_MAX: u16 = 2;
 
 /// Bytes of a member's name in a `Hello`.
 pub const NAME_BYTES_MAX: usize = 256;

@@ -12,6 +12,7 @@ use base::{
     PeerMessage, SnapshotMeta, Term,
 };
 use bytes::{BufMut, Bytes, BytesMut};
+use std::time::Duration;
 
 /// Bytes of an entry besides its data and context.
 const ENTRY_HEADER_BYTES: usize = 8 + 8 + 1 + 4 + 4;
@@ -67,9 +68,11 @@ pub(crate) fn encode_body(message: &PeerMessage, out: &mut BytesMut) {
             ticket,
             remaining_ms,
             retry,
+            epoch,
         } => {
             out.put_u8(7);
             out.put_u64_le(*ticket);
+            out.put_u64_le(epoch.0);
             out.put_u8(u8::from(*retry));
             out.put_u8(u8::from(remaining_ms.is_some()));
             out.put_u64_le(remaining_ms.unwrap_or(0));
@@ -84,6 +87,25 @@ pub(crate) fn encode_body(message: &PeerMessage, out: &mut BytesMut) {
         }
         PeerMessage::Removed => out.put_u8(10),
         PeerMessage::Leaving => out.put_u8(11),
+        PeerMessage::PromiseRequest { round, term } => {
+            out.put_u8(12);
+            out.put_u64_le(*round);
+            out.put_u64_le(term.0);
+        }
+        PeerMessage::PromiseReply { round, promised } => {
+            out.put_u8(13);
+            out.put_u64_le(*round);
+            out.put_u64_le(u64::try_from(promised.as_nanos()).unwrap_or(u64::MAX));
+        }
+        PeerMessage::ClockRequest { asked } => {
+            out.put_u8(14);
+            out.put_u64_le(*asked);
+        }
+        PeerMessage::ClockReply { asked, wall_ms } => {
+            out.put_u8(15);
+            out.put_u64_le(*asked);
+            out.put_u64_le(*wall_ms);
+        }
     }
 }
 
@@ -110,6 +132,7 @@ pub(crate) fn decode_body(take: &mut Take) -> Result<PeerMessage, WireError> {
         },
         7 => {
             let ticket = take.u64()?;
+            let epoch = Term(take.u64()?);
             let retry = take.flag()?;
             let is_known = take.flag()?;
             let remaining_ms = take.u64()?;
@@ -120,6 +143,7 @@ pub(crate) fn decode_body(take: &mut Take) -> Result<PeerMessage, WireError> {
                 ticket,
                 remaining_ms: is_known.then_some(remaining_ms),
                 retry,
+                epoch,
             }
         }
         8 => PeerMessage::Recovering {
@@ -130,6 +154,19 @@ pub(crate) fn decode_body(take: &mut Take) -> Result<PeerMessage, WireError> {
         },
         10 => PeerMessage::Removed,
         11 => PeerMessage::Leaving,
+        12 => PeerMessage::PromiseRequest {
+            round: take.u64()?,
+            term: Term(take.u64()?),
+        },
+        13 => PeerMessage::PromiseReply {
+            round: take.u64()?,
+            promised: Duration::from_nanos(take.u64()?),
+        },
+        14 => PeerMessage::ClockRequest { asked: take.u64()? },
+        15 => PeerMessage::ClockReply {
+            asked: take.u64()?,
+            wall_ms: take.u64()?,
+        },
         _ => return Err(WireError::Malformed("a message of an unknown kind")),
     })
 }

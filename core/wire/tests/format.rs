@@ -7,6 +7,7 @@ use base::{
 };
 use bytes::{Bytes, BytesMut};
 use quorate_wire::{Frame, FrameReader, Hello, Origin, Purpose, encode};
+use std::time::Duration;
 
 const ORIGIN: Origin = Origin {
     cluster: ClusterId(0x0807_0605_0403_0201),
@@ -32,11 +33,11 @@ fn hello() {
         Frame::Hello(Hello::new(Purpose::Messages, MemberId(0xa2), "n1")),
         &[
             // The header: "QR", version 1, kind 1 (Hello), flags, zero, length 17, body crc,
-            "51 52 01 01 00 00 00 00 11 00 00 00 b3 3c 03 42",
+            "51 52 01 01 00 00 00 00 11 00 00 00 51 5f bd 0a",
             // cluster, sender, header crc.
-            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 86 ee 1d 00",
-            // Versions 1 to 1, for messages, to a2, "n1".
-            "01 00 01 00 01 a2 00 00 00 00 00 00 00 02 00 6e 31",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 f4 b0 15 66",
+            // Versions 2 to 2, for messages, to a2, "n1".
+            "02 00 02 00 01 a2 00 00 00 00 00 00 00 02 00 6e 31",
         ],
     );
 }
@@ -71,6 +72,68 @@ fn append() {
             // No context, one entry: 8@3, ordinary, "put", no context.
             "00 00 00 00 01 00 00 00 03 00 00 00 00 00 00 00 08 00 00 00 00 00 00 00",
             "01 03 00 00 00 70 75 74 00 00 00 00",
+        ],
+    );
+}
+
+#[test]
+fn lease_reply() {
+    check(
+        Frame::Message(PeerMessage::LeaseReply {
+            ticket: 0x11,
+            remaining_ms: Some(1500),
+            retry: false,
+            epoch: Term(3),
+        }),
+        &[
+            "51 52 01 03 00 00 00 00 1b 00 00 00 82 97 58 64",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 fc ce 6b 42",
+            // Lease reply, ticket, epoch, no need to ask again, known, 1500 ms.
+            "07 11 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00 00 01 dc 05 00 00 00 00 00 00",
+        ],
+    );
+}
+
+#[test]
+fn promises() {
+    check(
+        Frame::Message(PeerMessage::PromiseRequest {
+            round: 0x12,
+            term: Term(3),
+        }),
+        &[
+            "51 52 01 03 00 00 00 00 11 00 00 00 a5 69 fa 78",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 80 f7 99 6e",
+            // Promise request, round, term.
+            "0c 12 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00",
+        ],
+    );
+    check(
+        Frame::Message(PeerMessage::PromiseReply {
+            round: 0x12,
+            promised: Duration::from_millis(980),
+        }),
+        &[
+            "51 52 01 03 00 00 00 00 11 00 00 00 a6 ec a8 33",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 7a a3 81 72",
+            // Promise reply, round, 980,000,000 ns.
+            "0d 12 00 00 00 00 00 00 00 00 9d 69 3a 00 00 00 00",
+        ],
+    );
+}
+
+#[test]
+fn clocks() {
+    check(
+        Frame::Message(PeerMessage::ClockReply {
+            asked: 0x13,
+            wall_ms: 1_700_000_000_000,
+        }),
+        &[
+            "51 52 01 03 00 00 00 00 11 00 00 00 20 53 06 25",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 67 ff ab 86",
+            // Clock reply, the asker's number, milliseconds since 1970.
+            "0f 13 00 00 00 00 00 00 00 00 68 e5 cf 8b 01 00 00",
         ],
     );
 }

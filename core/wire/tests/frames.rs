@@ -13,6 +13,7 @@ use quorate_wire::{
     Purpose, SNAPSHOT_CHUNK_BYTES_MAX, SnapshotEnd, SnapshotHeader, WireError, encode,
     encode_message,
 };
+use std::time::Duration;
 
 const ORIGIN: Origin = Origin {
     cluster: ClusterId(0xc1),
@@ -137,9 +138,23 @@ fn message() -> impl Strategy<Value = PeerMessage> {
             .prop_map(|(ticket, lease)| PeerMessage::LeaseRenewRequest { ticket, lease }),
         1 => (number(), lease())
             .prop_map(|(ticket, lease)| PeerMessage::LeaseRemainingRequest { ticket, lease }),
-        1 => (number(), proptest::option::of(number()), any::<bool>()).prop_map(
-            |(ticket, remaining_ms, retry)| PeerMessage::LeaseReply { ticket, remaining_ms, retry }
+        1 => (number(), proptest::option::of(number()), any::<bool>(), number()).prop_map(
+            |(ticket, remaining_ms, retry, epoch)| PeerMessage::LeaseReply {
+                ticket,
+                remaining_ms,
+                retry,
+                epoch: Term(epoch),
+            }
         ),
+        1 => (number(), number())
+            .prop_map(|(round, term)| PeerMessage::PromiseRequest { round, term: Term(term) }),
+        1 => (number(), number()).prop_map(|(round, promised)| PeerMessage::PromiseReply {
+            round,
+            promised: Duration::from_nanos(promised),
+        }),
+        1 => number().prop_map(|asked| PeerMessage::ClockRequest { asked }),
+        1 => (number(), number())
+            .prop_map(|(asked, wall_ms)| PeerMessage::ClockReply { asked, wall_ms }),
         1 => position().prop_map(|intact| PeerMessage::Recovering { intact }),
         1 => any::<bool>().prop_map(|installed| PeerMessage::SnapshotOutcome { installed }),
         1 => Just(PeerMessage::Removed),
@@ -416,7 +431,7 @@ fn the_handshake_finds_a_version_or_says_why_not() {
     let hello = Hello::new(Purpose::Messages, MemberId(2), "n1");
     assert_eq!(
         hello.answer(ORIGIN, own),
-        HelloReply::Welcome { version: 1 }
+        HelloReply::Welcome { version: 2 }
     );
 
     let foreign = Origin {
@@ -437,7 +452,7 @@ fn the_handshake_finds_a_version_or_says_why_not() {
     assert_eq!(hello.answer(own, own), refused(HelloRefusal::WrongMember));
 
     let future = Hello {
-        version_min: 2,
+        version_min: 3,
         version_max: 9,
         ..hello.clone()
     };
@@ -451,7 +466,7 @@ fn the_handshake_finds_a_version_or_says_why_not() {
     };
     assert_eq!(
         rolling.answer(ORIGIN, own),
-        HelloReply::Welcome { version: 1 }
+        HelloReply::Welcome { version: 2 }
     );
 }
 

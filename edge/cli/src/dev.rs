@@ -5,19 +5,23 @@
 //!   children.rs  a process for each member, watched, and ended with this one
 //!   probe.rs     asks a member how it is, over plain HTTP
 //!   report.rs    the table, the commands, the ready file
+//!   context.rs   the context by which the other commands find it
 //! ```
 //!
 //! Each member is `quorate server` in a process of its own, so that killing one is as real as it gets. What is
 //! printed is true when it is printed: the cluster has acknowledged every member by then.
 
 mod children;
+mod context;
 mod plan;
 mod probe;
 mod report;
 
+use crate::complaint::Complaint;
+use crate::output::Voice;
 use base::Chain;
 use children::Children;
-use clap::Parser;
+use context::Claim;
 use plan::Plan;
 use std::io;
 use std::path::PathBuf;
@@ -31,22 +35,22 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause between two looks at members that are starting.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Runs a whole cluster on this machine, to try things out.
-///
-/// Examples:
-///   quorate dev                        three members, gone without a trace at the end
-///   quorate dev --data-dir ./data      the data stays: the next run continues it
-///   quorate dev --members 1            a member alone
-#[derive(Parser, Debug)]
-#[command(name = "quorate dev", no_binary_name = true, verbatim_doc_comment)]
-struct Arguments {
+/// Run a whole cluster on this machine, to try things out.
+#[derive(clap::Args, Debug)]
+#[command(before_help = "\
+Examples:
+  quorate dev                        three members, gone without a trace at the end
+  quorate dev --data-dir ./data      the data stays: the next run continues it
+  quorate dev --members 1            a member alone")]
+pub(crate) struct Dev {
     /// Members of a new cluster, 1 to 5 (default: 3).
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
     members: Option<u8>,
     /// Where the data stays; without it a temporary directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Written as JSON once the cluster serves: {"members":[{"name","pid","etcd","peer"},…]}.
+    /// Written as JSON once the cluster serves: {"members":[{"name","pid","etcd","native","peer"},…]}; etcd's API and
+    /// the native one share an address.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
@@ -88,26 +92,35 @@ pub(crate) enum DevError {
     NotReady(Duration, String),
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
+    #[error("nobody reads what is printed")]
+    Unread(Complaint),
+}
+
+impl From<Complaint> for DevError {
+    fn from(complaint: Complaint) -> DevError {
+        DevError::Unread(complaint)
+    }
+}
+
+impl From<DevError> for Complaint {
+    fn from(error: DevError) -> Complaint {
+        match error {
+            DevError::Unread(complaint) => complaint,
+            other => Complaint::unexpected(Chain(&other).to_string()),
+        }
+    }
 }
 
 /// Runs the command.
-pub(crate) fn main(arguments: &[String]) -> Result<ExitCode, DevError> {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help goes to standard output and is no failure; clap knows which it is.
-            let _ = error.print();
-            return Ok(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)));
-        }
-    };
+pub(crate) fn main(arguments: &Dev, voice: Voice) -> Result<ExitCode, DevError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(DevError::Signals)?;
-    runtime.block_on(run(arguments))
+    runtime.block_on(run(arguments, voice))
 }
 
-async fn run(arguments: Arguments) -> Result<ExitCode, DevError> {
+async fn run(arguments: &Dev, voice: Voice) -> Result<ExitCode, DevError> {
     let began = Instant::now();
     let mut signals = Signals::listen().map_err(DevError::Signals)?;
     if let Some(file) = &arguments.ready_file {
@@ -124,10 +137,17 @@ async fn run(arguments: Arguments) -> Result<ExitCode, DevError> {
         }
     }
     plan.choosing = None;
+    let (claim, context) = Claim::make(&plan).await;
     if let Some(file) = &arguments.ready_file {
         report::write_ready_file(file, &plan, &children)?;
     }
-    print!("{}", report::table(&plan, &children, began.elapsed()).await);
+    if voice.is_for_people() {
+        let took = began.elapsed();
+        print!("{}", report::table(&plan, &children, took, &context).await);
+    } else {
+        let ready = report::ready(&plan, &children);
+        voice.answer("Cluster", &ready, String::new)?;
+    }
 
     while signals.next().await == Heard::ChildEnded {
         for child in children.ended() {
@@ -138,9 +158,14 @@ async fn run(arguments: Arguments) -> Result<ExitCode, DevError> {
             return Ok(ExitCode::FAILURE);
         }
     }
-    println!("\nstopping …");
+    if voice.is_for_people() {
+        println!("\nstopping …");
+    }
+    drop(claim);
     children.stop(&mut signals).await;
-    println!("stopped; {}", report::what_remains(&plan));
+    if voice.is_for_people() {
+        println!("stopped; {}", report::what_remains(&plan));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,24 +7,25 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use std::process::ExitCode;
 use tracing::{error, warn};
 
-/// What `quorate` says about itself.
-pub(crate) const HELP: &str = "\
-Quorate: coordination for a team's services, over the etcd v3 API.
-
+/// A member's flags, for people.
+pub(crate) fn server_help(program: &str) -> String {
+    format!(
+        "\
 Examples:
-  quorate dev                          three members on this machine, in one command
-  quorate dev --data-dir ./data        the same, and the data stays for the next time
-  quorate server --name n1 --data-dir ./n1 --initial-cluster n1=http://10.0.0.1:2380,... \\
+  {program} --name n1 --data-dir ./n1      a member alone
+  {program} --name n1 --data-dir ./n1 --initial-cluster n1=http://10.0.0.1:2380,... \\
       --initial-advertise-peer-urls http://10.0.0.1:2380 --listen-peer-urls http://10.0.0.1:2380 \\
       --listen-client-urls http://10.0.0.1:2379 --advertise-client-urls http://10.0.0.1:2379
-  ln -s quorate etcd && ./etcd --name n1 ...      the same member, called as etcd is
 
-Commands:
-  dev        run a whole cluster on this machine, to try things out
-  server     run one member (quorate server --help lists its flags)
-  version    print the version
-  help       print this
-";
+Run one member, by etcd's flags.
+
+Usage: {program} [flags]
+
+Flags (each also as ETCD_..., in capitals):
+{}",
+        flags::help()
+    )
+}
 
 /// The version as etcd prints it, for scripts that read it.
 fn etcd_version() -> String {
@@ -47,8 +48,7 @@ pub(crate) fn member(program: &str, arguments: Vec<String>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Asked::Help) => {
-            println!("Usage: {program} [flags]\n\nFlags (each also as ETCD_..., in capitals):");
-            print!("{}", flags::help());
+            print!("{}", server_help(program));
             ExitCode::SUCCESS
         }
         Ok(Asked::Run(run)) => run_member(*run),

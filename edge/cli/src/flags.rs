@@ -209,6 +209,19 @@ impl Raw {
         })
     }
 
+    /// A number for which there is no default: nothing unless somebody says it.
+    fn stated<T: std::str::FromStr>(&self, flag: &'static str) -> Result<Option<T>, FlagError> {
+        let Some(value) = self.text(flag).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let number = value.parse().map_err(|_| FlagError::Value {
+            flag,
+            value: value.to_owned(),
+            expected: "a whole number is needed",
+        })?;
+        Ok(Some(number))
+    }
+
     fn urls(&self, flag: &'static str, default: &str) -> Result<Vec<Url>, FlagError> {
         let text = self.text(flag).unwrap_or(default);
         let parse = |part: &str| Url::parse(part.trim()).map_err(|error| url_error(flag, &error));
@@ -276,6 +289,10 @@ impl Raw {
         config.txn_ops_max = self.number("max-txn-ops", config.txn_ops_max)?;
         config.request_bytes_max = self.number("max-request-bytes", config.request_bytes_max)?;
         config.learners_max = self.number("max-learners", config.learners_max)?;
+        config.read_lease_drift_ppm = self.stated("read-lease-drift-ppm")?;
+        config.clock_error_max = self.stated("clock-error-max")?.map(Duration::from_millis);
+        let ahead_ms = self.number("clock-ahead-max", config.clock_ahead_max.as_millis() as u64)?;
+        config.clock_ahead_max = Duration::from_millis(ahead_ms);
         config
             .check()
             .map_err(|error| FlagError::Config(Chain(&error).to_string()))?;

@@ -19,10 +19,13 @@ struct Member {
 fn members(ready: &Path) -> Vec<Member> {
     let text = until("the ready file", || fs::read_to_string(ready).ok());
     let json: Value = serde_json::from_str(&text).expect("written whole or not at all");
-    let member = |value: &Value| Member {
-        name: value["name"].as_str().unwrap().to_owned(),
-        pid: value["pid"].as_u64().unwrap() as u32,
-        etcd: value["etcd"].as_str().unwrap().parse().unwrap(),
+    let member = |value: &Value| {
+        assert_eq!(value["native"], value["etcd"], "one port serves both");
+        Member {
+            name: value["name"].as_str().unwrap().to_owned(),
+            pid: value["pid"].as_u64().unwrap() as u32,
+            etcd: value["etcd"].as_str().unwrap().parse().unwrap(),
+        }
     };
     json["members"]
         .as_array()
@@ -159,6 +162,71 @@ fn without_a_directory_nothing_is_left_behind() {
     signal("INT", dev.pid());
     assert_eq!(dev.end(), Some(0));
     assert!(!Path::new(&data).exists(), "{data}");
+}
+
+#[test]
+fn the_context_is_there_and_selected_until_the_end() {
+    let scratch = Scratch::new();
+    let config = scratch.path("config");
+    let quorate = |arguments: &[&str]| {
+        let output = run(
+            arguments,
+            &[("QUORATE_CONFIG_DIR", config.to_str().unwrap())],
+        );
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let start = |name: &str| {
+        let ready = scratch.path(name);
+        let arguments = [
+            "dev",
+            "--members=1",
+            "--ready-file",
+            ready.to_str().unwrap(),
+        ];
+        let dev = Running::start(QUORATE, &arguments, &scratch.path(&format!("{name}.out")));
+        let address = members(&ready)[0].etcd.to_string();
+        (dev, address)
+    };
+    let (mut first, address) = start("first");
+    let shown = quorate(&["context", "show"]);
+    assert_eq!(shown, format!("{address}   (context \"dev\", selected)\n"));
+
+    // A second cluster leaves the name to the first, and says how it is reached.
+    let (mut second, other) = start("second");
+    until("the word about the name", || {
+        let text = fs::read_to_string(scratch.path("second.out")).unwrap();
+        let word =
+            "context: \"dev\" belongs to another cluster that runs; for this one: --endpoints ";
+        text.contains(&format!("{word}{other}\n")).then_some(())
+    });
+    signal("INT", second.pid());
+    assert_eq!(second.end(), Some(0));
+    assert_eq!(quorate(&["context", "show"]), shown);
+
+    signal("INT", first.pid());
+    assert_eq!(first.end(), Some(0));
+    let shown = quorate(&["context", "show"]);
+    assert!(
+        shown.starts_with("127.0.0.1:2379   (the default"),
+        "{shown}"
+    );
+    assert!(quorate(&["context", "list"]).starts_with("there are no contexts"));
+
+    // What the user has selected stays selected.
+    quorate(&["context", "set", "prod", "10.0.0.1:2379"]);
+    quorate(&["context", "use", "prod"]);
+    let (mut third, address) = start("third");
+    assert!(quorate(&["context", "show"]).starts_with("10.0.0.1:2379   (context \"prod\""));
+    let by_name = quorate(&["--context", "dev", "context", "show"]);
+    assert_eq!(
+        by_name,
+        format!("{address}   (context \"dev\", by --context)\n")
+    );
+    signal("TERM", third.pid());
+    assert_eq!(third.end(), Some(0));
+    assert!(quorate(&["context", "show"]).starts_with("10.0.0.1:2379"));
+    assert_eq!(quorate(&["context", "list"]).lines().count(), 2);
 }
 
 #[test]

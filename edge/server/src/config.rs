@@ -6,12 +6,17 @@
 use crate::identity::{Url, UrlError, cluster_id, member_id};
 use base::limits::{REQUEST_BYTES_MAX, TXN_OPS_MAX};
 use base::{ClusterId, MemberId};
+use clock::guard::DriftBound;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// etcd's default for `--quota-backend-bytes 0`.
 pub const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
+
+/// By how much a leader's wall clock may be ahead of the others', unless it is configured: far more than any working time
+/// daemon allows, and little enough that hybrid time does not run away.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(10);
 
 /// The longest election timeout, etcd's.
 pub const ELECTION_MAX: Duration = Duration::from_secs(50);
@@ -69,6 +74,13 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Learners at a time.
     pub learners_max: usize,
+    /// By how many millionths clocks may run fast or slow. Somebody must state it before reads by the leader's lease are
+    /// served, on all members alike; nothing: nobody did.
+    pub read_lease_drift_ppm: Option<u32>,
+    /// By how much the wall clock may be wrong, where the kernel does not say; nothing: nobody knows.
+    pub clock_error_max: Option<Duration>,
+    /// By how much a leader's wall clock may be ahead of the others' before it is not believed.
+    pub clock_ahead_max: Duration,
 }
 
 /// Why a configuration cannot work.
@@ -146,6 +158,9 @@ impl Config {
             txn_ops_max: TXN_OPS_MAX,
             request_bytes_max: REQUEST_BYTES_MAX,
             learners_max: 1,
+            read_lease_drift_ppm: None,
+            clock_error_max: None,
+            clock_ahead_max: CLOCK_AHEAD_MAX,
         }
     }
 
@@ -186,6 +201,13 @@ impl Config {
                 self.request_bytes_max.to_string(),
                 rule,
             );
+        }
+        if let Some(ppm) = self.read_lease_drift_ppm
+            && DriftBound::from_ppm(ppm).is_none()
+        {
+            let rule =
+                "at most 100000; time daemons slew by up to 83333, and 500 is what ntpd keeps to";
+            return number("read-lease-drift-ppm", ppm.to_string(), rule);
         }
         if self.txn_ops_max == 0 {
             return number("max-txn-ops", "0".to_owned(), "at least 1");

@@ -5,6 +5,7 @@
 //! was asked: one record, one checkpoint, a few snapshots.
 
 use base::{Index, MemberId, SnapshotMeta};
+use std::time::Duration;
 use store::State;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -14,6 +15,8 @@ pub(crate) enum Event {
     Persisted {
         /// Its number.
         number: u64,
+        /// How long that took.
+        took: Duration,
     },
     /// A checkpoint is durable, or was given up.
     Checkpointed {

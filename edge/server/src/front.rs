@@ -4,13 +4,15 @@
 //! handler holds nothing of the member across an `.await` but its own state, so a client that goes away
 //! costs nothing.
 
+mod levels;
 mod pages;
 mod recipes;
 mod retries;
 mod streams;
 
-use crate::grpc::{self, Call, Page, Service};
+use crate::grpc::{self, Call, Exchange, Service};
 use crate::member::{Member, outcome};
+use crate::native::Native;
 use base::{Chain, LeaseId};
 use bytes::Bytes;
 use etcd::{
@@ -29,6 +31,9 @@ pub(crate) struct Front(pub(crate) Rc<Member>);
 
 impl Service for Front {
     async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
+        if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
+            return Native(self.0.clone()).serve(method, call).await;
+        }
         let Some(method) = Method::of_path(call.head.path()) else {
             return Err(unknown_path(call.head.path()));
         };
@@ -40,8 +45,15 @@ impl Service for Front {
         served.map_err(Into::into)
     }
 
-    async fn page(&self, method: &str, target: &str) -> Page {
-        self.plain_page(method, target).await
+    async fn exchange(&self, exchange: Exchange) -> grpc::Reply {
+        if exchange.parts.uri.path().starts_with("/v1/") {
+            return Native(self.0.clone()).exchange(exchange).await;
+        }
+        let method = exchange.parts.method.as_str();
+        let target = exchange.parts.uri.path_and_query();
+        let target = target.map_or("/", |target| target.as_str());
+        let page = self.plain_page(method, target).await;
+        grpc::Reply::Page { page, keeps: false }
     }
 }
 
@@ -113,6 +125,8 @@ impl Front {
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
         }
+        let wanted = levels::wanted(call.head.metadata(), self.0.identity.cluster)?;
+        let mut fresh = None;
         let answer = match plan {
             Plan::Propose {
                 request,
@@ -121,11 +135,18 @@ impl Front {
                 let numbered = retries::numbered(call.head.metadata())?;
                 self.propose(request, cost_bytes, numbered).await?
             }
-            Plan::Read(read) => self.read(&read).await?,
+            Plan::Read(read) => match wanted {
+                None => self.read(&read).await?,
+                Some(level) => {
+                    let (answer, told) = self.read_at(&read, level).await?;
+                    fresh = Some(told);
+                    answer
+                }
+            },
             Plan::ReadStream(read) => return self.read_stream(&read, call).await,
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = match self.0.lease(lease, false).await? {
-                    LeaseAnswer::Alive { remaining_ms } => Some(remaining_ms),
+                    LeaseAnswer::Alive { remaining_ms, .. } => Some(remaining_ms),
                     LeaseAnswer::Gone => None,
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 };
@@ -149,6 +170,9 @@ impl Front {
             Plan::Recipe(recipe) => return Box::pin(self.recipe(recipe, call)).await,
             Plan::Health { known } => return self.health(method, known, call).await,
         };
+        if wanted.is_some() {
+            call.replies.tell(self.told(fresh));
+        }
         Ok(call.replies.reply(answer).await?)
     }
 
@@ -192,7 +216,7 @@ impl Front {
     }
 
     /// Refuses what would grow the data beyond the quota or the disk, and raises the alarm.
-    async fn check_room(&self, cost_bytes: u64) -> Result<(), Status> {
+    pub(crate) async fn check_room(&self, cost_bytes: u64) -> Result<(), Status> {
         if self.0.space() == Space::Full || (cost_bytes > 0 && self.0.space() == Space::Low) {
             return Err(Refusal::NoSpace.into());
         }
@@ -224,6 +248,11 @@ impl Front {
         if read.linearizable {
             self.0.read_index().await?;
         }
+        self.look(read).await
+    }
+
+    /// Answers from the published state, whatever its age.
+    async fn look(&self, read: &Read) -> Result<Bytes, Status> {
         let header = self.0.header();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.

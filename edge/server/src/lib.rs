@@ -5,6 +5,7 @@
 //!         │ HTTP/2                                                     │ framed TCP
 //!   grpc/ ▼  calls, streams, limits                             peers/ ▼  links, handshake, snapshots
 //!   front/   etcd's API: plan, wait, answer                            │
+//!   native/  our own, over gRPC and as JSON                            │
 //!         └───────────────┐                      ┌─────────────────────┘
 //!                         ▼                      ▼
 //!             member.rs   inputs ─► node::Node ─► effects            one thread, no locks
@@ -32,9 +33,11 @@
 //! | --- | --- |
 //! | how a member starts and ends | `run` |
 //! | how a request travels | `grpc`, then `front`, then `member` |
-//! | who waits for a lock, and who is woken | `contenders`, then `front/recipes` |
+//! | the native API: levels of reads, waiting, JSON | `native` |
+//! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
+//! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 
 pub mod clock;
@@ -48,9 +51,11 @@ mod front;
 pub mod grpc;
 pub mod identity;
 mod member;
+mod native;
 mod peers;
 mod run;
 mod signal;
+mod vitals;
 mod waits;
 
 pub use durable::BootError;

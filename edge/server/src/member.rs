@@ -19,14 +19,17 @@ use crate::config::Config;
 use crate::contenders::Contenders;
 use crate::durable::{Checkpoints, LogThread};
 use crate::events::{Event, Reports};
+use crate::native::{Desks, NotRead};
 use crate::peers::{Inbox, Peers, render_members, send_snapshot};
 use crate::signal::Signal;
+use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
 use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Term};
 use bytes::Bytes;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
-    Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, Refused, StopReason, Ticket,
+    Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
+    Refused, StopReason, Ticket,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -34,6 +37,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Identity, Space};
+use store::command::DialectId;
 use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tracing::{error, info, warn};
@@ -67,17 +71,21 @@ pub(crate) struct Member {
     pub(crate) session: RefCell<Session>,
     state: RefCell<State>,
     proposals: Waits<Answer>,
-    reads: Waits<Result<(), ReadFailed>>,
+    reads: Waits<Result<ReadGrant, ReadFailed>>,
     leases: Waits<LeaseAnswer>,
     last_ticket: Cell<u64>,
     work: Signal,
     streams: RefCell<BTreeMap<StreamId, Rc<StreamWork>>>,
     pub(crate) contenders: Rc<Contenders>,
+    /// Who waits for what of the native front's.
+    pub(crate) desks: Rc<Desks>,
+    pub(crate) planner: RefCell<native::Session>,
     peers: Peers,
     log: LogThread,
     checkpoints: Arc<Checkpoints>,
     reports: Reports,
     space: Cell<Space>,
+    pub(crate) vitals: Vitals,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -99,6 +107,7 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) node: Node,
     pub(crate) session: Session,
+    pub(crate) planner: native::Session,
     pub(crate) peers: Peers,
     pub(crate) log: LogThread,
     pub(crate) checkpoints: Arc<Checkpoints>,
@@ -127,11 +136,18 @@ impl Member {
             work: Signal::default(),
             streams: RefCell::default(),
             contenders: Rc::default(),
+            desks: Desks::new(native::HeaderParts {
+                cluster: header.cluster,
+                member: header.member,
+                term: header.term,
+            }),
+            planner: RefCell::new(parts.planner),
             peers: parts.peers,
             log: parts.log,
             checkpoints: parts.checkpoints,
             reports: parts.reports,
             space: Cell::new(Space::Normal),
+            vitals: Vitals::default(),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -231,6 +247,24 @@ impl Member {
             .map_err(|_| self.timeout())
     }
 
+    /// Puts a request of any front's into the log and waits for what became of it. With `retry` it is a session's
+    /// numbered write.
+    pub(crate) async fn propose_to(
+        &self,
+        dialect: DialectId,
+        request: Bytes,
+        retry: Option<(LeaseId, u64)>,
+    ) -> Result<Answer, NotAnswered> {
+        let proposed = match retry {
+            None => self.node.borrow_mut().propose(dialect, request),
+            Some((session, sequence)) => {
+                let mut node = self.node.borrow_mut();
+                node.propose_once(dialect, request, session, sequence)
+            }
+        };
+        self.answered(proposed).await
+    }
+
     /// Puts a request of etcd's into the log and waits for what became of it.
     pub(crate) async fn propose(&self, request: Bytes) -> Result<Answer, Status> {
         let proposed = self.node.borrow_mut().propose(etcd::DIALECT, request);
@@ -258,12 +292,20 @@ impl Member {
     }
 
     async fn outcome(&self, proposed: Result<node::Tag, Refused>) -> Result<Answer, Status> {
-        let tag = proposed.map_err(refused)?;
+        self.answered(proposed).await.map_err(|why| match why {
+            NotAnswered::Refused(why) => refused(why),
+            NotAnswered::Unknown => self.timeout(),
+        })
+    }
+
+    async fn answered(&self, proposed: Result<node::Tag, Refused>) -> Result<Answer, NotAnswered> {
+        let tag = proposed.map_err(NotAnswered::Refused)?;
         let wait = self.proposals.begin(tag.0, clock::now());
         self.work.set();
         // A wait that is given up tells the node, which then need not keep the tag.
         let forget = Forget { member: self, tag };
-        let answer = wait.answer().await.map_err(|Expired| self.timeout())?;
+        let answer = wait.answer().await;
+        let answer = answer.map_err(|Expired| NotAnswered::Unknown)?;
         std::mem::forget(forget);
         Ok(answer)
     }
@@ -275,10 +317,61 @@ impl Member {
         let wait = self.reads.begin(ticket.0, clock::now());
         self.work.set();
         match wait.answer().await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(ReadFailed::Stopped)) => Err(Refusal::Stopped.into()),
+            Ok(Ok(_)) => Ok(()),
+            // Nobody asks for a lease here.
+            Ok(Err(ReadFailed::Stopped | ReadFailed::NoLease(_))) => Err(Refusal::Stopped.into()),
             Err(Expired) => Err(self.timeout()),
         }
+    }
+
+    /// Waits until the published state may be read at `level`.
+    pub(crate) async fn read_at(&self, level: ReadLevel) -> Result<ReadGrant, NotRead> {
+        let ticket = self.next_ticket();
+        let asked = self.node.borrow_mut().read_at(ticket, level, clock::now());
+        match asked.map_err(NotRead::Refused)? {
+            ReadNow::Granted(grant) => return Ok(grant),
+            ReadNow::Failed(why) => return Err(NotRead::Failed(why)),
+            ReadNow::Waits => {}
+        }
+        let wait = self.reads.begin(ticket.0, clock::now());
+        self.work.set();
+        // A read that is given up need not be kept.
+        let forget = ForgetRead {
+            member: self,
+            ticket,
+        };
+        let granted = match wait.answer().await {
+            Ok(granted) => granted.map_err(NotRead::Failed),
+            Err(Expired) => return Err(NotRead::Expired),
+        };
+        std::mem::forget(forget);
+        granted
+    }
+
+    /// Whether what was read under `grant` may be said.
+    pub(crate) fn lease_holds(&self, grant: &ReadGrant, now: Instant) -> bool {
+        self.node.borrow().lease_holds(grant, now)
+    }
+
+    /// By how many milliseconds the other members' wall clocks differ from this one's.
+    pub(crate) fn clock_offsets(&self) -> Vec<u64> {
+        let offsets = self.node.borrow().clock_offsets();
+        let ms = |offset: node::ClockOffset| offset.ahead_ms.unsigned_abs();
+        offsets.into_values().map(ms).collect()
+    }
+
+    /// Who answers, in the native API's answers.
+    pub(crate) fn native_header(&self) -> native::HeaderParts {
+        native::HeaderParts {
+            cluster: self.identity.cluster,
+            member: self.identity.member,
+            term: self.term.get(),
+        }
+    }
+
+    /// Whether this member must not go on.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.borrow().is_some()
     }
 
     /// Renews a lease, or asks how long it has left.
@@ -386,6 +479,7 @@ impl Member {
                 .values()
                 .for_each(|work| work.signal.set());
         }
+        self.desks.tick(now, &self.state.borrow());
         let sent = self.desk.borrow_mut().tick(now, &self.state.borrow());
         let streams = self.streams.borrow();
         for (id, messages) in sent {
@@ -430,8 +524,12 @@ impl Member {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let now = clock::now();
-            self.node.borrow_mut().tick(now, clock::wall_ms());
+            let (now, wall) = (clock::now(), clock::wall());
+            if let Some(jump) = self.vitals.clocks(now, wall) {
+                warn!(%jump, "the wall clock was set, or the member was paused between two looks at its clocks");
+                self.node.borrow_mut().clock_jumped(now);
+            }
+            self.node.borrow_mut().tick(now, wall.0 / 1_000_000);
             self.proposals.expire(now);
             self.reads.expire(now);
             self.leases.expire(now);
@@ -462,7 +560,10 @@ impl Member {
         while let Some(event) = reports.recv().await {
             let mut node = self.node.borrow_mut();
             match event {
-                Event::Persisted { number } => node.persisted(number),
+                Event::Persisted { number, took } => {
+                    self.vitals.synced(took, clock::now());
+                    node.persisted(number);
+                }
                 Event::Checkpointed {
                     meta,
                     log_floor: Some(floor),
@@ -550,6 +651,7 @@ impl Member {
                 self.leaderless.set(Some(clock::now()));
             }
             self.desk.borrow_mut().set_header(self.header());
+            self.desks.set_header(self.native_header());
             self.leadership.notify_waiters();
         }
         if let Some(state) = effects.published {
@@ -561,6 +663,8 @@ impl Member {
                 desk.publish(&state, &effects.events);
             }
             drop(desk);
+            self.desks
+                .publish(&state, &effects.events, effects.restored);
             let members_before = self.state.replace(state).membership().clone();
             if effects.membership.is_some()
                 || effects.restored
@@ -668,6 +772,30 @@ impl Drop for Forget<'_> {
             node.forget(self.tag);
         }
     }
+}
+
+/// Tells the node that nobody waits for a read any more.
+struct ForgetRead<'a> {
+    member: &'a Member,
+    ticket: Ticket,
+}
+
+impl Drop for ForgetRead<'_> {
+    fn drop(&mut self) {
+        // Inside a turn the node is busy; then the read is granted to nobody.
+        if let Ok(mut node) = self.member.node.try_borrow_mut() {
+            node.forget_read(self.ticket);
+        }
+    }
+}
+
+/// Why a write has no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NotAnswered {
+    /// Certain: it will not take effect.
+    Refused(Refused),
+    /// It may take effect, or have taken it.
+    Unknown,
 }
 
 /// An open watch stream; it ends when this is dropped.

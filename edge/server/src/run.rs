@@ -9,6 +9,7 @@ use crate::front::Front;
 use crate::grpc;
 use crate::member::{Member, Parts};
 use crate::peers::{Peers, listen};
+use ::clock::guard::DriftBound;
 use base::Chain;
 use etcd::{EtcdDialect, Session};
 use node::{Node, NodeConfig, StopReason};
@@ -119,10 +120,19 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         node: Node::new(
             node_config(&config, identity, incarnation),
             booted.boot,
-            vec![Box::new(EtcdDialect)],
+            vec![
+                Box::new(EtcdDialect),
+                Box::new(native::KeyDialect),
+                Box::new(native::LineDialect),
+            ],
             clock::now(),
         )?,
         session: session(&config, identity.member.0 ^ clock::wall_ms() << 20),
+        planner: planner(
+            &config,
+            &identity,
+            identity.member.0 ^ clock::wall_ms() << 21,
+        ),
         peers: Peers::new(origin, &config.name),
         log: log.map_err(RunError::Start)?,
         checkpoints,
@@ -183,6 +193,8 @@ fn node_config(config: &Config, identity: storage::Identity, incarnation: u32) -
         election: config.election,
         snapshot_count: config.snapshot_count,
         learners_max: config.learners_max,
+        read_lease: config.read_lease_drift_ppm.and_then(DriftBound::from_ppm),
+        clock_ahead_max: config.clock_ahead_max,
         ..NodeConfig::new(identity.cluster, identity.member)
     }
 }
@@ -195,6 +207,17 @@ fn session(config: &Config, seed: u64) -> Session {
         quota_bytes: config.quota_bytes.unwrap_or(0),
     };
     Session::new(limits, seed)
+}
+
+fn planner(config: &Config, identity: &storage::Identity, seed: u64) -> native::Session {
+    let limits = native::Limits {
+        request_bytes_max: config.request_bytes_max,
+        txn_ops_max: config.txn_ops_max,
+        lease_ttl_min_s: config.lease_ttl_min_s().max(1) as u64,
+        quota_bytes: config.quota_bytes.unwrap_or(0),
+        ..native::Limits::default()
+    };
+    native::Session::new(limits, identity.cluster, seed)
 }
 
 /// A leader that leaves in peace names its successor, so that nobody waits for an election.

@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request};
-use quorate_server::grpc::{self, Call, Code, Limits, Page, Service, Status, frame};
+use quorate_server::grpc::{
+    self, Call, Code, Events, Exchange, Limits, Page, Reply, Service, Status, frame,
+};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,10 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const CLIENT_WINDOW: u32 = 1 << 20;
 
+const MESSAGE_BYTES_MAX: usize = 3_000_000;
+
 #[derive(Default)]
 struct Probe {
     sent: Cell<usize>,
     dropped: Cell<usize>,
+    streams: Rc<Cell<usize>>,
 }
 
 struct CountsDrop<'a>(&'a Cell<usize>);
@@ -59,11 +64,27 @@ impl Service for Probe {
         }
     }
 
-    async fn page(&self, method: &str, target: &str) -> Page {
-        match (method, target) {
+    async fn exchange(&self, mut exchange: Exchange) -> Reply {
+        let keeps = exchange.parts.method == "POST";
+        let path = exchange.parts.uri.path().to_owned();
+        let page = match (exchange.parts.method.as_str(), path.as_str()) {
             ("GET", "/health") => Page::json(200, "{\"health\":\"true\"}"),
+            ("POST", "/echo") => match exchange.body().await {
+                Ok(body) => Page::text(200, String::from_utf8(body.to_vec()).unwrap()),
+                Err(error) => Page::text(413, error.to_string()),
+            },
+            ("POST", "/flood") => {
+                let (sender, events) = Events::new();
+                let counted = self.streams.clone();
+                tokio::task::spawn_local(async move {
+                    let _counted = CountsDrop(&counted);
+                    while sender.send(Some("n"), b"{}").await.is_ok() {}
+                });
+                return Reply::Events(events);
+            }
             _ => Page::not_found(),
-        }
+        };
+        Reply::Page { page, keeps }
     }
 }
 
@@ -78,7 +99,7 @@ fn with_server<F: Future<Output = ()>>(test: impl FnOnce(SocketAddr, Rc<Probe>) 
         let address = listener.local_addr().unwrap();
         let probe = Rc::new(Probe::default());
         let limits = Limits {
-            message_bytes_max: 3_000_000,
+            message_bytes_max: MESSAGE_BYTES_MAX,
             ..Limits::default()
         };
         tokio::task::spawn_local(grpc::serve(listener, probe.clone(), limits));
@@ -331,7 +352,65 @@ fn http1_gets_the_pages_and_a_clear_word_otherwise() {
         );
         let garbage = spoken(address, b"\x16\x03\x01 hello\r\n\r\n").await;
         assert!(garbage.starts_with("HTTP/1.1 400 "), "{garbage}");
-        let endless = spoken(address, &[b'a'; 10_000]).await;
-        assert!(endless.starts_with("HTTP/1.1 400 "), "{endless}");
+        let endless = [b"GET /".to_vec(), vec![b'a'; 10_000]].concat();
+        let endless = spoken(address, &endless).await;
+        assert!(endless.starts_with("HTTP/1.1 4"), "{endless}");
+    });
+}
+
+#[test]
+fn http1_bodies_are_bounded_however_they_come_and_connections_are_kept() {
+    with_server(|address, _| async move {
+        let post = |length: usize, body: &str| {
+            let head =
+                format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+            [head.as_bytes(), body.as_bytes()].concat()
+        };
+        let twice = [post(5, "hello"), post(3, "you")].concat();
+        let twice = [&twice[..], b"GET /health HTTP/1.1\r\n\r\n"].concat();
+        let twice = spoken(address, &twice).await;
+        for part in ["hello", "you", "{\"health\""] {
+            assert!(twice.contains(part), "{twice}");
+        }
+        // Its length alone is enough to be refused; nothing of it was sent.
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(&post(1 << 40, "")).await.unwrap();
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 413");
+        let chunk = format!("{:x}\r\n{}\r\n", 60_000, "a".repeat(60_000));
+        let chunked = format!(
+            "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
+            chunk.repeat(MESSAGE_BYTES_MAX / 60_000 + 1)
+        );
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let (mut reading, mut writing) = socket.split();
+        let write = async {
+            // It is cut off on the way.
+            let _ = writing.write_all(chunked.as_bytes()).await;
+        };
+        let read = async {
+            reading.read_exact(&mut answer).await.unwrap();
+        };
+        tokio::join!(write, read);
+        assert_eq!(&answer, b"HTTP/1.1 413");
+    });
+}
+
+#[test]
+fn events_wait_for_a_client_that_does_not_read_and_end_when_it_is_gone() {
+    with_server(|address, probe| async move {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = b"POST /flood HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+        socket.write_all(head).await.unwrap();
+        let mut answer = vec![0; 4096];
+        socket.read_exact(&mut answer).await.unwrap();
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert!(text.contains("text/event-stream") && text.contains("event: n\ndata: {}\n\n"));
+        assert_eq!(probe.streams.get(), 0);
+        drop(socket);
+        while probe.streams.get() == 0 {
+            tokio::task::yield_now().await;
+        }
     });
 }

@@ -1,115 +1,196 @@
-//! Queues: places in the order in which they were taken, and which of them hold.
+//! Lines: places in the order in which they were taken, and which of them hold.
 //!
 //! A place is a versioned key on its owner's lease, so that it goes with the lease, at the same revision, however
 //! the lease ends. Its token is the revision at which it was taken, and stands in the key:
 //!
 //! ```text
-//!   p │ kind │ length of name │ name │ token, big endian   ──►  mode, permits, owner, value     on the lease
-//!   o │ kind │ length of name │ name │ lease │ owner       ──►  token                           on the lease
+//!   p │ kind │ length of name │ name │ mode │ token, big endian   ──►  mode, permits, owner, value     on the lease
+//!   o │ kind │ length of name │ name │ lease │ owner              ──►  token                           on the lease
+//!   g │ kind │ length of name │ name                              ──►  the highest token let through   barriers
 //! ```
 //!
-//! So the head of a queue is the first key of its range, a token never comes twice, and a holder's token is higher
-//! than those of all who held before it. Nothing says who holds: that is decided by the order alone, on every member
-//! alike, and nobody has to write when a holder goes.
+//! So a token never comes twice, and a holder's token is higher than those of all who held before it. Nothing says
+//! who holds a lock: that is decided by the order alone, on every member alike, and nobody has to write when a holder
+//! goes. The mode stands before the token, so that the first exclusive place of a lock is found without looking at
+//! all that share before it; only locks have places of both modes.
 //!
 //! | kind | who holds |
 //! | --- | --- |
 //! | lock | the first place alone when it is exclusive; else all that share before the first exclusive one |
 //! | semaphore | the first `permits` places |
 //! | election | the first place |
+//! | barrier | all places up to the gate, which opens when `permits` places stand behind it |
+//!
+//! In each, the holders are the beginning of the line: whoever holds, all before it do. [`crate::Desk`] lives on that.
 
-use crate::proto::{Mode, Place, Queue, QueueKind};
 use crate::refusal::Refusal;
+use api::proto::{Mode, Queue, QueueKind, Standing};
 use base::{LeaseId, Revision};
 use bytes::{BufMut, Bytes};
 use prost::Message;
 use store::{KeyRange, Record, RootView};
 
-/// Bytes of a queue's name, and of an owner's.
+/// Bytes of a line's name, and of an owner's.
 pub const NAME_BYTES_MAX: usize = 1024;
 
-/// Places in one queue.
+/// Bytes of the name of a lock or an election of etcd's clients.
+pub const ETCD_NAME_BYTES_MAX: usize = 4096;
+
+/// Places in one line.
 pub const PLACES_MAX: u64 = 10_000;
 
-/// Holders of one semaphore.
+/// Holders of one semaphore, and places that a barrier waits for.
 pub const PERMITS_MAX: u32 = 1024;
 
 const PLACE: u8 = b'p';
 const OWNER: u8 = b'o';
+const GATE: u8 = b'g';
 
-/// A queue's name, checked.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Where the length of the name ends.
+const HEAD_BYTES: usize = 3;
+
+/// A line's name, checked.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueName {
-    kind: QueueKind,
     /// Kind, length and name, as they stand in keys.
-    key: Vec<u8>,
+    key: Bytes,
 }
 
-/// A place in a queue.
+impl std::fmt::Debug for QueueName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} \"{}\"", self.kind(), self.name().escape_ascii())
+    }
+}
+
+/// A place in a line.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Taken {
     /// Its token.
     pub token: Revision,
     /// The lease that it lives on.
     pub lease: LeaseId,
-    /// What it wants.
-    pub place: Place,
+    /// When it was written last: later than the token when its owner entered again or proclaimed since.
+    pub modified: Revision,
+    /// What it wants: mode, permits, owner, value.
+    pub place: Standing,
+}
+
+/// What happened to a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Touched<'a> {
+    /// The line's name, as it stands in keys.
+    pub(crate) line: &'a [u8],
+    /// The token of the place that is meant, unless it was the gate.
+    pub(crate) token: Option<Revision>,
 }
 
 impl QueueName {
     /// The name that `queue` says.
     ///
     /// # Errors
-    /// It is empty or longer than [`NAME_BYTES_MAX`], or of no kind.
+    /// It is empty or longer than [`NAME_BYTES_MAX`], or not of one of our kinds.
     pub fn of(queue: Option<&Queue>) -> Result<QueueName, Refusal> {
         let queue = queue.ok_or(Refusal::Malformed)?;
-        let kind = match queue.kind() {
+        match queue.kind() {
             QueueKind::Unspecified => return Err(Refusal::Malformed),
-            kind => kind,
-        };
-        if queue.name.is_empty() || queue.name.len() > NAME_BYTES_MAX {
+            QueueKind::Etcd => return Err(Refusal::OnlyFences),
+            _ => {}
+        }
+        QueueName::new(queue.kind(), &queue.name)
+    }
+
+    pub(crate) fn new(kind: QueueKind, name: &[u8]) -> Result<QueueName, Refusal> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(Refusal::BadName);
         }
-        let mut key = Vec::with_capacity(3 + queue.name.len());
+        let mut key = Vec::with_capacity(HEAD_BYTES + name.len());
         key.push(kind as u8);
-        key.put_u16(queue.name.len() as u16);
-        key.extend_from_slice(&queue.name);
-        Ok(QueueName { kind, key })
+        key.put_u16(name.len() as u16);
+        key.extend_from_slice(name);
+        Ok(QueueName { key: key.into() })
+    }
+
+    /// The name that [`QueueName::key`] gave.
+    pub(crate) fn of_key(key: Bytes) -> QueueName {
+        QueueName { key }
     }
 
     /// What it is for.
     pub fn kind(&self) -> QueueKind {
-        self.kind
+        let kind = self.key.first().copied().unwrap_or(0);
+        QueueKind::try_from(i32::from(kind)).unwrap_or(QueueKind::Unspecified)
     }
 
-    /// All places.
-    pub fn range(&self) -> KeyRange {
-        KeyRange::prefix(self.with(PLACE, &[]))
+    /// What it is called.
+    pub fn name(&self) -> &[u8] {
+        self.key.get(HEAD_BYTES..).unwrap_or_default()
+    }
+
+    /// As it stands in messages.
+    pub fn queue(&self) -> Queue {
+        Queue {
+            kind: self.kind().into(),
+            name: self.key.slice(HEAD_BYTES..),
+        }
+    }
+
+    /// Kind, length and name, as they stand in keys.
+    pub(crate) fn key(&self) -> &Bytes {
+        &self.key
     }
 
     fn with(&self, first: u8, rest: &[u8]) -> Vec<u8> {
-        let mut key = vec![first];
+        let mut key = Vec::with_capacity(1 + self.key.len() + rest.len());
+        key.push(first);
         key.extend_from_slice(&self.key);
         key.extend_from_slice(rest);
         key
     }
 
+    /// All places of one mode.
+    fn of_mode(&self, mode: Mode) -> KeyRange {
+        KeyRange::prefix(self.with(PLACE, &[mode as u8]))
+    }
+
+    /// The places of one mode before `token`.
+    fn before(&self, mode: Mode, token: Revision) -> KeyRange {
+        KeyRange::between(self.with(PLACE, &[mode as u8]), self.place_key(mode, token))
+    }
+
     /// The key of a place.
-    pub fn place_key(&self, token: Revision) -> Vec<u8> {
-        self.with(PLACE, &token.0.to_be_bytes())
+    pub(crate) fn place_key(&self, mode: Mode, token: Revision) -> Vec<u8> {
+        let mut rest = [mode as u8; 9];
+        rest[1..].copy_from_slice(&token.0.to_be_bytes());
+        self.with(PLACE, &rest)
     }
 
     /// The key under which an owner's place is found.
-    pub fn owner_key(&self, lease: LeaseId, owner: &[u8]) -> Vec<u8> {
+    pub(crate) fn owner_key(&self, lease: LeaseId, owner: &[u8]) -> Vec<u8> {
         let mut rest = lease.0.to_be_bytes().to_vec();
         rest.extend_from_slice(owner);
         self.with(OWNER, &rest)
     }
 
+    /// The key of a barrier's gate.
+    pub(crate) fn gate_key(&self) -> Vec<u8> {
+        self.with(GATE, &[])
+    }
+
+    /// The modes that places of this line can have.
+    fn modes(&self) -> &'static [Mode] {
+        match self.kind() {
+            QueueKind::Lock => &[Mode::Exclusive, Mode::Shared],
+            _ => &[Mode::Exclusive],
+        }
+    }
+
     /// The place with this token.
     pub fn find(&self, root: RootView<'_>, token: Revision) -> Option<Taken> {
-        let record = root.get(&self.place_key(token), None).ok()??;
-        read(&record)
+        let mut modes = self.modes().iter();
+        modes.find_map(|mode| {
+            let record = root.get(&self.place_key(*mode, token), None).ok()??;
+            read(&record)
+        })
     }
 
     /// The first place.
@@ -119,62 +200,155 @@ impl QueueName {
 
     /// All places, in order.
     pub fn places<'a>(&self, root: RootView<'a>) -> impl Iterator<Item = Taken> + use<'a> {
-        let found = root.range(&self.range(), None).ok();
-        found.into_iter().flatten().filter_map(read)
+        let of = |mode| {
+            let found = root.range(&self.of_mode(mode), None).ok();
+            found.into_iter().flatten().filter_map(read).peekable()
+        };
+        let mut exclusive = of(Mode::Exclusive);
+        let mut shared = match self.kind() {
+            QueueKind::Lock => Some(of(Mode::Shared)),
+            _ => None,
+        };
+        std::iter::from_fn(move || {
+            let shares = shared.as_mut().and_then(|it| it.peek()).map(|it| it.token);
+            match (exclusive.peek().map(|it| it.token), shares) {
+                (Some(alone), Some(shares)) if shares < alone => shared.as_mut()?.next(),
+                (None, Some(_)) => shared.as_mut()?.next(),
+                _ => exclusive.next(),
+            }
+        })
     }
 
     /// How many places are taken.
     pub fn len(&self, root: RootView<'_>) -> u64 {
-        root.count(&self.range(), None).unwrap_or(0)
+        let count = |mode: &Mode| root.count(&self.of_mode(*mode), None).unwrap_or(0);
+        self.modes().iter().map(count).sum()
+    }
+
+    /// Whether no place is taken.
+    pub fn is_empty(&self, root: RootView<'_>) -> bool {
+        self.len(root) == 0
+    }
+
+    /// How many places of one mode stand before `token`.
+    fn n_before(&self, root: RootView<'_>, mode: Mode, token: Revision) -> u64 {
+        let range = self.before(mode, token);
+        root.count(&range, None).unwrap_or(u64::MAX)
     }
 
     /// The places that hold, in order.
     pub fn holders<'a>(&self, root: RootView<'a>) -> impl Iterator<Item = Taken> + use<'a> {
-        let kind = self.kind;
-        let mut n_before = 0;
-        let mut is_shared = true;
-        self.places(root).take_while(move |taken| {
-            let shares = kind == QueueKind::Lock && taken.place.mode() == Mode::Shared;
-            let holds = match kind {
-                QueueKind::Semaphore => n_before < taken.place.permits,
-                _ => n_before == 0 || is_shared && shares,
-            };
-            is_shared &= shares;
-            n_before += 1;
-            holds
-        })
+        let newest = self.newest_holder(root);
+        self.places(root)
+            .take_while(move |taken| taken.token <= newest)
     }
 
     /// Whether the place with this token holds.
     pub fn is_held(&self, root: RootView<'_>, token: Revision) -> bool {
-        let Some(taken) = self.find(root, token) else {
-            return false;
-        };
-        let before = KeyRange::between(self.place_key(Revision(0)), self.place_key(token));
-        let n_before = root.count(&before, None).unwrap_or(u64::MAX);
-        match self.kind {
-            QueueKind::Semaphore => n_before < u64::from(taken.place.permits),
-            QueueKind::Lock if taken.place.mode() == Mode::Shared => {
-                let places = root.range(&before, None).ok();
-                let mut places = places.into_iter().flatten().filter_map(read);
-                places.all(|place| place.place.mode() == Mode::Shared)
+        self.find(root, token)
+            .is_some_and(|taken| self.holds(root, &taken))
+    }
+
+    /// Whether a place of this line holds.
+    pub(crate) fn holds(&self, root: RootView<'_>, taken: &Taken) -> bool {
+        let token = taken.token;
+        match self.kind() {
+            QueueKind::Semaphore => {
+                self.n_before(root, Mode::Exclusive, token) < u64::from(taken.place.permits)
             }
-            _ => n_before == 0,
+            QueueKind::Barrier => token <= self.gate(root),
+            QueueKind::Lock if taken.place.mode() == Mode::Shared => {
+                self.n_before(root, Mode::Exclusive, token) == 0
+            }
+            QueueKind::Lock => {
+                self.n_before(root, Mode::Exclusive, token) == 0
+                    && self.n_before(root, Mode::Shared, token) == 0
+            }
+            _ => self.n_before(root, Mode::Exclusive, token) == 0,
         }
     }
 
     /// The highest token that holds; 0 when none does.
     pub fn newest_holder(&self, root: RootView<'_>) -> Revision {
-        let newest = self.holders(root).last();
-        newest.map_or(Revision(0), |taken| taken.token)
+        let newest = match self.kind() {
+            QueueKind::Lock => {
+                let alone = self.first(root, Mode::Exclusive);
+                let last = alone.unwrap_or(Revision(u64::MAX));
+                self.last(root, self.before(Mode::Shared, last)).or(alone)
+            }
+            QueueKind::Semaphore => {
+                let permits = self.head(root).map_or(0, |head| head.place.permits);
+                self.places(root)
+                    .take(permits as usize)
+                    .last()
+                    .map(|taken| taken.token)
+            }
+            QueueKind::Barrier => {
+                let end = Revision(self.gate(root).0.saturating_add(1));
+                self.last(root, self.before(Mode::Exclusive, end))
+            }
+            _ => self.first(root, Mode::Exclusive),
+        };
+        newest.unwrap_or(Revision(0))
+    }
+
+    fn first(&self, root: RootView<'_>, mode: Mode) -> Option<Revision> {
+        let mut found = root.range(&self.of_mode(mode), None).ok()?;
+        found.find_map(|record| token_of(record.key()))
+    }
+
+    fn last(&self, root: RootView<'_>, range: KeyRange) -> Option<Revision> {
+        let mut found = root.range_descending(&range, None).ok()?;
+        found.find_map(|record| token_of(record.key()))
+    }
+
+    /// The highest token that the gate of this barrier has let through; 0 for none.
+    pub(crate) fn gate(&self, root: RootView<'_>) -> Revision {
+        let record = root.get(&self.gate_key(), None).ok().flatten();
+        let gate = record.and_then(|record| token_of(record.value()));
+        gate.unwrap_or(Revision(0))
+    }
+
+    /// How many places stand behind the gate.
+    pub(crate) fn n_behind_gate(&self, root: RootView<'_>) -> u64 {
+        let end = Revision(self.gate(root).0.saturating_add(1));
+        let through = self.n_before(root, Mode::Exclusive, end);
+        self.len(root).saturating_sub(through)
     }
 }
 
+/// The token at the end of a key, or of a value.
+fn token_of(bytes: &[u8]) -> Option<Revision> {
+    let token = bytes.last_chunk::<8>()?;
+    Some(Revision(u64::from_be_bytes(*token)))
+}
+
+/// Which line a key of this front's root belongs to; nothing for owners, who never hold.
+pub(crate) fn touched(key: &[u8]) -> Option<Touched<'_>> {
+    let (first, rest) = key.split_first()?;
+    let length = u16::from_be_bytes([*rest.get(1)?, *rest.get(2)?]);
+    let line = rest.get(..HEAD_BYTES + usize::from(length))?;
+    let token = match *first {
+        PLACE => Some(token_of(key)?),
+        GATE => None,
+        _ => return None,
+    };
+    Some(Touched { line, token })
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many places were looked at, for tests of what a line costs.
+    pub(crate) static N_LOOKED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 fn read(record: &Record) -> Option<Taken> {
-    let token = record.key().last_chunk::<8>()?;
+    #[cfg(test)]
+    N_LOOKED_AT.set(N_LOOKED_AT.get() + 1);
     Some(Taken {
-        token: Revision(u64::from_be_bytes(*token)),
+        token: token_of(record.key())?,
         lease: record.lease(),
-        place: Place::decode(Bytes::copy_from_slice(record.value())).ok()?,
+        modified: record.mod_revision(),
+        place: Standing::decode(record.value()).ok()?,
     })
 }

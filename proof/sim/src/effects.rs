@@ -395,5 +395,9 @@ fn message_kind(message: &base::PeerMessage) -> u64 {
         base::PeerMessage::SnapshotOutcome { .. } => 107,
         base::PeerMessage::Removed => 108,
         base::PeerMessage::Leaving => 109,
+        base::PeerMessage::PromiseRequest { .. } => 110,
+        base::PeerMessage::PromiseReply { .. } => 111,
+        base::PeerMessage::ClockRequest { .. } => 112,
+        base::PeerMessage::ClockReply { .. } => 113,
     }
 }

@@ -43,7 +43,9 @@ impl Node {
         } else {
             index
         };
-        for (to, attempt) in self.reads.indexed(attempt, index) {
+        let is_late = self.config.mutants.has(Mutant::FreshnessFromAnswer);
+        let answered = is_late.then_some(self.now);
+        for (to, attempt) in self.reads.indexed(attempt, index, answered) {
             self.send
                 .push((to, PeerMessage::ReadIndexReply { attempt, index }));
         }
@@ -76,7 +78,7 @@ impl Node {
 
     /// Sends a question to the leader under a fresh number, or keeps it until there is a leader.
     fn ask_leader(&mut self, mut question: Question) {
-        let attempt = self.reads.fresh(self.config.incarnation);
+        let attempt = self.reads.fresh_number(self.config.incarnation);
         let Question { lease, renews, .. } = question;
         if !self.leadership.leader.is_none() {
             question.asked = Some(self.now);
@@ -152,6 +154,7 @@ impl Node {
                 ticket: ticket.0,
                 remaining_ms: None,
                 retry: true,
+                epoch: self.leadership.term,
             };
             self.send.push((from, reply));
         }
@@ -169,7 +172,7 @@ impl Node {
             // Lost the office since: ask the next leader.
             match from {
                 None => {
-                    let attempt = self.reads.fresh(self.config.incarnation);
+                    let attempt = self.reads.fresh_number(self.config.incarnation);
                     let question = Question {
                         ticket,
                         lease,
@@ -184,6 +187,7 @@ impl Node {
                         ticket,
                         remaining_ms: None,
                         retry: true,
+                        epoch: self.leadership.term,
                     };
                     self.send.push((to, reply));
                 }
@@ -202,6 +206,7 @@ impl Node {
             None => {
                 let answer = remaining_ms.map_or(LeaseAnswer::Gone, |ms| LeaseAnswer::Alive {
                     remaining_ms: ms,
+                    epoch: self.leadership.term,
                 });
                 self.lease_answers.push((ticket, answer));
             }
@@ -213,6 +218,7 @@ impl Node {
                         ticket,
                         remaining_ms,
                         retry: false,
+                        epoch: self.leadership.term,
                     },
                 ));
             }

@@ -4,6 +4,7 @@ use super::{CHECKPOINT_TIGHT, Node};
 use crate::config::NodeConfig;
 use crate::effects::{Effects, Leadership, LeaseAnswer, ReadFailed, StopReason};
 use crate::gathering::Gathering;
+use crate::levels::How;
 use crate::machine::Applied;
 use crate::reads::Waiter;
 use crate::replica::{Turn, meta_of};
@@ -84,6 +85,7 @@ impl Node {
         self.gathering = Gathering::default();
         self.reads.lost();
         self.questions_lost();
+        self.note_office(out);
         if before.is_self {
             self.reads.forget_remote();
             self.drop_office();
@@ -117,7 +119,12 @@ impl Node {
         out.answers.extend(applied.answers);
         for waiter in self.reads.take_ready(self.machine.state().applied().index) {
             match waiter {
-                Waiter::Local(ticket) => out.reads.push((ticket, Ok(()))),
+                Waiter::Local(ticket) => {
+                    out.reads.push((ticket, Ok(self.grant(How::Quorum))));
+                }
+                Waiter::Alone { ticket, since } => {
+                    out.reads.push((ticket, self.grant_alone(since, self.now)));
+                }
                 Waiter::Renewal {
                     from,
                     ticket,
@@ -134,6 +141,7 @@ impl Node {
                 }
             }
         }
+        self.answer_sessions(out);
         out.leases.append(&mut self.lease_answers);
         out.send.append(&mut self.send);
         self.replica.drop_tail(self.machine.state());
@@ -186,7 +194,9 @@ impl Node {
         out.more = false;
         for waiter in self.reads.take_all() {
             match waiter {
-                Waiter::Local(ticket) => out.reads.push((ticket, Err(ReadFailed::Stopped))),
+                Waiter::Local(ticket) | Waiter::Alone { ticket, .. } => {
+                    out.reads.push((ticket, Err(ReadFailed::Stopped)));
+                }
                 Waiter::Renewal {
                     from: None, ticket, ..
                 }

@@ -135,7 +135,7 @@ impl Node {
         self.time = self
             .time
             .max(self.machine.state().time())
-            .next(self.wall_ms);
+            .next(self.stamp_wall_ms());
         Batch {
             apply_version: APPLY_VERSION,
             time: self.time,

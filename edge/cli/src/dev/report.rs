@@ -1,9 +1,10 @@
 //! What the user gets to see.
 
 use super::children::{Child, Children, arguments};
-use super::plan::Plan;
+use super::plan::{Member, Plan};
 use super::{DevError, failed, probe};
-use serde_json::json;
+use crate::table::Table;
+use serde::Serialize;
 use std::fmt::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -19,26 +20,44 @@ pub(super) fn remove_stale(file: &Path) -> Result<(), DevError> {
     }
 }
 
+/// What programs read about the cluster.
+#[derive(Serialize)]
+pub(super) struct Ready {
+    members: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    name: String,
+    pid: u32,
+    etcd: String,
+    native: String,
+    peer: String,
+}
+
+/// It, now.
+pub(super) fn ready(plan: &Plan, children: &Children) -> Ready {
+    let members = plan.members.iter().zip(children.running());
+    let line = |(member, child): (&Member, &Child)| Line {
+        name: member.name.clone(),
+        pid: child.pid,
+        etcd: member.client_address().to_string(),
+        // One port serves both: the path of a request decides.
+        native: member.client_address().to_string(),
+        peer: member.peer_address().to_string(),
+    };
+    Ready {
+        members: members.map(line).collect(),
+    }
+}
+
 /// Writes the ready file, whole or not at all.
 pub(super) fn write_ready_file(
     file: &Path,
     plan: &Plan,
     children: &Children,
 ) -> Result<(), DevError> {
-    let members: Vec<_> = plan
-        .members
-        .iter()
-        .zip(children.running())
-        .map(|(member, child)| {
-            json!({
-                "name": member.name,
-                "pid": child.pid,
-                "etcd": member.client_address().to_string(),
-                "peer": member.peer_address().to_string(),
-            })
-        })
-        .collect();
-    let text = format!("{}\n", json!({ "members": members }));
+    let text = serde_json::to_string(&ready(plan, children)).unwrap_or_default() + "\n";
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
     let new = Path::new(&new);
@@ -46,8 +65,13 @@ pub(super) fn write_ready_file(
     std::fs::rename(new, file).map_err(failed("write", file))
 }
 
-/// The table, the commands, how to stop, where the data is.
-pub(super) async fn table(plan: &Plan, children: &Children, took: Duration) -> String {
+/// The table, the commands, the context, how to stop, where the data is.
+pub(super) async fn table(
+    plan: &Plan,
+    children: &Children,
+    took: Duration,
+    context: &str,
+) -> String {
     let mut text = String::new();
     let how = if plan.continues { "continued" } else { "new" };
     let n = plan.members.len();
@@ -59,20 +83,22 @@ pub(super) async fn table(plan: &Plan, children: &Children, took: Duration) -> S
         env!("CARGO_PKG_VERSION"),
         took.as_secs_f64(),
     );
-    let _ = writeln!(text, "  NAME  ROLE      ADDRESS          PID");
+    let mut rows = Table::new(["  NAME", "ROLE", "ADDRESS", "PID"]);
     for (member, child) in plan.members.iter().zip(children.running()) {
         let address = member.client_address();
         let status = probe::status(address).await;
         let role = status.map_or_else(|_| "?".to_owned(), |status| status.role);
-        let address = address.to_string();
-        let _ = writeln!(
-            text,
-            "  {:<5} {role:<9} {address:<16} {}",
-            member.name, child.pid
-        );
+        rows.row([
+            format!("  {}", member.name),
+            role,
+            address.to_string(),
+            child.pid.to_string(),
+        ]);
     }
+    text.push_str(&rows.text());
     text.push_str(&commands(plan));
-    let _ = writeln!(text, "\nstop:  Ctrl-C, or kill {}", std::process::id());
+    let _ = writeln!(text, "\ncontext: {context}");
+    let _ = writeln!(text, "stop:  Ctrl-C, or kill {}", std::process::id());
     let dir = plan.dir.path().display();
     let fate = match plan.dir.is_temporary {
         true => "removed at the end; --data-dir DIR keeps it",

@@ -132,6 +132,21 @@ pub(super) static FLAGS: &[Flag] = &[
     used("max-txn-ops", "128", "operations in one transaction"),
     used("max-request-bytes", "1572864", "bytes in one request"),
     used("max-learners", "1", "learners at a time"),
+    used(
+        "read-lease-drift-ppm",
+        "",
+        "millionths by which clocks may drift; stated on all members, it allows lease reads",
+    ),
+    used(
+        "clock-error-max",
+        "",
+        "milliseconds by which the wall clock may be wrong, where the kernel does not say",
+    ),
+    used(
+        "clock-ahead-max",
+        "10000",
+        "milliseconds by which a leader's wall clock may be ahead of the others'",
+    ),
     used("log-level", "info", "debug, info, warn or error"),
     used("log-format", "json", "json, or console for people"),
     switch("version", Meaning::Used, "false"),

@@ -39,14 +39,21 @@ impl Drop for Scratch {
     }
 }
 
+/// Where a test's contexts are, beside `file`: never the user's own.
+fn config_dir(file: &Path) -> PathBuf {
+    file.parent().unwrap().join("config")
+}
+
 /// A process that ends with the test.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
     pub(crate) fn start(program: &str, arguments: &[&str], log: &Path) -> Running {
+        let config = config_dir(log);
         let log = fs::File::create(log).unwrap();
         let child = Command::new(program)
             .args(arguments)
+            .env("QUORATE_CONFIG_DIR", config)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -171,7 +178,12 @@ impl Lone {
 /// Runs the binary to its end.
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(QUORATE);
-    command.args(arguments).envs(environment.iter().copied());
+    command.args(arguments);
+    for name in ["QUORATE_ENDPOINTS", "QUORATE_CONTEXT", "QUORATE_SESSION"] {
+        command.env_remove(name);
+    }
+    command.env("QUORATE_CONFIG_DIR", "/nowhere/at/all");
+    command.envs(environment.iter().copied());
     command.stdin(Stdio::null()).output().unwrap()
 }
 
@@ -182,4 +194,64 @@ pub(crate) fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
         output.status.code(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     )
+}
+
+/// A shell in which `quorate` is the binary under test, with a directory of its own.
+pub(crate) struct Shell {
+    scratch: Scratch,
+    environment: Vec<(String, String)>,
+    hide: Box<dyn Fn(String) -> String>,
+}
+
+impl Shell {
+    pub(crate) fn new() -> Shell {
+        Shell::with(Vec::new(), |text| text)
+    }
+
+    /// One with more variables, and what to hide of answers because no two runs have it alike.
+    pub(crate) fn with(
+        environment: Vec<(String, String)>,
+        hide: impl Fn(String) -> String + 'static,
+    ) -> Shell {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.path("bin")).unwrap();
+        std::os::unix::fs::symlink(QUORATE, scratch.path("bin/quorate")).unwrap();
+        Shell {
+            scratch,
+            environment,
+            hide: Box::new(hide),
+        }
+    }
+
+    /// What the commands print on both outputs, and the exit code of the last if it is not 0.
+    pub(crate) fn play(&self, commands: &str) -> String {
+        let path = std::env::var("PATH").unwrap();
+        let output = Command::new("sh")
+            .arg("-c")
+            .arg(format!("exec 2>&1\n{commands}"))
+            .current_dir(&self.scratch.0)
+            .env(
+                "PATH",
+                format!("{}:{path}", self.scratch.path("bin").display()),
+            )
+            .env("QUORATE_CONFIG_DIR", self.scratch.path("config"))
+            .env_remove("QUORATE_ENDPOINTS")
+            .env_remove("QUORATE_CONTEXT")
+            .env_remove("QUORATE_SESSION")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        match output.status.code() {
+            Some(0) => {}
+            Some(code) => text.push_str(&format!("exit {code}\n")),
+            None => text.push_str("ended by a signal\n"),
+        }
+        let text = text.replace(&self.scratch.0.display().to_string(), "DIR");
+        (self.hide)(text)
+    }
 }

@@ -167,7 +167,7 @@ impl Writer {
         }
         let number = persist.number;
         // If nobody listens, the member has stopped.
-        let _ = self.reports.send(Event::Persisted { number });
+        let _ = self.reports.send(Event::Persisted { number, took });
         self.want_spare();
         if self.looked.elapsed() >= SPACE_EVERY {
             self.look_at_space();

@@ -120,6 +120,7 @@ impl Front {
         loop {
             let began = Instant::now();
             let Some(message) = stream.next_message() else {
+                self.0.vitals.backed_up(crate::clock::now());
                 return Ok(());
             };
             // Sending it costs about as much again.

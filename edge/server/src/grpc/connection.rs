@@ -4,11 +4,11 @@
 //! [`Service`]'s business.
 
 use super::call::{Call, Refused, Shared};
-use super::http1::{self, Page};
 use super::limits::{self, Limits};
 use super::message::Budget;
 use super::output::Output;
 use super::status::{Code, Status};
+use super::web::{self, Exchange, Reply};
 use base::Chain;
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
@@ -30,8 +30,8 @@ pub trait Service: 'static {
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
 
-    /// The plain page for an HTTP/1 request.
-    fn page(&self, method: &str, target: &str) -> impl Future<Output = Page>;
+    /// Answers one HTTP/1 request.
+    fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
 }
 
 /// Serves every connection that `listener` accepts, until this future is dropped. Must run where
@@ -109,13 +109,7 @@ async fn connection<S: Service>(
     if is_http2 {
         return http2(Output::new(socket, first), service, limits, budget).await;
     }
-    let answered = http1::answer(socket, first, |method, target| async move {
-        service.page(&method, &target).await
-    });
-    match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, answered).await {
-        Ok(result) => result,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    web::serve(socket, first, service, limits).await
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2.

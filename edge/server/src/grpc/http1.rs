@@ -1,7 +1,7 @@
-//! The few things that a member says to a client which does not speak HTTP/2.
+//! The few things that a member says on the members' port to somebody who speaks HTTP/1.1.
 //!
-//! Probes and people ask `GET /health` and `GET /version` with plain HTTP/1.1. One request, one answer, and
-//! the connection is closed: this is not a web server. The head is bounded in bytes and in time.
+//! One request, one answer, and the connection is closed: this is not a web server (`web.rs` is, for clients). The
+//! head is bounded in bytes and in time.
 
 use super::limits::HTTP1_HEAD_BYTES_MAX;
 use bytes::BytesMut;
@@ -40,8 +40,8 @@ impl Page {
 
     /// The page for a path that has none.
     pub fn not_found() -> Page {
-        let text = "404: this port speaks gRPC (the etcd v3 API) over HTTP/2; \
-                    over HTTP/1.1 only GET /health and GET /version are answered\n";
+        let text = "404: this port speaks gRPC (the etcd v3 API and Quorate's own) over HTTP/2; over HTTP/1.1 \
+                    GET /health and GET /version are answered, and Quorate's own API as JSON under /v1/\n";
         Page::text(404, text)
     }
 

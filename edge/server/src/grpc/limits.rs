@@ -47,6 +47,12 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an HTTP/1 request's head.
 pub const HTTP1_HEAD_BYTES_MAX: usize = 8 * 1024;
 
+/// The time in which an HTTP/1 request's body must have come.
+pub const HTTP1_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Server-sent events that wait for a client which does not read; then their producer waits.
+pub const EVENTS_WAITING_MAX: usize = 4;
+
 /// Bytes in messages of more than [`PARTIAL_FREE_BYTES`] that have not arrived whole, of all calls of a
 /// member. Without it, clients that each send all but the last byte of a large request would fill memory.
 pub const PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;

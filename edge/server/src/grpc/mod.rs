@@ -3,7 +3,7 @@
 //! ```text
 //!   socket ── connection.rs ── HTTP/2? ──► h2 ── one task per call ── call.rs ──► Service::serve
 //!                   │                                  │
-//!                   └─ HTTP/1 ──► http1.rs ──► Service::page   (GET /health, GET /version)
+//!                   └─ HTTP/1 ──► web.rs ──► Service::exchange   (pages, JSON, server-sent events)
 //!
 //!   message.rs   five bytes of prefix + a message, bounded before memory is taken
 //!   status.rs    the end of a call: a code and a text, percent-encoded
@@ -27,6 +27,7 @@ pub mod limits;
 mod message;
 mod output;
 mod status;
+mod web;
 
 pub use call::{Call, Head, Replies, Requests};
 pub(crate) use connection::prepare;
@@ -36,3 +37,4 @@ pub(crate) use http1::answer as answer_http1;
 pub use limits::Limits;
 pub use message::{Assembler, Budget, frame};
 pub use status::{Code, Status};
+pub use web::{BodyError, Closed, EventSender, Events, Exchange, Reply};

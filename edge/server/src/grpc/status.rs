@@ -3,11 +3,17 @@
 //! Codes are gRPC's (the "Status codes" page of its documentation); the text travels percent-encoded in
 //! `grpc-message`. A success has no text.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// What the native API says about an error, beside code and text: an `api::proto::Error`. Binary metadata travels as
+/// base64 without padding.
+const DETAIL: HeaderName = HeaderName::from_static("quorate-error-bin");
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal $text:literal,)*) => {
@@ -73,6 +79,8 @@ pub struct Status {
     pub code: Code,
     /// In words; clients match on them.
     pub message: Cow<'static, str>,
+    /// What the native API has to say about it, as bytes.
+    pub detail: Option<Bytes>,
 }
 
 impl Status {
@@ -81,7 +89,14 @@ impl Status {
         Status {
             code,
             message: message.into(),
+            detail: None,
         }
+    }
+
+    /// The same with a detail.
+    pub fn with_detail(self, detail: Bytes) -> Status {
+        let detail = Some(detail);
+        Status { detail, ..self }
     }
 
     /// The client is gone: nobody will read this.
@@ -105,6 +120,11 @@ impl Status {
             if let Ok(value) = HeaderValue::try_from(text) {
                 map.insert(GRPC_MESSAGE, value);
             }
+        }
+        if let Some(detail) = &self.detail
+            && let Ok(value) = HeaderValue::try_from(STANDARD_NO_PAD.encode(detail))
+        {
+            map.insert(DETAIL, value);
         }
     }
 }

@@ -12,6 +12,7 @@ mod lock;
 mod maintenance;
 mod members;
 mod namespace;
+mod pitfalls;
 mod recipes;
 mod recipes_crowd;
 mod retries;

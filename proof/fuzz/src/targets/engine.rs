@@ -272,7 +272,11 @@ fn hear(member: &mut Member, from: MemberId, message: PeerMessage) -> bool {
         | PeerMessage::ReadIndexReply { .. }
         | PeerMessage::LeaseRenewRequest { .. }
         | PeerMessage::LeaseRemainingRequest { .. }
-        | PeerMessage::LeaseReply { .. } => {}
+        | PeerMessage::LeaseReply { .. }
+        | PeerMessage::PromiseRequest { .. }
+        | PeerMessage::PromiseReply { .. }
+        | PeerMessage::ClockRequest { .. }
+        | PeerMessage::ClockReply { .. } => {}
     }
     true
 }

@@ -12,6 +12,7 @@ use base::{
     PeerMessage, Rng, SnapshotMeta, Term,
 };
 use bytes::{Bytes, BytesMut};
+use std::time::Duration;
 use wire::{
     Frame, FrameReader, HEADER_BYTES, HELLO_BYTES_MAX, Hello, HelloRefusal, HelloReply, Purpose,
     SnapshotEnd, SnapshotHeader, encode,
@@ -218,11 +219,13 @@ fn messages() -> Vec<PeerMessage> {
             ticket: 3,
             remaining_ms: Some(1500),
             retry: false,
+            epoch: Term(3),
         },
         PeerMessage::LeaseReply {
             ticket: 4,
             remaining_ms: None,
             retry: true,
+            epoch: Term(0),
         },
         PeerMessage::Recovering {
             intact: position(1, 4),
@@ -230,6 +233,16 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::SnapshotOutcome { installed: true },
         PeerMessage::Removed,
         PeerMessage::Leaving,
+        PeerMessage::PromiseRequest { round: 5, term: Term(3) },
+        PeerMessage::PromiseReply {
+            round: 5,
+            promised: Duration::from_millis(980),
+        },
+        PeerMessage::ClockRequest { asked: 6 },
+        PeerMessage::ClockReply {
+            asked: 6,
+            wall_ms: 1_700_000_000_000,
+        },
     ]);
     all
 }

@@ -1,10 +1,10 @@
 //! Queues against a model that is a list: who holds, which tokens are old, and what goes with a lease.
 
-use base::{LeaseId, Revision, Rng};
-use native::proto::{
+use api::proto::{
     EnterRequest, EnterResponse, Fence, LeaveRequest, Mode, ProclaimRequest, Queue, QueueKind,
 };
-use native::{LOCKS_ROOT, LockDialect, QueueName, Refusal, Request, fence};
+use base::{LeaseId, Revision, Rng};
+use native::{LINES_ROOT, LineDialect, QueueName, Refusal, Refused, Request, fence};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Dialect, Genesis, Outcome, Stamp, State, Store};
@@ -18,16 +18,16 @@ impl Cluster {
 
     fn apply(&mut self, request: &Request) -> Outcome {
         let stamp = Stamp::default();
-        let mut txn = self.0.begin(LOCKS_ROOT, &stamp);
-        let outcome = LockDialect.apply(&mut txn, &request.encode(), &stamp);
+        let mut txn = self.0.begin(LINES_ROOT, &stamp);
+        let outcome = LineDialect.apply(&mut txn, &request.encode(), &stamp);
         txn.finish();
         outcome
     }
 
     fn enter(&mut self, request: EnterRequest) -> Result<EnterResponse, Refusal> {
         let outcome = self.apply(&Request::Enter(request));
-        match Refusal::of_number(outcome.status) {
-            Some(refusal) => Err(refusal),
+        match Refused::of_outcome(&outcome) {
+            Some(refused) => Err(refused.refusal),
             None => Ok(EnterResponse::decode(outcome.body).expect("an answer")),
         }
     }
@@ -37,7 +37,7 @@ impl Cluster {
     }
 
     fn lease(&mut self, lease: i64, is_granted: bool) {
-        let mut txn = self.0.begin(LOCKS_ROOT, &Stamp::default());
+        let mut txn = self.0.begin(LINES_ROOT, &Stamp::default());
         match is_granted {
             true => txn.lease_grant(LeaseId(lease), 10),
             false => drop(txn.lease_revoke(LeaseId(lease))),
@@ -67,7 +67,7 @@ fn lock(name: &'static str, lease: i64) -> EnterRequest {
 
 fn fenced(state: &State, queue: Queue, token: u64) -> Result<(), Refusal> {
     let queue = Some(queue);
-    fence::check(state, &Fence { queue, token })
+    fence::check(state, &Fence { queue, token }).map_err(|refused| refused.refusal)
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_late_holder_is_told_that_its_token_is_old() {
     assert!(
         cluster
             .state()
-            .root(LOCKS_ROOT)
+            .root(LINES_ROOT)
             .count(&store::KeyRange::all(), None)
             == Ok(2)
     );
@@ -107,8 +107,26 @@ fn who_asks_again_has_the_place_that_it_has() {
     cluster.lease(1, true);
     let first = cluster.enter(lock("jobs", 1)).expect("a place");
     let revision = cluster.state().revision();
-    assert_eq!(cluster.enter(lock("jobs", 1)), Ok(first));
-    assert_eq!(cluster.state().revision(), revision, "nothing was written");
+    let again = cluster.enter(lock("jobs", 1)).expect("a place");
+    assert_eq!((again.token, again.is_held), (first.token, true));
+    assert_eq!((first.claim, again.claim), (revision.0, revision.0 + 1));
+    // The first try gives up late: the place is the second one's.
+    let late = |claim| {
+        Request::Leave(LeaveRequest {
+            queue: Some(queue(QueueKind::Lock, "jobs")),
+            token: first.token,
+            claim,
+        })
+    };
+    assert_eq!(cluster.ask(late(first.claim)), Err(Refusal::EnteredAgain));
+    assert_eq!(
+        fenced(
+            &cluster.state(),
+            queue(QueueKind::Lock, "jobs"),
+            first.token
+        ),
+        Ok(())
+    );
     let other = EnterRequest {
         owner: "another thread".into(),
         ..lock("jobs", 1)
@@ -118,6 +136,7 @@ fn who_asks_again_has_the_place_that_it_has() {
     let leave = LeaveRequest {
         queue: Some(queue(QueueKind::Lock, "jobs")),
         token: first.token,
+        ..Default::default()
     };
     assert_eq!(cluster.ask(Request::Leave(leave.clone())), Ok(()));
     assert_eq!(cluster.ask(Request::Leave(leave)), Err(Refusal::StaleToken));
@@ -148,7 +167,7 @@ fn a_leader_proclaims_while_it_leads() {
     let leader = |cluster: &Cluster| {
         let queue = QueueName::of(Some(&election())).expect("a name");
         let state = cluster.state();
-        let head = queue.head(state.root(LOCKS_ROOT)).expect("somebody leads");
+        let head = queue.head(state.root(LINES_ROOT)).expect("somebody leads");
         (head.token.0, head.place.value)
     };
     assert_eq!(leader(&cluster), (first, "a".into()));
@@ -216,11 +235,11 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     for n in 0..5000 {
         let mut bytes: Vec<u8> = (0..rng.below(40)).map(|_| rng.next_u64() as u8).collect();
         if n % 2 == 0 && !bytes.is_empty() {
-            bytes[0] = 1 + (n % 3) as u8;
+            bytes[0] = 17 + (n % 3) as u8;
         }
         let stamp = Stamp::default();
-        let mut txn = cluster.0.begin(LOCKS_ROOT, &stamp);
-        let outcome = LockDialect.apply(&mut txn, &bytes, &stamp);
+        let mut txn = cluster.0.begin(LINES_ROOT, &stamp);
+        let outcome = LineDialect.apply(&mut txn, &bytes, &stamp);
         txn.finish();
         assert!(!outcome.is_done(), "{bytes:?}");
     }
@@ -234,11 +253,14 @@ struct Waiting {
     lease: i64,
     owner: &'static str,
     is_shared: bool,
+    /// Let through by a barrier.
+    is_through: bool,
 }
 
 /// Who holds, said as people would.
 fn holders(kind: QueueKind, permits: u32, list: &[Waiting]) -> BTreeSet<u64> {
     let n = match kind {
+        QueueKind::Barrier => list.iter().filter(|it| it.is_through).count(),
         QueueKind::Semaphore => permits as usize,
         QueueKind::Lock if list.first().is_some_and(|it| it.is_shared) => {
             list.iter().take_while(|it| it.is_shared).count()
@@ -250,13 +272,14 @@ fn holders(kind: QueueKind, permits: u32, list: &[Waiting]) -> BTreeSet<u64> {
 
 #[test]
 fn queues_are_what_a_list_would_be() {
-    const QUEUES: [(QueueKind, &str, u32); 5] = [
+    const QUEUES: [(QueueKind, &str, u32); 6] = [
         (QueueKind::Lock, "a", 0),
         // A name that begins like another one.
         (QueueKind::Lock, "ab", 0),
         (QueueKind::Semaphore, "a", 2),
         (QueueKind::Election, "a", 0),
         (QueueKind::Lock, "b\0\u{1}", 0),
+        (QueueKind::Barrier, "a", 3),
     ];
     for seed in 0..60 {
         let mut rng = Rng::new(seed);
@@ -290,6 +313,7 @@ fn queues_are_what_a_list_would_be() {
                     let leave = LeaveRequest {
                         queue: Some(queue(kind, name)),
                         token,
+                        ..Default::default()
                     };
                     let list = lists.entry(of).or_default();
                     let was = list.iter().any(|it| it.token == token);
@@ -339,7 +363,12 @@ fn queues_are_what_a_list_would_be() {
                                 lease,
                                 owner,
                                 is_shared,
+                                is_through: false,
                             });
+                            let n_behind = list.iter().filter(|it| !it.is_through).count();
+                            if kind == QueueKind::Barrier && n_behind >= permits as usize {
+                                list.iter_mut().for_each(|it| it.is_through = true);
+                            }
                         }
                     }
                     let holds = holders(kind, permits, list).contains(&answer.token);
@@ -347,7 +376,7 @@ fn queues_are_what_a_list_would_be() {
                 }
             }
             let state = cluster.state();
-            let root = state.root(LOCKS_ROOT);
+            let root = state.root(LINES_ROOT);
             for (at, (kind, name, permits)) in QUEUES.into_iter().enumerate() {
                 let list = lists.get(&at).map_or(&[][..], Vec::as_slice);
                 let expected = holders(kind, permits, list);
@@ -376,4 +405,47 @@ fn queues_are_what_a_list_would_be() {
         }
         assert!(tokens.len() > 20, "seed {seed} did little");
     }
+}
+
+#[test]
+fn a_barrier_begins_anew_and_leaves_nothing_behind() {
+    let mut cluster = Cluster::new();
+    cluster.lease(1, true);
+    cluster.lease(2, true);
+    let barrier = || queue(QueueKind::Barrier, "b");
+    let come = |lease, owner: &'static str| EnterRequest {
+        queue: Some(barrier()),
+        permits: 2,
+        lease,
+        owner: owner.into(),
+        ..EnterRequest::default()
+    };
+    let mut round = |owners: [&'static str; 2]| {
+        let first = cluster.enter(come(1, owners[0])).expect("a place");
+        let second = cluster.enter(come(2, owners[1])).expect("a place");
+        assert!(!first.is_held && second.is_held);
+        let state = cluster.state();
+        assert_eq!(fenced(&state, barrier(), first.token), Ok(()));
+        [first.token, second.token]
+    };
+    let first = round(["a", "b"]);
+    let second = round(["c", "d"]);
+    // Somebody of the first round goes: the others hold as before.
+    cluster.lease(1, false);
+    let state = cluster.state();
+    assert_eq!(fenced(&state, barrier(), first[1]), Ok(()));
+    assert_eq!(
+        fenced(&state, barrier(), first[0]),
+        Err(Refusal::StaleToken)
+    );
+    for token in [first[1], second[1]] {
+        let leave = LeaveRequest {
+            queue: Some(barrier()),
+            token,
+            ..Default::default()
+        };
+        assert_eq!(cluster.ask(Request::Leave(leave)), Ok(()));
+    }
+    let all = store::KeyRange::all();
+    assert_eq!(cluster.state().root(LINES_ROOT).count(&all, None), Ok(0));
 }

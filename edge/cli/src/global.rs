@@ -1,0 +1,118 @@
+//! The flags that every command has, and what a command makes of them.
+
+use crate::complaint::Complaint;
+use crate::context::{self, Origin, Said};
+use crate::output::{Format, Voice};
+use crate::parse;
+use api::proto::{Consistency, Level};
+use clap::Args;
+use std::time::Duration;
+
+/// What every command understands.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Globals {
+    /// How answers and errors are printed.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORM",
+        value_enum,
+        default_value = "table"
+    )]
+    pub(crate) output: Format,
+    /// Members to ask, host:port with commas between [env: QUORATE_ENDPOINTS].
+    #[arg(long, global = true, value_name = "LIST", value_delimiter = ',',
+          value_parser = context::endpoint, conflicts_with = "context")]
+    pub(crate) endpoints: Vec<String>,
+    /// The named cluster to ask [env: QUORATE_CONTEXT].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// How long one request may take.
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse::duration,
+          default_value = "10s")]
+    pub(crate) timeout: Duration,
+    /// How fresh reads are: linearizable, lease, bounded:100ms, session[:TOKEN] (without a token:
+    /// QUORATE_SESSION), sequential.
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = parse::consistency)]
+    pub(crate) consistency: Option<Consistency>,
+    /// Say what would be destroyed, and change nothing.
+    #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
+    /// Do not ask before something is destroyed.
+    #[arg(long, global = true)]
+    pub(crate) yes: bool,
+    /// No remarks, only answers and errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl Globals {
+    /// How the command speaks.
+    pub(crate) fn voice(&self) -> Voice {
+        Voice {
+            format: self.output,
+            is_quiet: self.quiet,
+        }
+    }
+
+    /// Which endpoints, and who said so.
+    pub(crate) fn endpoints(&self) -> Result<(Vec<String>, Origin), Complaint> {
+        let said = Said {
+            endpoints: self.endpoints.clone(),
+            context: self.context.clone(),
+        };
+        context::resolve(&said, variable)
+    }
+
+    /// How fresh reads are; a session's token may come from the environment.
+    pub(crate) fn consistency(&self) -> Result<Option<Consistency>, Complaint> {
+        let Some(asked) = &self.consistency else {
+            return Ok(None);
+        };
+        if asked.level() != Level::Session || !asked.session.is_empty() {
+            return Ok(Some(asked.clone()));
+        }
+        let token = variable("QUORATE_SESSION").ok_or_else(|| {
+            Complaint::usage("--consistency session has no token, and QUORATE_SESSION is not set")
+        })?;
+        let whole = format!("session:{token}");
+        let read = parse::consistency(&whole);
+        let read = read.map_err(|reason| {
+            Complaint::usage(format!("QUORATE_SESSION is \"{token}\": {reason}"))
+        })?;
+        Ok(Some(read))
+    }
+}
+
+/// Which of the flags mean something to a command. What means nothing is refused: a write with
+/// `--dry-run` must not become a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Takes {
+    /// It reads.
+    pub(crate) consistency: bool,
+    /// It destroys.
+    pub(crate) dry_run: bool,
+}
+
+impl Takes {
+    /// Refuses what would mean nothing.
+    pub(crate) fn check(self, globals: &Globals, command: &str) -> Result<(), Complaint> {
+        if globals.consistency.is_some() && !self.consistency {
+            return Err(Complaint::usage(format!(
+                "{command} takes no --consistency: it is no read of a state"
+            )));
+        }
+        if globals.dry_run && !self.dry_run {
+            return Err(Complaint::usage(format!(
+                "{command} has no --dry-run: nothing was done"
+            )));
+        }
+        Ok(())
+    }
+}
