@@ -99,7 +99,7 @@ impl Model {
     /// Decides a request with one answer.
     pub(crate) fn apply(&mut self, method: Method, body: Bytes) -> Answer {
         self.expire_unless_timeless();
-        let decided = match method {
+        match method {
             Method::Put => self.numbered::<proto::PutRequest>(body, |it| &it.write, Model::put),
             Method::Delete => self.numbered(
                 body,
@@ -110,8 +110,7 @@ impl Model {
                 self.numbered(body, |it: &proto::TxnRequest| &it.write, |m, it| m.txn(it))
             }
             _ => self.plain(method, body),
-        };
-        decided
+        }
     }
 
     fn expire_unless_timeless(&mut self) {
