@@ -229,7 +229,7 @@ impl Native {
                 })
                 .await
             }
-            Plan::Status => Ok(self.status()),
+            Plan::Status => Ok(self.status().await),
             Plan::Now => Ok(self.now()),
             Plan::Watch(_) | Plan::Observe(_) => Err(Fault::new(
                 Code::Internal,

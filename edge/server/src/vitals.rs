@@ -15,6 +15,9 @@ const HALF: Duration = Duration::from_secs(30);
 /// The two clocks are read one after the other, and the thread may be put aside in between: less is no jump.
 const JUMP_MIN: Duration = Duration::from_millis(200);
 
+/// For so long the largest value is not looked for again.
+const LARGEST_KEPT: Duration = Duration::from_secs(10);
+
 /// For so long a jump is told.
 const JUMP_TOLD: Duration = Duration::from_secs(60);
 
@@ -58,6 +61,7 @@ pub(crate) struct Vitals {
     jumps: RefCell<JumpDetector>,
     jumped: Cell<Option<Instant>>,
     backed_up: Cell<Option<Instant>>,
+    largest: Cell<Option<(Instant, u64)>>,
 }
 
 impl Default for Vitals {
@@ -67,6 +71,7 @@ impl Default for Vitals {
             jumps: RefCell::new(JumpDetector::new(JUMP_MIN)),
             jumped: Cell::new(None),
             backed_up: Cell::new(None),
+            largest: Cell::new(None),
         }
     }
 }
@@ -99,6 +104,17 @@ impl Vitals {
         self.jumped
             .get()
             .is_some_and(|at| now.since(at) < JUMP_TOLD)
+    }
+
+    /// Bytes of the largest value, if it was looked for lately.
+    pub(crate) fn largest_value(&self, now: Instant) -> Option<u64> {
+        let (found, bytes) = self.largest.get()?;
+        (now.since(found) < LARGEST_KEPT).then_some(bytes)
+    }
+
+    /// It was looked for, from `began` on.
+    pub(crate) fn found_largest_value(&self, bytes: u64, began: Instant) {
+        self.largest.set(Some((began, bytes)));
     }
 
     /// A client has taken a whole snapshot.
@@ -144,6 +160,15 @@ mod tests {
         assert_eq!(vitals.clocks(at(3), wall(0)), Some(back));
         assert!(vitals.has_jumped(at(62)) && !vitals.has_jumped(at(63)));
         assert_eq!(vitals.clocks(at(4), wall(1)), None);
+    }
+
+    #[test]
+    fn the_largest_value_is_looked_for_now_and_then() {
+        let vitals = Vitals::default();
+        assert_eq!(vitals.largest_value(at(1)), None);
+        vitals.found_largest_value(7, at(1));
+        assert_eq!(vitals.largest_value(at(10)), Some(7));
+        assert_eq!(vitals.largest_value(at(11)), None);
     }
 
     #[test]
