@@ -4,7 +4,7 @@ use client::raw::{
     AwaitRequest, AwaitResponse, EnterRequest, EnterResponse, LeaveRequest, LeaveResponse, Method,
     Queue, QueueKind, StatusRequest, StatusResponse,
 };
-use client::{Client, Code};
+use client::{Client, Code, Fence, FencingToken};
 use quorate_conformance::{PATIENCE, Target, alone, alone_with, eventually};
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
@@ -228,4 +228,45 @@ async fn a_commit_waits_for_its_time_to_be_over() {
         assert!(refused.is(Code::NoClockBound) && refused.took_effect() == Some(false));
         assert!(client.get("k").await.expect("a read").kv.is_none());
     }
+}
+
+/// A lock that an etcd client took through etcd's door fences writes of the native API: its token is the creation revision
+/// of its key.
+#[tokio::test]
+async fn a_lock_of_an_etcd_client_fences_our_writes() {
+    let mut target = alone(3).await;
+    let client = client_of(&target.endpoints).await;
+    let mut fences = Vec::new();
+    for holder in 0..2 {
+        let lease = target
+            .client
+            .lease_grant(600, None)
+            .await
+            .expect("grant")
+            .id();
+        let options = etcd_client::LockOptions::new().with_lease(lease);
+        let held = target
+            .client
+            .lock("jobs", Some(options))
+            .await
+            .expect("lock");
+        let key = target.client.get(held.key(), None).await.expect("get");
+        let token = key.kvs()[0].create_revision() as u64;
+        let fence = Fence::etcd("jobs", FencingToken(token));
+        let written = client.put("job", holder.to_string()).fence(&fence).await;
+        written.expect("it holds");
+        fences.push(fence);
+        if holder == 0 {
+            // It is paused, and its lease runs out.
+            target.client.lease_revoke(lease).await.expect("revoke");
+            let late = client.put("job", "late").fence(&fences[0]).await;
+            assert!(late.expect_err("nobody holds").is(Code::StaleToken));
+        }
+    }
+    let late = client.put("job", "late").fence(&fences[0]).await;
+    let late = late.expect_err("another one holds");
+    assert!(late.is(Code::StaleToken) && late.took_effect() == Some(false));
+    assert!(late.newest() > late.token(), "{late}");
+    let got = client.get("job").await.expect("a read").kv.expect("a key");
+    assert_eq!(&got.value[..], b"1");
 }
