@@ -75,9 +75,14 @@ impl Complaint {
         Complaint::uncoded(exit::UNEXPECTED, message)
     }
 
-    /// The user wants it to end.
-    pub(crate) fn interrupted() -> Complaint {
-        Complaint::uncoded(exit::INTERRUPTED, "interrupted")
+    /// The user wants it to end. A write may be under way.
+    pub(crate) fn interrupted(is_write: bool) -> Complaint {
+        let mut complaint = Complaint::uncoded(exit::INTERRUPTED, "interrupted");
+        if is_write {
+            complaint.error.effect = Effect::Unknown.into();
+            complaint.write = Some("a write that was under way".to_owned());
+        }
+        complaint
     }
 
     /// Nobody reads standard output any more: there is nothing to say, and nobody to say it to.

@@ -45,7 +45,7 @@ fn a_member_without_space_refuses_writes_and_goes_on_reading() {
 #[test]
 fn commit_wait_works_where_the_error_of_the_clock_is_known_and_only_there() {
     let scratch = Scratch::new();
-    let stated = Lone::start_with(&scratch, &["--clock-error-max=5ms"]);
+    let stated = Lone::start_with(&scratch, &["--clock-error-max=5"]);
     let said = quorate(&stated, &["put", "k", "v", "--commit-wait"]);
     assert_eq!(said.code, Some(0), "{said:?}");
 
@@ -75,12 +75,12 @@ fn what_the_command_line_cannot_say_is_refused_over_http() {
     let bad_level = r#"{"key":"a","read":{"consistency":{"level":"bounded"}}}"#;
     let (status, error) = post(member.client, "/v1/kv/get", bad_level);
     assert_eq!(
-        (status.as_str(), &error["code"]),
+        (status.as_str(), &error["error"]["code"]),
         ("HTTP/1.1 400 Bad Request", &"Q1008".into())
     );
     let (status, error) = post(member.client, "/v1/kv/got", "{}");
     assert_eq!(
-        (status.as_str(), &error["code"]),
+        (status.as_str(), &error["error"]["code"]),
         ("HTTP/1.1 501 Not Implemented", &"Q1009".into())
     );
     // The schema of the command line's JSON is that of HTTP, but for what stands around it.

@@ -83,6 +83,11 @@ Examples:
 }
 
 impl Lease {
+    /// Whether it changes something at the cluster.
+    pub(crate) fn is_write(&self) -> bool {
+        !matches!(self.action, Action::Look { .. } | Action::List)
+    }
+
     /// Revoking destroys, listing reads.
     pub(crate) fn takes(&self) -> Takes {
         Takes {
