@@ -8,6 +8,7 @@
 //!   table.rs       aligned columns for people
 //!   side.rs        a server under test: three members started on a real disk, ready or not
 //!   compare.rs     the same load on two servers in turn (A B B A): CPU per operation, ratios
+//!   levels.rs      what each level of consistency costs, at the leader and at a follower (ours only)
 //!   million.rs     a million keys: memory, restart, worst put while the server tidies up
 //!   failover.rs    kill -9 under load: nothing acknowledged is lost, how long no write succeeds
 //!   full.rs        full disks: refused clearly, nothing lost, all well again when there is room (root)
@@ -18,7 +19,7 @@
 //! ```
 //!
 //! It is a stranger to our code: it knows a server by its flags, its process and its answers, and every mode
-//! runs on the real etcd as well. It runs on one thread, so that it takes no more of the machine than it must;
+//! but `levels` runs on the real etcd as well. It runs on one thread, so that it takes no more of the machine than it must;
 //! its own CPU per operation is in every report.
 
 mod compare;
@@ -26,6 +27,7 @@ mod failover;
 mod full;
 mod grow;
 mod keys;
+mod levels;
 mod load;
 mod machine;
 mod million;
@@ -56,6 +58,8 @@ enum Mode {
     Load(load::Arguments),
     /// The same workloads on two servers in turn (A B B A), three members each.
     Compare(compare::Arguments),
+    /// What a read of each level costs, at the leader and at a follower; for Quorate alone.
+    Levels(levels::Arguments),
     /// A million keys: memory, restart, worst put while the server tidies up.
     Million(million::Arguments),
     /// kill -9 under load: of the leader, of a follower, of all.
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
             match arguments.mode {
                 Mode::Load(arguments) => load::main(arguments).await,
                 Mode::Compare(arguments) => compare::main(arguments).await,
+                Mode::Levels(arguments) => levels::main(arguments).await,
                 Mode::Million(arguments) => million::main(arguments).await,
                 Mode::Failover(arguments) => failover::main(arguments).await,
                 Mode::FullDisk(arguments) => full::main(arguments).await,

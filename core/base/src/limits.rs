@@ -57,6 +57,11 @@ pub const READS_WAITING_MAX: usize = 100_000;
 /// larger one is only known to be "done".
 pub const RETRY_ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// Batches whose hybrid times are kept, so that a revision has a time and a time a revision: 100 MB of memory at the
+/// very most. Compaction forgets times as it forgets history; this bound is met only where one root is never
+/// compacted while others write without end, and then the oldest times go.
+pub const REVISION_TIMES_MAX: u64 = 1 << 22;
+
 /// Bytes of entries kept in memory behind the applied index, for followers that lag a little. A
 /// follower that lags more gets a snapshot.
 pub const LOG_TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;

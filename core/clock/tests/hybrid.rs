@@ -147,6 +147,28 @@ const WILD: Faults = Faults {
 };
 
 #[test]
+fn a_node_never_goes_backwards_though_its_wall_clock_does() {
+    let mut n_set_back = 0;
+    for seed in 0..400 {
+        let world = run(seed, WILD, if seed % 2 == 0 { 1_000_000 } else { 50_000 });
+        let mut lasts: [Option<&Event>; 5] = [None; 5];
+        for event in &world.events {
+            if let Some(last) = lasts[event.node].replace(event) {
+                assert!(
+                    last.stamp < event.stamp,
+                    "seed {seed}: {} after {} at node {}",
+                    event.stamp,
+                    last.stamp,
+                    event.node
+                );
+                n_set_back += usize::from(event.wall_ms < last.wall_ms);
+            }
+        }
+    }
+    assert!(n_set_back > 1000, "{n_set_back}");
+}
+
+#[test]
 fn what_happened_before_has_the_earlier_stamp() {
     for seed in 0..400 {
         let world = run(seed, WILD, if seed % 2 == 0 { 1_000_000 } else { 50_000 });

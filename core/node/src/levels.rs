@@ -51,7 +51,8 @@ pub enum How {
 pub struct ReadGrant {
     /// How the read came to be fresh enough.
     pub how: How,
-    /// The state contains all that was acknowledged before this instant of this member's monotonic clock; nothing when that is unknown.
+    /// The state contains all that was acknowledged before this instant of this member's monotonic clock; nothing when
+    /// that is unknown.
     pub fresh_as_of: Option<Instant>,
     /// Of a lease read: it is valid strictly before this instant. After the look at the state,
     /// [`crate::Node::lease_holds`] says whether it still is; it may be longer by then.

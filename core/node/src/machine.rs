@@ -23,8 +23,9 @@ use store::command::{Batch, Command, DialectId};
 use store::members::Member;
 use store::{Dialect, Event, LeaseChange, Outcome, RootId, Stamp, State, Store};
 
-/// The newest meaning of commands that this build knows. Entries carry the version that decides them.
-pub(crate) const APPLY_VERSION: u16 = 1;
+/// The newest meaning of commands that this build knows. Entries carry the version that decides them; what each
+/// version changed stands in `docs/format/command.md`.
+pub(crate) const APPLY_VERSION: u16 = 2;
 
 /// Entries whose digests are remembered, to compare with the leader's.
 const DIGESTS_KEPT: usize = 4096;

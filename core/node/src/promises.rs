@@ -34,7 +34,8 @@
 //!   ([`crate::Node::lease_holds`]). If it passes, nobody was elected before that moment, and the state that
 //!   was looked at was the newest. It does not matter when the answer arrives.
 //! * **A clock that jumps** is no clock that drifts within a bound. A leader that is told of a jump has no
-//!   lease for [`JUMP_REST`], and a follower makes no promise for as long.
+//!   lease for [`JUMP_REST`]; a follower makes no promise for as long, and keeps what it has promised as if it
+//!   had just done so, since its clock may have leapt over the end.
 //! * **A leader whose disk hangs** asks nobody and answers nothing, as it sends no heartbeats (rule R16).
 //!
 //! What is deliberately absent: the engine's own lease (it has no bound on clocks), and what leases of

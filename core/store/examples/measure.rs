@@ -53,17 +53,22 @@ struct Bench {
     n_keys: u64,
     index: u64,
     value: Vec<u8>,
+    /// Of the batch that is being applied.
+    stamp: Stamp,
+    /// Puts in a batch.
+    batch: usize,
 }
 
 impl Bench {
     fn put(&mut self, n: u64) {
-        let mut txn = self.store.begin(ROOT, &Stamp::default());
+        let mut txn = self.store.begin(ROOT, &self.stamp);
         black_box(txn.put(&key(n), &self.value, LeaseId::NONE));
         black_box(txn.finish());
     }
 
     fn end_batch(&mut self) {
         self.index += 1;
+        self.stamp.time = self.stamp.time.next(1_700_000_000_000);
         self.store.set_applied(LogPosition {
             term: Term(1),
             index: base::Index(self.index),
@@ -75,9 +80,9 @@ impl Bench {
     fn updates(&mut self, name: &str, n: usize, mut after: impl FnMut(&mut Bench)) {
         let (mut worst_put, mut worst_batch) = (Duration::ZERO, Duration::ZERO);
         let (cpu, wall) = (cpu_ns(), Instant::now());
-        for _ in 0..n / BATCH {
+        for _ in 0..n / self.batch {
             let batch = Instant::now();
-            for _ in 0..BATCH {
+            for _ in 0..self.batch {
                 let n = self.rng.below(self.n_keys);
                 let put = Instant::now();
                 self.put(n);
@@ -133,6 +138,8 @@ fn main() {
         n_keys,
         index: 1,
         value: vec![7; 256],
+        stamp: Stamp::default(),
+        batch: BATCH,
     };
     load(&mut bench);
     let in_use = bench.store.state().bytes_in_use();
@@ -148,6 +155,14 @@ fn main() {
     bench.updates("update, published each batch of 50", N_UPDATES, |bench| {
         latest = bench.store.publish();
     });
+    drop(latest);
+    bench.compact();
+    let mut latest = bench.store.publish();
+    bench.batch = 1;
+    bench.updates("update, published after each put", N_UPDATES, |bench| {
+        latest = bench.store.publish();
+    });
+    bench.batch = BATCH;
     drop(latest);
     bench.compact();
     let held = bench.store.publish();

@@ -16,6 +16,7 @@ impl State {
     ///   key's slot over the links, newest first;
     /// - nothing is newer than `revision`, and nothing hidden is left behind a finished sweep;
     /// - a lease holds exactly the live keys whose latest version names it;
+    /// - the times of revisions ascend, and none is after the state's own;
     /// - the accounts of bytes are exact.
     pub fn check(&self) {
         self.tables.check();
@@ -32,6 +33,7 @@ impl State {
             n_leased == self.lease_keys.weight(),
             "leases hold live keys only"
         );
+        self.times.check(self.revision, self.time);
         self.check_accounts();
     }
 

@@ -20,7 +20,7 @@
 //! stamp); and files (the snapshot stream is bytes).
 //!
 //! Read in this order: `record` (one version), `tree` (the ordered map), `root` (keys and history),
-//! `state`, `txn`, `store`, `sweep`, `hub`, `stream`.
+//! `state`, `times`, `txn`, `store`, `sweep`, `hub`, `stream`.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -30,6 +30,7 @@ mod dialect;
 mod hash;
 mod history;
 pub mod hub;
+mod largest;
 mod lease;
 pub mod members;
 mod range;
@@ -39,12 +40,14 @@ mod state;
 mod store;
 pub mod stream;
 mod sweep;
+mod times;
 mod tree;
 mod txn;
 
 pub use codec::DecodeError;
 pub use dialect::{Dialect, Outcome};
 pub use hash::HistoryHash;
+pub use largest::LargestValue;
 pub use lease::Lease;
 pub use members::Member;
 pub use range::{KeyRange, RangeEnd};
@@ -52,4 +55,5 @@ pub use record::{Place, Record};
 pub use root::{Event, Events, Range, ReadError, RootId, RootView};
 pub use state::{State, Table};
 pub use store::{Genesis, Stamp, Store};
+pub use times::AsOfError;
 pub use txn::{Effects, LeaseChange, WriteTxn};

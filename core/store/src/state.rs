@@ -6,6 +6,7 @@
 
 use crate::lease::{Lease, lease_key_prefix, split_lease_key};
 use crate::root::{Root, RootId, RootView};
+use crate::times::{AsOfError, Times};
 use crate::tree::{Packed, Plain, Tree, Weighted};
 use base::{LeaseId, LogPosition, Membership, Mutants, Revision};
 use bytes::Bytes;
@@ -22,6 +23,8 @@ pub struct State {
     pub(crate) revision: Revision,
     pub(crate) applied: LogPosition,
     pub(crate) time: HybridTime,
+    /// When each revision happened.
+    pub(crate) times: Times,
     pub(crate) digest: u64,
     pub(crate) apply_version: u16,
     pub(crate) membership: Arc<Membership>,
@@ -58,6 +61,7 @@ impl State {
             revision: Revision(1),
             applied: LogPosition::default(),
             time: HybridTime::default(),
+            times: Times::since(Revision(1), HybridTime::default()),
             digest: 0,
             apply_version: 0,
             membership: Arc::new(membership),
@@ -84,6 +88,49 @@ impl State {
     /// The stamp of the last applied batch.
     pub fn time(&self) -> HybridTime {
         self.time
+    }
+
+    /// The hybrid time of `revision`: the stamp of the batch that took it, never earlier than that of the
+    /// revision before. Genesis, revision 1, has time 0. None when `revision` has not happened, or when its
+    /// time is forgotten: as a rule because every root is compacted past it.
+    ///
+    /// A state that comes from a stream of format version 1 knows no times before its own revision, and for
+    /// that one the time of the last batch that had been applied.
+    pub fn time_of(&self, revision: Revision) -> Option<HybridTime> {
+        (revision <= self.revision)
+            .then(|| self.times.time_of(revision))
+            .flatten()
+    }
+
+    /// The newest revision whose time is not after `time`: a read at that revision is a read "as of"
+    /// `time`, and a read that is repeated gives the same, here and at every other member. Whether a root
+    /// still has that revision is for the read to say.
+    ///
+    /// # Errors
+    ///
+    /// [`AsOfError::Future`] when `time` is after [`State::time`]: more may still be written at it.
+    /// [`AsOfError::Forgotten`] when it is before the oldest time that is known.
+    pub fn revision_at(&self, time: HybridTime) -> Result<Revision, AsOfError> {
+        if time > self.time {
+            return Err(AsOfError::Future {
+                requested: time,
+                current: self.time,
+            });
+        }
+        let found = self.times.revision_at(time, self.revision);
+        found.ok_or(AsOfError::Forgotten {
+            requested: time,
+            oldest: self.times.oldest(),
+        })
+    }
+
+    /// Forgets the times of revisions that no root has any more. Unused roots do not count: they are not
+    /// part of a stream either.
+    pub(crate) fn forget_times(&mut self) {
+        let used = self.roots.iter().filter(|root| !root.is_unused());
+        if let Some(compacted) = used.map(|root| root.compacted).min() {
+            self.times.forget_before(compacted);
+        }
     }
 
     /// The rolling digest: folded over every change since genesis, so members that applied the same
@@ -174,11 +221,12 @@ impl State {
     }
 
     /// Bytes of memory that all that is retained takes, by account: every version in every root, keys,
-    /// leases and records. Members may differ in it, since each sweeps at its own pace: never decide by
+    /// leases, records and times. Members may differ in it, since each sweeps at its own pace: never decide by
     /// it in an apply half.
     pub fn bytes_in_use(&self) -> u64 {
         let roots: u64 = self.roots.iter().map(|root| root.bytes).sum();
-        roots + self.table_bytes + self.lease_key_bytes + self.leases.weight() * LEASE_BYTES
+        let leases = self.lease_key_bytes + self.leases.weight() * LEASE_BYTES;
+        roots + self.table_bytes + leases + self.times.bytes()
     }
 
     /// Bytes that the store holds altogether. There is no slack that compaction leaves behind, so this

@@ -48,7 +48,12 @@ pub(crate) enum Changed {
     Membership = 7,
     ApplyVersion = 8,
     Applied = 9,
+    Time = 10,
 }
+
+/// From this apply version on, stamps are part of the rolling digest, so that members which differ in the times of
+/// their revisions are found. Before, only what a stamp was kept in was.
+const TIME_IN_DIGEST: u16 = 2;
 
 /// The single writer. See the module's documentation.
 pub struct Store {
@@ -125,7 +130,12 @@ impl Store {
 
     /// Begins a write transaction on `root`. At most one revision comes of it.
     pub fn begin(&mut self, root: RootId, stamp: &Stamp) -> WriteTxn<'_> {
-        self.state.time = self.state.time.max(stamp.time);
+        if stamp.time > self.state.time {
+            self.state.time = stamp.time;
+            if stamp.apply_version >= TIME_IN_DIGEST {
+                self.fold(Changed::Time, RootId(0), &stamp.time.0.to_le_bytes());
+            }
+        }
         WriteTxn::new(self, root, *stamp)
     }
 

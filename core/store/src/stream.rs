@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   chunk = length u32 │ kind u8 │ payload … │ xxh3-64 of all before it in the whole stream
-//!   stream = Head · Records* · Leases* · (Root · Versions* · Keys*)* · End
+//!   stream = Head · Records* · Leases* · Times* · (Root · Versions* · Keys*)* · End
 //! ```
 
 use crate::codec::{DecodeError, Reader as Bytewise, at_most, put_slice};
@@ -17,6 +17,7 @@ use crate::members::{decode_membership, encode_membership};
 use crate::record::{Place, Record};
 use crate::root::{Root, RootId, Slot};
 use crate::state::{LEASE_KEY_BYTES, State, TABLE_RECORD_BYTES};
+use crate::times::{self, Run, Times};
 use crate::tree::{Builder, Packed, Plain};
 use base::{Index, LeaseId, LogPosition, Mutant, Revision, Term, limits};
 use bytes::Bytes;
@@ -25,7 +26,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 const MAGIC: &[u8; 8] = b"QUORATE\0";
 /// The version of the stream that this program writes.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
+/// The oldest version that this program reads: it has no times of revisions.
+const FORMAT_VERSION_MIN: u16 = 1;
 
 /// Bytes of one chunk that a reader accepts: the largest record with room to spare.
 const CHUNK_BYTES_MAX: usize = 2 * limits::ENTRY_BYTES_MAX;
@@ -43,9 +46,25 @@ enum Kind {
     Versions = 5,
     Keys = 6,
     End = 7,
+    /// Since version 2.
+    Times = 8,
 }
 
 impl Kind {
+    /// Where it stands in the stream.
+    fn rank(self) -> u8 {
+        match self {
+            Kind::Head => 0,
+            Kind::Records => 1,
+            Kind::Leases => 2,
+            Kind::Times => 3,
+            Kind::Root => 4,
+            Kind::Versions => 5,
+            Kind::Keys => 6,
+            Kind::End => 7,
+        }
+    }
+
     fn of(byte: u8) -> Option<Kind> {
         [
             Kind::Head,
@@ -55,6 +74,7 @@ impl Kind {
             Kind::Versions,
             Kind::Keys,
             Kind::End,
+            Kind::Times,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -68,6 +88,8 @@ enum Next {
     Records(Option<Vec<u8>>),
     /// Leases above this one.
     Leases(Option<LeaseId>),
+    /// Times of runs that begin after this revision.
+    Times(Revision),
     Root(usize),
     /// Versions of root number … from this ordinal on.
     Versions(usize, u64),
@@ -108,6 +130,7 @@ impl Writer {
                 Next::Head => self.head(&mut out),
                 Next::Records(_) => self.records(&mut out, max_bytes),
                 Next::Leases(_) => self.leases(&mut out, max_bytes),
+                Next::Times(_) => self.times(&mut out, max_bytes),
                 Next::Root(_) => self.root(&mut out),
                 Next::Versions(..) => self.versions(&mut out, max_bytes),
                 Next::Keys(..) => self.keys(&mut out, max_bytes),
@@ -198,9 +221,25 @@ impl Writer {
         }
         self.next = match last {
             Some(id) => Next::Leases(Some(id)),
-            None => Next::Root(0),
+            None => Next::Times(Revision(0)),
         };
         Kind::Leases
+    }
+
+    fn times(&mut self, out: &mut Vec<u8>, max_bytes: usize) -> Kind {
+        let Next::Times(after) = self.next else {
+            return Kind::Times;
+        };
+        self.next = Next::Root(0);
+        for run in self.state.times.runs_after(after) {
+            out.extend_from_slice(&run.first.0.to_le_bytes());
+            out.extend_from_slice(&run.time.0.to_le_bytes());
+            if out.len() >= max_bytes {
+                self.next = Next::Times(run.first);
+                break;
+            }
+        }
+        Kind::Times
     }
 
     fn root(&mut self, out: &mut Vec<u8>) -> Kind {
@@ -282,9 +321,11 @@ pub struct Reader {
     tables: Builder<Packed, Bytes>,
     table_bytes: u64,
     leases: Builder<Plain<LeaseId>, Lease>,
+    times: times::Loading,
     root: Option<LoadingRoot>,
     lease_keys: Vec<Vec<u8>>,
-    last_kind: u8,
+    version: u16,
+    last_rank: u8,
     ended: bool,
 }
 
@@ -312,9 +353,11 @@ impl Reader {
             tables: Builder::default(),
             table_bytes: 0,
             leases: Builder::default(),
+            times: times::Loading::default(),
             root: None,
             lease_keys: Vec::new(),
-            last_kind: 0,
+            version: FORMAT_VERSION,
+            last_rank: 0,
             ended: false,
         }
     }
@@ -346,17 +389,18 @@ impl Reader {
 
     fn chunk(&mut self, kind: u8, payload: &[u8]) -> Result<(), DecodeError> {
         let kind = Kind::of(kind).ok_or(DecodeError::OutOfBounds("the kind of a chunk"))?;
-        let again = matches!(kind, Kind::Root) && self.last_kind >= Kind::Root as u8;
-        let ordered = (kind as u8) >= self.last_kind || again;
+        let again = matches!(kind, Kind::Root) && self.last_rank >= Kind::Root.rank();
+        let ordered = kind.rank() >= self.last_rank || again;
         if self.ended || !ordered || (self.state.is_none() != (kind == Kind::Head)) {
             return Err(DecodeError::Contradiction("chunks are out of order"));
         }
-        self.last_kind = kind as u8;
+        self.last_rank = kind.rank();
         let mut reader = Bytewise::new(payload, "a chunk");
         match kind {
             Kind::Head => self.head(&mut reader)?,
             Kind::Records => self.records(&mut reader)?,
             Kind::Leases => self.leases(&mut reader)?,
+            Kind::Times => self.times(&mut reader)?,
             Kind::Root => self.begin_root(&mut reader)?,
             Kind::Versions => self.versions(&mut reader)?,
             Kind::Keys => self.keys(&mut reader)?,
@@ -373,12 +417,13 @@ impl Reader {
             return Err(DecodeError::OutOfBounds("the magic number"));
         }
         let found = reader.u16()?;
-        if found != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&found) {
             return Err(DecodeError::Version {
                 found,
                 known: FORMAT_VERSION,
             });
         }
+        self.version = found;
         let apply_version = reader.u16()?;
         let revision = Revision(reader.u64()?);
         let applied = LogPosition {
@@ -423,6 +468,24 @@ impl Reader {
             };
             if lease.id.is_none() || !self.leases.push(&lease.id, lease) {
                 return Err(DecodeError::Contradiction("leases are out of order"));
+            }
+        }
+        Ok(())
+    }
+
+    fn times(&mut self, reader: &mut Bytewise<'_>) -> Result<(), DecodeError> {
+        let Some(state) = self.state.as_ref().filter(|_| self.version >= 2) else {
+            return Err(DecodeError::Contradiction("times in a stream of version 1"));
+        };
+        while !reader.is_empty() {
+            let run = Run {
+                first: Revision(reader.u64()?),
+                time: HybridTime(reader.u64()?),
+            };
+            let happened =
+                run.first > Revision(0) && run.first <= state.revision && run.time <= state.time;
+            if !happened || !self.times.push(run) {
+                return Err(DecodeError::Contradiction("times are out of order"));
             }
         }
         Ok(())
@@ -518,6 +581,12 @@ impl Reader {
         state.tables = self.tables.finish();
         state.table_bytes = self.table_bytes;
         state.leases = self.leases.finish();
+        state.times = match self.times.finish() {
+            Some(times) => times,
+            // Version 1 knows no times. What is applied next is later than both of these.
+            None if self.version < 2 => Times::since(state.revision, state.time),
+            None => return Err(DecodeError::Contradiction("a stream without times")),
+        };
         self.lease_keys.sort_unstable();
         let mut lease_keys = Builder::default();
         for held in &self.lease_keys {

@@ -32,10 +32,14 @@ struct Pass {
 }
 
 impl Store {
-    /// Removes what compaction hid, looking at `budget_steps` versions at most. Returns whether more
+    /// Removes what compaction hid, looking at `budget_steps` versions and times at most. Returns whether more
     /// is left to do.
     pub fn sweep(&mut self, budget_steps: usize) -> bool {
         for _ in 0..budget_steps {
+            if self.state.times.is_sweeping() {
+                self.state.times.sweep_one();
+                continue;
+            }
             if self.sweep.0.is_none() {
                 self.sweep.0 = self.next_pass();
             }
@@ -71,7 +75,7 @@ impl Store {
 
     /// Whether compaction has hidden something that [`Store::sweep`] has not looked at yet.
     pub fn is_sweeping(&self) -> bool {
-        self.sweep.0.is_some() || self.next_pass().is_some()
+        self.sweep.0.is_some() || self.state.times.is_sweeping() || self.next_pass().is_some()
     }
 
     fn next_pass(&self) -> Option<Pass> {

@@ -327,13 +327,18 @@ impl<'a> WriteTxn<'a> {
         self.finished = true;
         let mut effects = std::mem::take(&mut self.effects);
         if self.sub > 0 {
-            self.store.state.revision = self.revision;
+            let state = &mut self.store.state;
+            state.revision = self.revision;
+            state.times.note(self.revision, state.time);
             effects.revision = Some(self.revision);
         } else if !self.changed
             && self.store.member.0 % 2 == 1
             && self.store.mutants.has(Mutant::RevisionBurntByFailure)
         {
             self.store.state.revision = self.revision;
+        }
+        if !effects.compacted.is_empty() {
+            self.store.state.forget_times();
         }
         effects
     }

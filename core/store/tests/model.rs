@@ -7,7 +7,7 @@ use base::Revision;
 use common::{Model, ModelRoot, ROOTS, Step, Version, apply, compare, new_store, step};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use store::{KeyRange, State, Store, stream};
+use store::{KeyRange, LargestValue, State, Store, stream};
 
 fn reload(state: &State, chunk_bytes: usize) -> State {
     let mut writer = stream::Writer::new(state.clone());
@@ -61,6 +61,23 @@ proptest! {
         }
         compare(store.state(), &model);
         prop_assert_eq!(hashes(store.state()), hashes(twin.state()));
+        for root in ROOTS {
+            let live = model.root(root).range(&KeyRange::all(), u64::MAX);
+            let lens = live.iter().map(|version| version.value.as_ref().unwrap().len());
+            let most = lens.max().unwrap_or(0);
+            for keys_max in [1, 2, 100] {
+                let mut scan = LargestValue::of(root);
+                let mut n_steps = 1;
+                while scan.step(store.state(), keys_max) {
+                    n_steps += 1;
+                }
+                prop_assert_eq!(scan.value_bytes(), most as u64);
+                let first = live.iter().find(|version| version.value.as_ref().unwrap().len() == most);
+                let expected = first.filter(|_| most > 0).map_or(&[][..], |version| &version.key);
+                prop_assert_eq!(&scan.key()[..], expected);
+                prop_assert_eq!(n_steps, live.len().div_ceil(keys_max).max(1));
+            }
+        }
         for (state, model) in &held {
             state.check();
             compare(state, model);

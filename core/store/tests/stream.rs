@@ -8,7 +8,7 @@ use base::{LeaseId, LogPosition, MemberId, Membership, Revision, Rng};
 use clock::HybridTime;
 use common::{ROOTS, TABLE};
 use store::stream::{Reader, Writer};
-use store::{DecodeError, Genesis, KeyRange, Member, Stamp, State, Store};
+use store::{AsOfError, DecodeError, Genesis, KeyRange, Member, Stamp, State, Store};
 
 /// A small state that has a bit of everything, swept half-way.
 fn sample() -> State {
@@ -36,6 +36,10 @@ fn sample() -> State {
     txn.put(b"b", b"", LeaseId::NONE);
     txn.finish();
     for n in 0..4u8 {
+        let stamp = Stamp {
+            time: HybridTime::new(1_700_000_000_000, 4 + u16::from(n / 2)),
+            ..Stamp::default()
+        };
         let mut txn = store.begin(ROOTS[0], &stamp);
         txn.put(b"b", &[n], LeaseId::NONE);
         txn.finish();
@@ -91,6 +95,10 @@ fn assert_same(ours: &State, other: &State) {
     assert!(ours.roots().eq(other.roots()));
     for lease in ours.leases() {
         assert!(ours.lease_keys(lease.id).eq(other.lease_keys(lease.id)));
+    }
+    for revision in 0..=ours.revision().0 + 1 {
+        let revision = Revision(revision);
+        assert_eq!(ours.time_of(revision), other.time_of(revision));
     }
     for id in ours.roots() {
         let (ours, other) = (ours.root(id), other.root(id));
@@ -210,6 +218,10 @@ fn contents_with_right_checksums_are_checked_too() {
             Err(_) => n_refused += 1,
             Ok(state) => {
                 // It can be read, whatever it says.
+                let at = state.revision_at(state.time());
+                assert_eq!(at, Ok(state.revision()));
+                assert_eq!(state.time_of(Revision(u64::MAX)), None);
+                let _ = state.revision_at(HybridTime::new(1_700_000_000_000, 1));
                 for root in state.roots() {
                     let view = state.root(root);
                     let rows = view.range(&KeyRange::all(), None).unwrap();
@@ -276,12 +288,105 @@ fn a_number_without_room_to_count_on_is_refused_by_its_name() {
     );
 }
 
+/// The payload of the chunk of times begins here, and so long it is.
+fn times_of(bytes: &[u8]) -> std::ops::Range<usize> {
+    let mut at = 0;
+    loop {
+        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        if bytes[at + 4] == 8 {
+            return at + 5..at + 5 + length;
+        }
+        at += 5 + length + 8;
+    }
+}
+
+#[test]
+fn times_that_cannot_be_are_refused() {
+    let state = sample();
+    let bytes = stream_of(&state, usize::MAX);
+    let times = times_of(&bytes);
+    let n_runs = times.len() / 16;
+    assert!(n_runs >= 2, "{n_runs}");
+    let refused = |forge: &dyn Fn(&mut Vec<u8>)| {
+        let mut forged = bytes.clone();
+        forge(&mut forged);
+        reseal(&mut forged);
+        load(&forged).err()
+    };
+    let out_of_order = Some(DecodeError::Contradiction("times are out of order"));
+    for run in 0..n_runs {
+        let at = times.start + 16 * run;
+        let set = |at: usize, number: u64| {
+            refused(&|bytes| bytes[at..at + 8].copy_from_slice(&number.to_le_bytes()))
+        };
+        // A revision that is none or has not happened, a time after the state's own, either of them twice.
+        assert_eq!(set(at, 0), out_of_order, "revision of run {run}");
+        assert_eq!(set(at, state.revision().0 + 1), out_of_order);
+        assert_eq!(set(at + 8, state.time().0 + 1), out_of_order);
+        if run > 0 {
+            for number_at in [at, at + 8] {
+                let before = bytes[number_at - 16..][..8].try_into().unwrap();
+                assert_eq!(set(number_at, u64::from_le_bytes(before)), out_of_order);
+            }
+        }
+    }
+    let none = refused(&|bytes| {
+        bytes.drain(times.start - 5..times.end + 8);
+    });
+    let expected = DecodeError::Contradiction("a stream without times");
+    assert_eq!(none, Some(expected));
+    let old = refused(&|bytes| bytes[5 + 8] = 1);
+    let expected = DecodeError::Contradiction("times in a stream of version 1");
+    assert_eq!(old, Some(expected));
+}
+
+/// What an older build wrote: everything but times. Its own revision has the time of its head, and what is
+/// applied next has its own.
+#[test]
+fn a_stream_of_version_1_is_read_and_knows_no_times_before_its_revision() {
+    let state = sample();
+    let mut bytes = stream_of(&state, usize::MAX);
+    let times = times_of(&bytes);
+    bytes.drain(times.start - 5..times.end + 8);
+    bytes[5 + 8] = 1;
+    reseal(&mut bytes);
+    let old = load(&bytes).unwrap();
+    old.check();
+    let newest = old.revision();
+    assert_eq!((newest, old.digest()), (state.revision(), state.digest()));
+    for revision in 0..newest.0 {
+        assert_eq!(old.time_of(Revision(revision)), None);
+    }
+    assert_eq!(old.time_of(newest), Some(state.time()));
+    assert_eq!(old.revision_at(state.time()), Ok(newest));
+    let requested = HybridTime(state.time().0 - 1);
+    let oldest = state.time();
+    let expected = Err(AsOfError::Forgotten { requested, oldest });
+    assert_eq!(old.revision_at(requested), expected);
+
+    let stamp = Stamp {
+        time: state.time().next(0),
+        ..Stamp::default()
+    };
+    let mut stores = [state, old].map(Store::from_state);
+    for store in &mut stores {
+        let mut txn = store.begin(ROOTS[0], &stamp);
+        txn.put(b"next", b"", LeaseId::NONE);
+        txn.finish();
+        let state = store.state();
+        assert_eq!(state.time_of(newest.next()), Some(stamp.time));
+        assert_eq!(state.revision_at(stamp.time), Ok(newest.next()));
+        assert_eq!(state.revision_at(oldest), Ok(newest));
+    }
+    assert_eq!(stores[0].state().digest(), stores[1].state().digest());
+}
+
 #[test]
 fn a_newer_format_is_named() {
     let mut bytes = stream_of(&sample(), usize::MAX);
     bytes[5 + 8] = 9;
     reseal(&mut bytes);
-    let expected = DecodeError::Version { found: 9, known: 1 };
+    let expected = DecodeError::Version { found: 9, known: 2 };
     assert_eq!(load(&bytes).err(), Some(expected));
 }
 
@@ -292,7 +397,11 @@ fn the_format_is_as_drawn() {
         membership: Membership::of_voters(vec![MemberId(1)]),
         members: vec![],
     });
-    let mut txn = store.begin(ROOTS[0], &Stamp::default());
+    let stamp = Stamp {
+        time: HybridTime::new(1_700_000_000_000, 2),
+        ..Stamp::default()
+    };
+    let mut txn = store.begin(ROOTS[0], &stamp);
     txn.lease_grant(LeaseId(7), 60);
     txn.put(b"key", b"value", LeaseId(7));
     txn.record_put(TABLE, b"k", "v".into());

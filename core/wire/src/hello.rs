@@ -15,8 +15,8 @@ use base::MemberId;
 use bytes::{BufMut, BytesMut};
 use std::fmt;
 
-/// The oldest protocol that this build speaks. Version 1, whose lease answers had no epoch and which knew no promises, was
-/// never released.
+/// The oldest protocol that this build speaks. Version 1, whose lease answers had no epoch and which knew no
+/// promises, was never released.
 pub const VERSION_MIN: u16 = 2;
 
 /// The newest protocol that this build speaks.

@@ -147,7 +147,7 @@ impl Builder {
         let client = self.connect_lazily()?;
         match client.now().await {
             Err(error) if error.is(Code::NotConnected) => Err(error),
-            // It was reached, whatever it said.
+            // Somebody took the connection: what they say is for the first request to hear.
             _ => Ok(client),
         }
     }

@@ -430,6 +430,17 @@ pub(crate) async fn grant(core: &Arc<Core>, ttl: Duration, until: Timer) -> Resu
     })
 }
 
+/// A lease that was not granted, for those to whom it is only a means: if it was granted all the same, it ends on its own,
+/// and nothing hangs on it. So what it was meant for has certainly not happened.
+pub(crate) fn not_granted(error: Error, what: &str) -> Error {
+    match error {
+        Error::Indeterminate { message, .. } => {
+            Error::definite(Code::NoAnswer, format!("{what}: {message}"))
+        }
+        definite => definite,
+    }
+}
+
 async fn grant_once(
     core: &Core,
     ttl: Duration,

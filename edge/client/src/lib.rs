@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   Client ── get, range, put, delete, txn     kv.rs, txn.rs     what is read says how fresh it is (read.rs)
+//!     │   ├── kv                               typed.rs          values of one type, as JSON
 //!     │   ├── watch                            watch.rs          every change once, over cuts
 //!     │   ├── grant                            lease.rs          held until a deadline on the local clock
 //!     │   └── lock, semaphore, barrier,        queue.rs,         a place in a line, its token, and when it is lost
@@ -57,6 +58,7 @@ mod read;
 mod sessions;
 mod transport;
 mod txn;
+mod typed;
 mod values;
 mod watch;
 mod world;
@@ -73,5 +75,6 @@ pub use lock::{Barrier, Lock, LockGuard};
 pub use queue::{Held, Standing};
 pub use read::{Consistency, Freshness, How, Level};
 pub use txn::{Decided, Step, StepResult, Txn};
+pub use typed::{Keyspace, Versioned};
 pub use values::{Condition, Fence, FencingToken, Key, KeyValue, Keys};
 pub use watch::{Watch, WatchBuilder, WatchError, WatchEvent, WatchKind};

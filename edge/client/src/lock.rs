@@ -274,6 +274,7 @@ fn leave_behind(place: Place) {
         let request = proto::LeaveRequest {
             queue: Some(place.queue.clone()),
             token: place.token.get(),
+            claim: 0,
         };
         let until = Timer::now() + place.lease.ttl();
         let asked = core

@@ -142,7 +142,13 @@ impl Wanted {
             _ => core.until(None),
         };
         // From here on, whatever ends this future revokes the lease, and the place goes with it.
-        let lease = lease::grant(core, self.ttl, until).await?;
+        let granted = lease::grant(core, self.ttl, until).await;
+        let lease = granted.map_err(|error| match patience {
+            Patience::Until(over) if over <= Timer::now() => {
+                Error::definite(Code::WaitOver, error.message())
+            }
+            _ => lease::not_granted(error, "no place in the line"),
+        })?;
         let lost = lease.lost();
         let standing = async {
             let (token, is_held) = self.enter(&lease, patience).await?;
@@ -188,6 +194,10 @@ impl Wanted {
             value: self.value.clone(),
         };
         loop {
+            // Without this, no time left would be no reason to stop, nor to let anybody else run.
+            if let Some(lost) = lease.lost_now() {
+                return Err(lost.into());
+            }
             let until = match patience {
                 Patience::Endless => Timer::now() + lease.remaining(),
                 Patience::Until(until) => until,

@@ -249,13 +249,7 @@ impl Sessions {
     /// Whatever goes wrong here, the write was not sent.
     async fn open(&self, until: Timer) -> Result<Lease> {
         let granted = lease::grant(&self.core, self.ttl, until).await;
-        granted.map_err(|error| match error {
-            Error::Indeterminate { message, .. } => Error::definite(
-                Code::NoAnswer,
-                format!("no session for the write: {message}"),
-            ),
-            definite => definite,
-        })
+        granted.map_err(|error| lease::not_granted(error, "no session for the write"))
     }
 
     fn set_aside(&self, session: Session) {

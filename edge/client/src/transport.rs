@@ -234,6 +234,13 @@ impl Transport {
                     }
                 }
             }
+            tracing::debug!(
+                member = member.name,
+                method = method.grpc_path(),
+                code = error.code,
+                why = error.message,
+                "not answered; asked again"
+            );
             let n_rounds = match is_busy {
                 true => n_asked + 1,
                 false => (n_asked + 1) / self.members.len(),

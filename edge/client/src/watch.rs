@@ -29,6 +29,9 @@ use tokio_stream::Stream;
 /// Answers that wait for a slow reader; then the member waits.
 const ANSWERS_MAX: usize = 64;
 
+/// A member says something every few seconds, if only that nothing happened. One that is silent for so long is left.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// What happened to a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -177,6 +180,23 @@ impl Watch {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
+    /// The next changes, of whole revisions: what was written together is given together. Nothing after an error.
+    pub async fn next_whole(&mut self) -> Option<Result<Vec<WatchEvent>, WatchError>> {
+        loop {
+            let is_whole = |event: &WatchEvent| event.revision() <= self.synced_next;
+            let n_whole = self.events.iter().take_while(|it| is_whole(it)).count();
+            if n_whole > 0 {
+                let whole = self.events.drain(..n_whole).collect();
+                self.settle();
+                return Some(Ok(whole));
+            }
+            match self.told.recv().await? {
+                Ok(told) => self.take(told),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
     /// Waits until the watch stands: what happens from then on will be told.
     ///
     /// # Errors
@@ -242,8 +262,8 @@ impl fmt::Debug for Watch {
 /// changes of one revision in the same order.
 #[derive(Debug, Default)]
 struct Cursor {
-    /// 0 until a member has said where the watch stands.
-    synced: u64,
+    /// Nothing until a member has said where the watch stands. (Revision 0 is a place to stand at, too.)
+    synced: Option<u64>,
     /// What was told of revisions behind `synced`, over all members.
     told: BTreeMap<u64, usize>,
     /// What this member has told of them.
@@ -265,7 +285,7 @@ impl Cursor {
                 proto::EventKind::Delete => WatchKind::Delete,
             };
             let kv = KeyValue::of(event.kv.unwrap_or_default());
-            if kv.revision <= self.synced {
+            if self.synced.is_some_and(|synced| kv.revision <= synced) {
                 continue;
             }
             let heard = self.heard.entry(kv.revision).or_default();
@@ -280,11 +300,10 @@ impl Cursor {
                 });
             }
         }
-        if answer.synced_revision > self.synced {
-            self.synced = answer.synced_revision;
-            self.told = self.told.split_off(&(self.synced + 1));
-            self.heard = self.heard.split_off(&(self.synced + 1));
-        }
+        let synced = self.synced.unwrap_or(0).max(answer.synced_revision);
+        self.synced = Some(synced);
+        self.told = self.told.split_off(&(synced + 1));
+        self.heard = self.heard.split_off(&(synced + 1));
         new
     }
 }
@@ -296,13 +315,13 @@ async fn follow(
     tx: mpsc::Sender<Result<Told, WatchError>>,
 ) {
     let mut cursor = Cursor {
-        synced: request.start_revision.saturating_sub(1),
+        synced: request.start_revision.checked_sub(1),
         ..Cursor::default()
     };
     let mut n_failed = 0;
     while !tx.is_closed() {
-        if cursor.synced > 0 {
-            request.start_revision = cursor.synced + 1;
+        if let Some(synced) = cursor.synced {
+            request.start_revision = synced + 1;
         }
         let turn = core.transport.next_turn();
         let watching = watch_once(&core, turn, &request, &mut cursor, &tx);
@@ -350,10 +369,10 @@ async fn watch_once(
     };
     let gone = || Code::NoAnswer.error("the watch was cut");
     loop {
-        let mut answer = match answers.message().await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => return (gone(), n_told),
-            Err(status) => return (error_of(&status, "watch"), n_told),
+        let mut answer = match tokio::time::timeout(SILENCE_MAX, answers.message()).await {
+            Ok(Ok(Some(answer))) => answer,
+            Ok(Ok(None)) | Err(_) => return (gone(), n_told),
+            Ok(Err(status)) => return (error_of(&status, "watch"), n_told),
         };
         // The first one has no events: it says where the watch stands.
         if n_told == 0 && answer.events.is_empty() && request.start_revision == 0 {
@@ -365,7 +384,7 @@ async fn watch_once(
         let events = cursor.take(answer);
         let told = Told {
             events,
-            synced: cursor.synced,
+            synced: cursor.synced.unwrap_or(0),
         };
         if tx.send(Ok(told)).await.is_err() {
             return (gone(), n_told);

@@ -4,113 +4,28 @@
 
 mod common;
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
+use cluster::Postgres;
 use postgres::{Client, Config, IsolationLevel, NoTls};
 use quorate_gate::sql::{self, Dialect, Guarded, SqlError, postgres as gate};
 use quorate_gate::{Stale, Token};
 
-/// A server with a directory and a socket of its own. It ends with this value; and with this process, however that
-/// ends, since the shell around it then reads the end of its input.
-struct Server {
-    directory: tempfile::TempDir,
-    shell: Child,
-}
-
-/// The program `name`: from `PATH`, else where Debian hides it.
-fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
-        folders.extend(versions.map(|version| version.unwrap().path().join("bin")));
-    }
-    folders
-        .iter()
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| {
-            panic!("PostgreSQL is not installed: no {name} in PATH or /usr/lib/postgresql/*/bin; on Debian: apt-get install postgresql")
-        })
-}
-
-/// A command as a user that PostgreSQL accepts: not root.
-fn as_user(is_root: bool) -> Command {
-    if is_root {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--", "sh", "-c"]);
-        command
-    } else {
-        let mut command = Command::new("sh");
-        command.arg("-c");
-        command
-    }
-}
+/// A server of this test's own.
+struct Server(Postgres);
 
 impl Server {
-    fn start() -> Server {
-        let (initdb, postgres) = (program("initdb"), program("postgres"));
-        // A socket's path has a limit of about a hundred bytes.
-        let directory = tempfile::Builder::new()
-            .prefix("gate")
-            .tempdir_in("/tmp")
-            .unwrap();
-        let at = directory.path().display();
-        let is_root = rustix::process::getuid().is_root();
-        if is_root {
-            let owned = Command::new("chown")
-                .arg("postgres")
-                .arg(directory.path())
-                .status();
-            assert!(owned.unwrap().success(), "there is no user postgres");
-        }
-        let made = as_user(is_root)
-            .arg(format!(
-                "{} -D {at}/data -U gate -A trust -E UTF8 --locale=C --no-sync",
-                initdb.display()
-            ))
-            .current_dir("/")
-            .output()
-            .unwrap();
-        assert!(
-            made.status.success(),
-            "initdb: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        // The server waits for its children, the shell for the end of its input.
-        let shell = as_user(is_root)
-            .arg(format!(
-                "{} -D {at}/data -k {at} -c listen_addresses= -c fsync=off > {at}/log 2>&1 < /dev/null &
-                 server=$!; cat > /dev/null; kill -QUIT $server; wait $server",
-                postgres.display()
-            ))
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Server { directory, shell }
-    }
-
-    fn try_connect(&self) -> Result<Client, postgres::Error> {
-        Config::new()
-            .host_path(self.directory.path())
-            .user("gate")
-            .dbname("postgres")
-            .connect(NoTls)
-    }
-
     /// Connects as soon as the server answers.
     fn connect(&mut self) -> Client {
         loop {
-            match self.try_connect() {
+            let connected = Config::new()
+                .host_path(self.0.socket_folder())
+                .user("gate")
+                .dbname("postgres")
+                .connect(NoTls);
+            match connected {
                 Ok(client) => return client,
                 Err(error) => {
-                    if let Some(status) = self.shell.try_wait().unwrap() {
-                        let log = std::fs::read_to_string(self.directory.path().join("log"));
-                        panic!(
-                            "the server ended ({status}): {error}\n{}",
-                            log.unwrap_or_default()
-                        );
+                    if let Some(words) = self.0.last_words() {
+                        panic!("{error}: {words}");
                     }
                     std::thread::yield_now();
                 }
@@ -119,18 +34,11 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        let _ = self.shell.wait();
-    }
-}
-
 const PUT: &str =
     "INSERT INTO t (id, v) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET v = excluded.v";
 
 fn prepared() -> (Server, Client) {
-    let mut server = Server::start();
+    let mut server = Server(Postgres::start().unwrap());
     let mut client = server.connect();
     gate::create_table(&mut client).unwrap();
     gate::create_table(&mut client).unwrap();

@@ -4,6 +4,7 @@
 //! handler holds nothing of the member across an `.await` but its own state, so a client that goes away
 //! costs nothing.
 
+mod levels;
 mod pages;
 mod recipes;
 mod retries;
@@ -124,6 +125,8 @@ impl Front {
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
         }
+        let wanted = levels::wanted(call.head.metadata(), self.0.identity.cluster)?;
+        let mut fresh = None;
         let answer = match plan {
             Plan::Propose {
                 request,
@@ -132,7 +135,14 @@ impl Front {
                 let numbered = retries::numbered(call.head.metadata())?;
                 self.propose(request, cost_bytes, numbered).await?
             }
-            Plan::Read(read) => self.read(&read).await?,
+            Plan::Read(read) => match wanted {
+                None => self.read(&read).await?,
+                Some(level) => {
+                    let (answer, told) = self.read_at(&read, level).await?;
+                    fresh = Some(told);
+                    answer
+                }
+            },
             Plan::ReadStream(read) => return self.read_stream(&read, call).await,
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = match self.0.lease(lease, false).await? {
@@ -160,6 +170,9 @@ impl Front {
             Plan::Recipe(recipe) => return Box::pin(self.recipe(recipe, call)).await,
             Plan::Health { known } => return self.health(method, known, call).await,
         };
+        if wanted.is_some() {
+            call.replies.tell(self.told(fresh));
+        }
         Ok(call.replies.reply(answer).await?)
     }
 
@@ -235,6 +248,11 @@ impl Front {
         if read.linearizable {
             self.0.read_index().await?;
         }
+        self.look(read).await
+    }
+
+    /// Answers from the published state, whatever its age.
+    async fn look(&self, read: &Read) -> Result<Bytes, Status> {
         let header = self.0.header();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.

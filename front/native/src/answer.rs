@@ -5,9 +5,11 @@ use crate::keys::timed;
 use crate::query::time_results;
 use crate::refusal::{Refusal, Refused};
 use crate::reply::{Freshness, HeaderParts, Reply, header};
+use crate::request::Request;
 use crate::{KEYS_ROOT, LINES_ROOT, QueueName, desk::Woken};
 use api::{Code, proto};
 use base::{LeaseId, Revision};
+use bytes::Bytes;
 use prost::Message;
 use std::time::Duration;
 use store::{Outcome, State};
@@ -93,6 +95,21 @@ pub struct Entered {
     pub token: Revision,
     /// Whether it holds already.
     pub is_held: bool,
+    /// Which try it belongs to: whoever enters again has a later one.
+    pub claim: Revision,
+}
+
+impl Entered {
+    /// The request that gives the place up, for the log, to [`crate::LINES`]: for whoever stops waiting. It is refused
+    /// when another try of the same owner has taken the place over meanwhile, and nothing is to be done about that.
+    pub fn leave_request(&self, queue: &QueueName) -> Bytes {
+        let request = proto::LeaveRequest {
+            queue: Some(queue.queue()),
+            token: self.token.0,
+            claim: self.claim.0,
+        };
+        Request::Leave(request).encode()
+    }
 }
 
 /// Reads the outcome of an `Enter`.
@@ -107,6 +124,7 @@ pub fn entered(outcome: &Outcome) -> Result<Entered, Fault> {
     Ok(Entered {
         token: Revision(answer.token),
         is_held: answer.is_held,
+        claim: Revision(answer.claim),
     })
 }
 

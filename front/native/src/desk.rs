@@ -74,8 +74,8 @@ struct Line {
 
 struct Observer {
     queue: QueueName,
-    /// Who held when it was told last, and when they said what they say; nothing before the first time.
-    told: Option<Vec<(Revision, Revision)>>,
+    /// Who held when it was told last, and what they said; nothing before the first time.
+    told: Option<Vec<(Revision, Bytes)>>,
 }
 
 impl Desk {
@@ -263,7 +263,7 @@ impl Desk {
         let mut now = Vec::new();
         let mut holders = Vec::new();
         for taken in observer.queue.holders(root) {
-            now.push((taken.token, taken.modified));
+            now.push((taken.token, taken.place.value.clone()));
             holders.push(standing(state, taken, true));
         }
         if observer.told.as_ref() == Some(&now) {

@@ -157,7 +157,7 @@ pub enum Plan {
         level: Level,
     },
     /// Put `request` into the log, read its outcome with `entered`, wait as for [`Plan::Await`], answer with
-    /// `answer_acquired`. Whoever goes away or runs out of time leaves: [`leave_request`].
+    /// `answer_acquired`. Whoever goes away or runs out of time leaves: [`crate::Entered::leave_request`].
     Acquire {
         /// Who decides it.
         dialect: DialectId,
@@ -524,15 +524,6 @@ impl Session {
 struct Writing {
     retry: Option<(LeaseId, u64)>,
     commit_wait: bool,
-}
-
-/// The request that gives a place up, for the log, to [`crate::LINES`]: for whoever stops waiting.
-pub fn leave_request(queue: &QueueName, token: Revision) -> Bytes {
-    let request = proto::LeaveRequest {
-        queue: Some(queue.queue()),
-        token: token.0,
-    };
-    Request::Leave(request).encode()
 }
 
 /// A body without bytes is a message without fields, in both encodings.

@@ -4,8 +4,9 @@ use crate::fault::Fault;
 use crate::keys::{Values, key_value, timed};
 use crate::queue::{QueueName, Taken};
 use crate::reply::{Freshness, HeaderParts, Reply, header};
+use crate::request::Request;
 use crate::{KEYS_ROOT, LINES_ROOT, apply, fence, times};
-use api::{Code, proto};
+use api::proto;
 use base::Revision;
 use bytes::{BufMut, Bytes, BytesMut};
 use clock::HybridTime;
@@ -42,6 +43,26 @@ pub enum Query {
     Line(QueueName),
     /// Whether tokens hold.
     Check(Vec<proto::Fence>),
+}
+
+impl Query {
+    /// The time that is asked about, when `state` does not reach it yet: more may still be written before it. Whoever puts
+    /// [`touch_request`] into the log and asks again gets an answer, if the time is over.
+    pub fn is_ahead_of(&self, state: &State) -> Option<HybridTime> {
+        let (Query::Get { at, .. } | Query::Range(RangeQuery { at, .. })) = self else {
+            return None;
+        };
+        match at {
+            At::Time(time) if *time > state.time() => Some(*time),
+            _ => None,
+        }
+    }
+}
+
+/// A request for the log, to [`crate::KEYS`], that changes nothing. Where nobody writes no time passes, and reads as of
+/// a time wait for it to pass.
+pub fn touch_request() -> Bytes {
+    Request::Touch(proto::NowRequest {}).encode()
 }
 
 /// A question about a range.
@@ -137,15 +158,7 @@ fn resolve(state: &State, at: At) -> Result<Option<Revision>, Fault> {
     match at {
         At::Now => Ok(None),
         At::Revision(revision) => Ok(Some(revision)),
-        At::Time(time) => match times::revision_at(state, time) {
-            Ok(revision) => Ok(Some(revision)),
-            Err(none) => {
-                let words = format!("no state of {} can be read", time.to_rfc3339());
-                let mut fault = Fault::new(Code::NoSuchTime, words);
-                fault.0.revision = none.oldest.map(|oldest| oldest.0);
-                Err(fault)
-            }
-        },
+        At::Time(time) => times::revision_at(state, time).map(Some),
     }
 }
 

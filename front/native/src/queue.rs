@@ -69,7 +69,7 @@ pub struct Taken {
     pub token: Revision,
     /// The lease that it lives on.
     pub lease: LeaseId,
-    /// When it was written last: later than the token when its leader proclaimed since.
+    /// When it was written last: later than the token when its owner entered again or proclaimed since.
     pub modified: Revision,
     /// What it wants: mode, permits, owner, value.
     pub place: Standing,
@@ -336,7 +336,15 @@ pub(crate) fn touched(key: &[u8]) -> Option<Touched<'_>> {
     Some(Touched { line, token })
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many places were looked at, for tests of what a line costs.
+    pub(crate) static N_LOOKED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 fn read(record: &Record) -> Option<Taken> {
+    #[cfg(test)]
+    N_LOOKED_AT.set(N_LOOKED_AT.get() + 1);
     Some(Taken {
         token: token_of(record.key())?,
         lease: record.lease(),

@@ -66,6 +66,8 @@ refusals! {
     OnlyFences = 19 Malformed "lines of etcd's clients are asked about in fences only",
     /// More fences than a write can have.
     TooManyFences = 20 TooManyOperations "a write has at most 16 fences",
+    /// A try gave its place up after another try had taken it over.
+    EnteredAgain = 21 ConditionFailed "the place was entered again since: it is another try's",
 }
 
 impl Refusal {

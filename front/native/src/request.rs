@@ -2,8 +2,8 @@
 
 use crate::{KEYS, LINES, Refusal};
 use api::proto::{
-    CompactRequest, DeleteRequest, EnterRequest, GrantRequest, LeaveRequest, ProclaimRequest,
-    PutRequest, RevokeRequest, TxnRequest,
+    CompactRequest, DeleteRequest, EnterRequest, GrantRequest, LeaveRequest, NowRequest,
+    ProclaimRequest, PutRequest, RevokeRequest, TxnRequest,
 };
 use bytes::{BufMut, Bytes};
 use prost::Message;
@@ -57,6 +57,8 @@ requests! {
     Grant(GrantRequest) = 5 KEYS,
     /// End a lease.
     Revoke(RevokeRequest) = 6 KEYS,
+    /// Change nothing, and so let the leader's stamp say how late it is.
+    Touch(NowRequest) = 7 KEYS,
     /// Take a place.
     Enter(EnterRequest) = 17 LINES,
     /// Give it up.

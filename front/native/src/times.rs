@@ -1,28 +1,30 @@
-//! When revisions were written.
-//!
-//! The store does not tell yet: until it does, answers leave the time of a key out, and a read at a time is refused.
+//! When revisions were written, as clients see it.
 
+use crate::fault::Fault;
+use api::Code;
 use base::Revision;
 use clock::HybridTime;
-use store::State;
+use store::{AsOfError, State};
 
-/// No state of that time can be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct NoTime {
-    /// The oldest revision whose time is known, if any is.
-    pub(crate) oldest: Option<Revision>,
-}
-
-/// When `revision` was written; nothing when that is not known any more.
+/// When `revision` was written; nothing when that is not known any more. Genesis has no time.
 pub(crate) fn time_of(state: &State, revision: Revision) -> Option<HybridTime> {
-    let _ = (state, revision);
-    None
+    state
+        .time_of(revision)
+        .filter(|time| *time != HybridTime::default())
 }
 
 /// The newest revision that was written at or before `time`.
-pub(crate) fn revision_at(state: &State, time: HybridTime) -> Result<Revision, NoTime> {
-    let _ = (state, time);
-    Err(NoTime { oldest: None })
+///
+/// # Errors
+/// [`Code::NoSuchTime`].
+pub(crate) fn revision_at(state: &State, time: HybridTime) -> Result<Revision, Fault> {
+    state.revision_at(time).map_err(|error| {
+        let mut fault = Fault::new(Code::NoSuchTime, error.to_string());
+        if let AsOfError::Forgotten { oldest, .. } = error {
+            fault.0.revision = state.revision_at(oldest).ok().map(|oldest| oldest.0);
+        }
+        fault
+    })
 }
 
 /// As text; empty when it is not known.

@@ -42,6 +42,7 @@ fn leave(member: &mut Member, name: &QueueName, token: Revision) -> bool {
     let request = LeaveRequest {
         queue: Some(name.queue()),
         token: token.0,
+        ..Default::default()
     };
     member
         .apply(LINES, &Request::Leave(request).encode())

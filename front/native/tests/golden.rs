@@ -24,7 +24,8 @@ struct Waiter {
     name: String,
     queue: QueueName,
     token: Revision,
-    acquires: bool,
+    /// What `acquire` entered.
+    entered: Option<Entered>,
 }
 
 struct Teller {
@@ -112,7 +113,7 @@ impl Teller {
                 let answer = self.member.read(&query);
                 self.say(name, answer);
             }
-            Plan::Await { queue, token, .. } => self.wait(name, queue, token, false),
+            Plan::Await { queue, token, .. } => self.wait(name, queue, token, None),
             Plan::Acquire {
                 dialect,
                 request,
@@ -120,8 +121,8 @@ impl Teller {
                 ..
             } => {
                 let outcome = self.member.apply(dialect, &request);
-                let Entered { token, .. } = native::entered(&outcome)?;
-                self.wait(name, queue, token, true);
+                let entered = native::entered(&outcome)?;
+                self.wait(name, queue, entered.token, Some(entered));
             }
             Plan::Watch(plan) => {
                 let (id, reply) = self.member.watches.open(&plan, &self.member.state())?;
@@ -139,12 +140,12 @@ impl Teller {
         Ok(())
     }
 
-    fn wait(&mut self, name: &str, queue: QueueName, token: Revision, acquires: bool) {
+    fn wait(&mut self, name: &str, queue: QueueName, token: Revision, entered: Option<Entered>) {
         let waiter = Waiter {
             name: name.to_owned(),
             queue,
             token,
-            acquires,
+            entered,
         };
         let state = self.member.state();
         match self.member.desk.wait(&waiter.queue, token, &state) {
@@ -162,7 +163,7 @@ impl Teller {
     fn answer(&mut self, waiter: &Waiter, woken: Option<Woken>) {
         let state = self.member.state();
         let Waiter { queue, token, .. } = waiter;
-        let answer = match (waiter.acquires, woken) {
+        let answer = match (waiter.entered.is_some(), woken) {
             (true, Some(woken)) => native::answer_acquired(&state, queue, *token, woken, &PARTS),
             (true, None) => Err(api::Code::WaitOver.into()),
             (false, woken) => native::answer_await(&state, queue, *token, woken, &PARTS, &FRESH),
@@ -175,9 +176,9 @@ impl Teller {
         let id = *found.expect("somebody waits").0;
         let waiter = self.waits.remove(&id).expect("somebody waits");
         self.member.desk.cancel(id);
-        if waiter.acquires {
-            let leave = native::leave_request(&waiter.queue, waiter.token);
-            assert!(self.member.apply(native::LINES, &leave).is_done());
+        if let Some(entered) = &waiter.entered {
+            let leave = entered.leave_request(&waiter.queue);
+            self.member.apply(native::LINES, &leave);
         }
         self.answer(&waiter, None);
     }

@@ -164,6 +164,7 @@ fn samples() -> Vec<(Method, Bytes, String)> {
             proto::LeaveRequest {
                 queue: queue(),
                 token: 7,
+                ..Default::default()
             },
         ),
         sample(

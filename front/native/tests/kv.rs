@@ -45,6 +45,13 @@ fn said(key: &Bytes, kv: &Kv) -> KeyValue {
     }
 }
 
+/// Without times. Only those of revisions that are compacted may be forgotten.
+fn untimed(mut kv: KeyValue, compacted: u64) -> KeyValue {
+    assert!(!kv.time.is_empty() || kv.mod_revision < compacted, "{kv:?}");
+    kv.time = String::new();
+    kv
+}
+
 fn in_keys(keys: &Keys, key: &[u8]) -> bool {
     if keys.all {
         true
@@ -227,7 +234,7 @@ fn writes_twice(operations: &[Operation]) -> bool {
 }
 
 fn txn(rng: &mut Rng, model: &Model, leases: &[i64]) -> TxnRequest {
-    let mut list = |rng: &mut Rng| {
+    let list = |rng: &mut Rng| {
         let n = rng.below(4);
         (0..n).map(|_| operation(rng, leases)).collect::<Vec<_>>()
     };
@@ -314,7 +321,12 @@ fn transactions_do_what_a_map_would_do() {
                     let bytes = Request::Txn(request).encode();
                     let answer = member.propose(KEYS, &bytes, AnswerKind::Txn);
                     match (answer, expected) {
-                        (Ok(Reply::Txn(answer)), Ok(results)) => {
+                        (Ok(Reply::Txn(mut answer)), Ok(results)) => {
+                            for result in &mut answer.results {
+                                let kvs = std::mem::take(&mut result.kvs);
+                                result.kvs =
+                                    kvs.into_iter().map(|kv| untimed(kv, compacted)).collect();
+                            }
                             n_done += 1;
                             assert_eq!(answer.succeeded, succeeded, "{story}");
                             assert_eq!(answer.results, results, "{story}");
@@ -341,13 +353,19 @@ fn transactions_do_what_a_map_would_do() {
 /// A range at some revision, page by page, is what the map was.
 fn check_reads(member: &Member, model: &Model, compacted: u64, rng: &mut Rng, story: &str) {
     let at = rng.between(compacted.max(1), model.revision);
+    // Every revision has a time of its own here; genesis has none.
+    let time = member.state().time_of(Revision(at));
+    let at_time = match time {
+        Some(time) if at > 1 && rng.one_in(2) => At::Time(time),
+        _ => At::Revision(Revision(at)),
+    };
     let descending = rng.one_in(2);
     let mut found = Vec::new();
     let mut range = KeyRange::all();
     loop {
         let query = Query::Range(RangeQuery {
             range: range.clone(),
-            at: At::Revision(Revision(at)),
+            at: at_time,
             rows_max: 2,
             bytes_max: u64::MAX,
             descending,
@@ -358,7 +376,7 @@ fn check_reads(member: &Member, model: &Model, compacted: u64, rng: &mut Rng, st
             panic!("{story}: no page at {at}");
         };
         assert_eq!(page.header.as_ref().map(|it| it.revision), Some(at));
-        found.extend(page.kvs.iter().cloned());
+        found.extend(page.kvs.iter().cloned().map(|kv| untimed(kv, compacted)));
         if !page.more {
             assert_eq!(page.count as usize, page.kvs.len(), "{story}");
             break;

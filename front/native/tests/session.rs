@@ -141,6 +141,15 @@ fn configured_limits_are_checked_before_the_log() {
         format!(r#"{{"key":"a","write":{{"conditions":[{condition},{condition},{condition}]}}}}"#);
     let fault = member.plan(Method::Put, &json).expect_err("too many");
     assert_eq!(fault.code(), Code::TooManyOperations);
+    let fence = r#"{"queue":{"kind":"lock","name":"l"},"token":"1"}"#;
+    for (n, is_planned) in [(16, true), (17, false)] {
+        let mut member = Member::new();
+        let fences = vec![fence; n].join(",");
+        let json = format!(r#"{{"key":"a","write":{{"fences":[{fences}]}}}}"#);
+        let code = member.plan(Method::Put, &json).map_err(|it| it.code());
+        assert_eq!(code.is_ok(), is_planned, "{n} fences: {code:?}");
+        assert!(is_planned || code == Err(Code::TooManyOperations));
+    }
     // A short time to live is lengthened, and a lease that has no id gets one.
     let Ok(Reply::Grant(granted)) = member.ask(Method::Grant, r#"{"ttlS":"1"}"#) else {
         panic!("no lease");

@@ -26,6 +26,9 @@
 //! A third kind of judge knows no order at all: [`invariant`] asks whether what small applications wrote still
 //! adds up (accounts, a cycle, one e-mail, one till, one lock), in every whole read and in the states of the end.
 //!
+//! [`levels`] judges reads that were promised less than everything: bounded, session, sequential; and each of the four
+//! session guarantees.
+//!
 //! This crate never imports the store: it would judge a bug by the bug. Its own models are a few lines
 //! of ordered maps. Verdicts are *yes*, *no* or *unknown*, and unknown counts as failure.
 #![forbid(unsafe_code)]
@@ -34,6 +37,7 @@ pub mod chronicle;
 pub mod history;
 pub mod invariant;
 pub mod lease;
+pub mod levels;
 pub mod linear;
 pub mod lock;
 pub mod minimise;

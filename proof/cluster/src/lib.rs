@@ -5,6 +5,7 @@
 //!   server.rs    Server: which program, under which name, with which extra flags
 //!   member.rs    Member: one process; start, kill -9, stop, ask it to end
 //!   ports.rs     ports that nobody holds and that no outgoing connection takes meanwhile
+//!   postgres.rs  Postgres: a resource outside, which locks protect and gates guard
 //!   usage.rs     what a process used: CPU time, resident memory
 //!   net.rs       Net: a network namespace for each member, with iptables and cables to pull (root)
 //!   image.rs     Image: a small file system for one member's data, to fill and to cut from power (root)
@@ -21,6 +22,7 @@ mod image;
 mod member;
 mod net;
 mod ports;
+mod postgres;
 mod server;
 mod temp;
 mod usage;
@@ -29,6 +31,7 @@ pub use image::Image;
 pub use member::{Member, Place};
 pub use net::Net;
 pub use ports::free_port;
+pub use postgres::Postgres;
 pub use server::Server;
 pub use temp::TempDir;
 pub use usage::{Usage, usage};

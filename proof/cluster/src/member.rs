@@ -21,6 +21,8 @@ pub struct Place {
     pub client_port: u16,
     /// The port for the other members.
     pub peer_port: u16,
+    /// Where it listens for them in truth, when a stranger stands at `peer_port` and passes on what he likes.
+    pub peer_port_behind: Option<u16>,
     /// The network namespace in which the process runs, if not the usual one. Needs root.
     pub namespace: Option<String>,
 }
@@ -35,6 +37,7 @@ impl Place {
             host: "127.0.0.1".to_owned(),
             client_port: free_port()?,
             peer_port: free_port()?,
+            peer_port_behind: None,
             namespace: None,
         })
     }
@@ -47,6 +50,11 @@ impl Place {
     /// `http://host:port` for members.
     pub fn peer_url(&self) -> String {
         format!("http://{}:{}", self.host, self.peer_port)
+    }
+
+    fn peer_listen_url(&self) -> String {
+        let port = self.peer_port_behind.unwrap_or(self.peer_port);
+        format!("http://{}:{port}", self.host)
     }
 }
 
@@ -80,7 +88,7 @@ impl Member {
             ("--data-dir", &data.display().to_string()),
             ("--listen-client-urls", &place.client_url()),
             ("--advertise-client-urls", &place.client_url()),
-            ("--listen-peer-urls", &place.peer_url()),
+            ("--listen-peer-urls", &place.peer_listen_url()),
             ("--initial-advertise-peer-urls", &place.peer_url()),
             ("--initial-cluster", initial),
             ("--initial-cluster-state", state),

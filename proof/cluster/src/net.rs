@@ -102,6 +102,7 @@ impl Net {
             host: self.host(member),
             client_port: 2379,
             peer_port: 2380,
+            peer_port_behind: None,
             namespace: Some(self.namespace(member)),
         }
     }

@@ -8,7 +8,7 @@ use store::{DecodeError, KeyRange, Member, RootId, Stamp, State, Store, Table};
 /// A state with a bit of everything, as of `position`, swept half-way.
 pub(crate) fn sample(position: LogPosition) -> State {
     let mut store = World::lived_in().store;
-    let stamp = Stamp::default();
+    let stamp = stamp_after(store.state());
     let mut txn = store.begin(RootId(1), &stamp);
     txn.put(b"znode", b"data", base::LeaseId(7));
     txn.record_put(Table(40), b"key", "value".into());
@@ -29,6 +29,15 @@ pub(crate) fn sample(position: LogPosition) -> State {
     store.raise_apply_version(2);
     store.set_applied(position);
     store.publish()
+}
+
+/// What a leader gives to the batch after `state`.
+fn stamp_after(state: &State) -> Stamp {
+    Stamp {
+        time: state.time().next(0),
+        apply_version: 2,
+        ..Stamp::default()
+    }
 }
 
 /// A place in the log.
@@ -77,13 +86,25 @@ pub(crate) fn read(state: &State) {
     for lease in state.leases() {
         let _ = state.lease_keys(lease.id).count();
     }
+    assert_eq!(state.revision_at(state.time()), Ok(state.revision()));
+    let mut time = None;
+    // The oldest revisions and the newest; a forged revision may be very high.
+    let newest = state.revision().0;
+    let late = newest.saturating_sub(100).max(100)..=newest;
+    for revision in (0..newest.min(99) + 1).chain(late) {
+        let of_it = state.time_of(Revision(revision));
+        assert!(of_it >= time, "times ascend");
+        time = of_it;
+        let at = time.map(|time| state.revision_at(time));
+        assert!(at.is_none_or(|at| at.is_ok_and(|at| at.0 >= revision)));
+    }
     let _ = (state.members(), state.bytes_in_use(), state.membership());
 }
 
 /// Goes on from a state as a member does: puts, deletes, compacts, revokes, sweeps.
 pub(crate) fn go_on(state: State) {
     let mut store = Store::from_state(state.clone());
-    let stamp = Stamp::default();
+    let stamp = stamp_after(&state);
     for root in state.roots() {
         let view = state.root(root);
         let keys = view.range(&KeyRange::all(), None);

@@ -84,9 +84,10 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         &["base", "clock", "store"],
     ),
     ("proof/cluster", "cluster", &[]),
+    ("proof/levels", "levels", &["checker", "cluster"]),
     ("proof/chaos", "chaos", &["base", "checker", "cluster"]),
     ("proof/conformance", "conformance", &["cluster", "client"]),
-    ("bench", "bench", &["cluster"]),
+    ("bench", "bench", &["cluster", "levels"]),
     ("tools/protoc", "protoc", &[]),
 ];
 

@@ -76,8 +76,8 @@ impl Node {
         self.reads.forget(ticket);
     }
 
-    /// Whether what was read under `grant` may be answered: to be asked after the look at the state, with a reading of the clock
-    /// that was taken after it. Always so for a grant without a lease.
+    /// Whether what was read under `grant` may be answered: to be asked after the look at the state, with a reading
+    /// of the clock that was taken after it. Always so for a grant without a lease.
     pub fn lease_holds(&self, grant: &ReadGrant, now: Instant) -> bool {
         grant.how != How::Lease
             || self.config.mutants.has(Mutant::LeaseNotCheckedAgain)
@@ -86,10 +86,16 @@ impl Node {
                 && self.lease_at(self.now.max(now)).is_ok()
     }
 
-    /// The driver saw the wall clock jump: for a while no clock here is good for a lease.
+    /// The driver saw the wall clock jump: for a while no clock here is good for a lease. To be called before anything
+    /// else is done with a reading from after the jump.
     pub fn clock_jumped(&mut self, now: Instant) {
+        Mark::ClockDistrusted.reach();
         self.now = self.now.max(now);
         self.jumped = Some(self.now);
+        if self.config.read_lease.is_some() {
+            // The monotonic clock may have leapt with it, over the end of a promise.
+            self.promise.give(self.now, self.config.promise());
+        }
     }
 
     /// How the other members' wall clocks differ from this member's, by the newest answer of each.
@@ -265,7 +271,6 @@ impl Node {
             return;
         }
         if self.distrusts_clocks(self.now) {
-            Mark::ClockDistrusted.reach();
             return;
         }
         let promised = self.config.promise();
@@ -314,8 +319,7 @@ impl Node {
     /// Whether this member could elect itself without asking anybody.
     pub(super) fn is_only_voter(&self) -> bool {
         let membership = self.replica.engine().membership();
-        let mut voters = members(&membership.voters, &membership.voters_outgoing).into_iter();
-        voters.all(|voter| voter == self.config.member)
+        members(&membership.voters, &membership.voters_outgoing) == [self.config.member]
     }
 
     // ---- wall clocks ------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 //! A small world for whole nodes: instant lossless network with cuts, disks that answer when told, and a
-//! dialect of two verbs. The real worlds are in `proof/sim`; this one is for stories.
+//! dialect of a few verbs. Each member may have clocks of its own. The real worlds are in `proof/sim`; this one is for stories.
 #![allow(unreachable_pub, dead_code)]
 
-use base::{Instant, LeaseId, MemberId, Membership, PeerMessage, Revision};
+use base::{Instant, LeaseId, MemberId, Membership, Mutants, PeerMessage, Revision};
 use bytes::Bytes;
+use clock::guard::DriftBound;
 use node::{
     Answer, Boot, Effects, Health, How, LeaseAnswer, MemberChange, Node, NodeConfig, Persist,
     ReadFailed, ReadGrant, Tag, Ticket,
@@ -119,7 +120,34 @@ pub struct World {
     pub mail: Vec<(MemberId, MemberId, PeerMessage)>,
     pub stopped: BTreeMap<MemberId, node::StopReason>,
     pub snapshots_sent: usize,
+    pub clocks: BTreeMap<MemberId, Clock>,
+    pub read_lease: Option<DriftBound>,
+    pub mutants: Mutants,
 }
+
+/// The clocks of one member.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    /// How many microseconds the monotonic clock counts in a true second.
+    pub us_per_second: u64,
+    /// By how much the wall clock is ahead of the true time.
+    pub wall_ahead_ms: i64,
+    /// Ticks since the start, by the member's own clock, as far as they were had.
+    pub ticks: Option<u64>,
+}
+
+impl Clock {
+    pub fn of_rate(us_per_second: u64) -> Clock {
+        Clock {
+            us_per_second,
+            wall_ahead_ms: 0,
+            ticks: None,
+        }
+    }
+}
+
+/// When all clocks begin.
+pub const START: Instant = Instant(1_000_000_000);
 
 pub fn id(n: u64) -> MemberId {
     MemberId(n)
@@ -150,7 +178,7 @@ pub fn genesis(members: u64) -> Genesis {
 impl World {
     pub fn new(members: u64) -> World {
         let mut world = World {
-            now: Instant(1_000_000_000),
+            now: START,
             nodes: BTreeMap::new(),
             said: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -161,11 +189,49 @@ impl World {
             mail: Vec::new(),
             stopped: BTreeMap::new(),
             snapshots_sent: 0,
+            clocks: BTreeMap::new(),
+            read_lease: None,
+            mutants: Mutants::none(),
         };
         for n in 1..=members {
             world.add(id(n), genesis(members));
         }
         world
+    }
+
+    /// A world whose members were told that clocks drift by at most `drift`, with a planted bug.
+    pub fn with_leases(members: u64, drift: DriftBound, mutants: Mutants) -> World {
+        let mut world = World::new(members);
+        world.read_lease = Some(drift);
+        world.mutants = mutants;
+        (1..=members).for_each(|n| world.restart(id(n)));
+        world
+    }
+
+    /// What the monotonic clock of `member` says now.
+    pub fn instant(&self, member: MemberId) -> Instant {
+        let Some(clock) = self.clocks.get(&member) else {
+            return self.now;
+        };
+        let passed = u128::from(self.now.0 - START.0) * u128::from(clock.us_per_second);
+        Instant(START.0 + (passed / 1_000_000) as u64)
+    }
+
+    /// What the wall clock of `member` says now.
+    pub fn wall_ms(&self, member: MemberId) -> u64 {
+        let ahead = self.clocks.get(&member).map_or(0, |it| it.wall_ahead_ms);
+        (self.now.0 / 1_000_000).saturating_add_signed(ahead)
+    }
+
+    /// How many ticks `member` has not had yet, by its own clock.
+    fn ticks_due(&mut self, member: MemberId) -> u64 {
+        let passed = self.instant(member).since(START);
+        let Some(clock) = self.clocks.get_mut(&member) else {
+            return 1;
+        };
+        let ticks = (passed.as_nanos() / NodeConfig::TICK.as_nanos()) as u64;
+        let had = clock.ticks.replace(ticks);
+        had.map_or(1, |had| ticks - had)
     }
 
     /// Starts a member with nothing but `genesis`.
@@ -196,9 +262,12 @@ impl World {
         disk.lives += 1;
         let config = NodeConfig {
             incarnation: disk.lives,
+            read_lease: self.read_lease,
+            mutants: self.mutants,
             ..config(member)
         };
-        let node = Node::new(config, disk.boot(), vec![Box::new(Words)], self.now)
+        let boot = disk.boot();
+        let node = Node::new(config, boot, vec![Box::new(Words)], self.instant(member))
             .expect("the engine starts");
         self.nodes.insert(member, node);
         self.said.insert(member, Said::default());
@@ -214,9 +283,9 @@ impl World {
             let mut moved = false;
             for member in self.nodes.keys().copied().collect::<Vec<_>>() {
                 let effects = {
-                    let now = self.now;
+                    let (now, wall_ms) = (self.instant(member), self.wall_ms(member));
                     let node = self.nodes.get_mut(&member).expect("listed");
-                    node.take_effects(now, now.0 / 1_000_000)
+                    node.take_effects(now, wall_ms)
                 };
                 moved |= self.carry_out(member, effects);
             }
@@ -297,7 +366,7 @@ impl World {
             self.mail.push((from, to, message));
             return;
         }
-        let now = self.now;
+        let now = self.instant(to);
         if let Some(node) = self.nodes.get_mut(&to) {
             node.receive(from, message, now);
         }
@@ -316,8 +385,11 @@ impl World {
         let end = self.now + time;
         while self.now < end {
             self.now += NodeConfig::TICK;
-            for node in self.nodes.values_mut() {
-                node.tick(self.now, self.now.0 / 1_000_000);
+            for member in self.nodes.keys().copied().collect::<Vec<_>>() {
+                for _ in 0..self.ticks_due(member) {
+                    let (now, wall_ms) = (self.instant(member), self.wall_ms(member));
+                    self.node(member.0).tick(now, wall_ms);
+                }
             }
             self.settle();
             self.nodes.values().for_each(Node::check);

@@ -105,6 +105,13 @@ fn told(found: &Recovered<State>) -> String {
                 writeln!(out, "  {record:?}").unwrap();
             }
         }
+        for revision in 1..=state.revision().0 {
+            // Formats before snapshot 2 had no times, and what they tell stays as it was.
+            let time = state.time_of(base::Revision(revision));
+            if let Some(time) = time.filter(|time| time.0 > 0) {
+                writeln!(out, "revision {revision} at {time}").unwrap();
+            }
+        }
         for lease in state.leases() {
             writeln!(out, "lease {} of {} s", lease.id, lease.ttl_s).unwrap();
         }
@@ -219,7 +226,7 @@ fn checkpoint(disk: &mut MemDisk, catalog: &mut Catalog, index: u64, term: u64) 
     }
 }
 
-/// Keys in two roots, leases, unversioned records, members, compacted history and a tombstone.
+/// Keys in two roots, leases, unversioned records, members, compacted history, a tombstone, and times.
 fn state(meta: &SnapshotMeta) -> State {
     let mut store = Store::new(Genesis {
         membership: meta.membership.clone(),
@@ -230,18 +237,22 @@ fn state(meta: &SnapshotMeta) -> State {
             ..Member::default()
         }],
     });
-    let stamp = Stamp::default();
-    let mut txn = store.begin(RootId(0), &stamp);
+    let stamp_of = |n: u64| Stamp {
+        time: Stamp::default().time.next(1_700_000_000_000 + n),
+        ..Stamp::default()
+    };
+    let mut txn = store.begin(RootId(0), &stamp_of(0));
     txn.lease_grant(LeaseId(0x77), 30);
     txn.put(b"a", b"1", LeaseId(0x77));
     txn.put(b"b", b"", LeaseId::NONE);
     txn.put(b"gone", b"x", LeaseId::NONE);
     txn.finish();
     for n in 0..meta.position.index.0 {
-        let mut txn = store.begin(RootId(0), &stamp);
+        let mut txn = store.begin(RootId(0), &stamp_of(n / 2));
         txn.put(b"b", format!("value {n}").as_bytes(), LeaseId::NONE);
         txn.finish();
     }
+    let stamp = stamp_of(meta.position.index.0);
     let mut txn = store.begin(RootId(0), &stamp);
     txn.delete(&KeyRange::single("gone"));
     txn.compact(base::Revision(3));

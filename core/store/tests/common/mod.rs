@@ -200,8 +200,19 @@ pub(crate) fn new_store() -> Store {
 
 /// Applies `ops` to the store and to the model, and checks what the transaction says of itself.
 pub(crate) fn apply(store: &mut Store, model: &mut Model, root: RootId, ops: &[Op]) -> Effects {
+    apply_at(&Stamp::default(), store, model, root, ops)
+}
+
+/// As [`apply`], with a stamp.
+pub(crate) fn apply_at(
+    stamp: &Stamp,
+    store: &mut Store,
+    model: &mut Model,
+    root: RootId,
+    ops: &[Op],
+) -> Effects {
     let mut sub = 0;
-    let mut txn = store.begin(root, &Stamp::default());
+    let mut txn = store.begin(root, stamp);
     for op in ops {
         match *op {
             Op::Put(k, v, lease) => {

@@ -57,7 +57,10 @@ impl Call {
         budget: Budget,
     ) -> (Call, Shared) {
         let (parts, body) = request.into_parts();
-        let shared = Shared(Rc::new(RefCell::new(Half::Waiting(respond))));
+        let shared = Shared(Rc::new(RefCell::new(Half::Waiting(
+            respond,
+            HeaderMap::new(),
+        ))));
         let call = Call {
             head: Head {
                 parts,
@@ -205,6 +208,15 @@ impl Replies {
         self.write(message).await
     }
 
+    /// Says something beside the messages, in the answer's headers; nothing when those are sent already.
+    pub fn tell(&mut self, words: HeaderMap) {
+        self.0.with(|half| {
+            if let Half::Waiting(_, beside) = half {
+                beside.extend(words);
+            }
+        });
+    }
+
     /// Sends the headers, so that a client of a stream knows that it stands before the first message.
     ///
     /// # Errors
@@ -232,8 +244,8 @@ impl Replies {
 pub(super) struct Shared(Rc<RefCell<Half>>);
 
 enum Half {
-    /// No header was sent yet.
-    Waiting(SendResponse<Bytes>),
+    /// No header was sent yet; these are to be sent beside our own.
+    Waiting(SendResponse<Bytes>, HeaderMap),
     /// Headers were sent.
     Open(h2::SendStream<Bytes>),
     /// The end was sent.
@@ -248,7 +260,7 @@ impl Shared {
     /// Ready when the client has reset the stream or is gone.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.with(|half| match half {
-            Half::Waiting(respond) => respond.poll_reset(cx).map(|_| ()),
+            Half::Waiting(respond, _) => respond.poll_reset(cx).map(|_| ()),
             Half::Open(stream) => stream.poll_reset(cx).map(|_| ()),
             Half::Closed => Poll::Ready(()),
         })
@@ -257,14 +269,15 @@ impl Shared {
     /// Ends the call.
     pub(super) fn finish(&self, result: Result<(), Status>) {
         self.with(|half| {
-            if result.is_ok() && matches!(half, Half::Waiting(_)) {
+            if result.is_ok() && matches!(half, Half::Waiting(..)) {
                 // A stream without a message is still a stream; an error here is the client's absence.
                 let _ = half.open();
             }
             match std::mem::replace(half, Half::Closed) {
-                Half::Waiting(mut respond) => {
+                Half::Waiting(mut respond, beside) => {
                     let mut response = Response::new(());
                     let headers = response.headers_mut();
+                    headers.extend(beside);
                     headers.insert(header::CONTENT_TYPE, GRPC);
                     if let Err(status) = result {
                         status.write(headers);
@@ -286,7 +299,7 @@ impl Shared {
     /// Ends a call that is not gRPC.
     pub(super) fn finish_http(&self, status: StatusCode) {
         self.with(|half| {
-            if let Half::Waiting(mut respond) = std::mem::replace(half, Half::Closed) {
+            if let Half::Waiting(mut respond, _) = std::mem::replace(half, Half::Closed) {
                 let mut response = Response::new(());
                 *response.status_mut() = status;
                 let _ = respond.send_response(response, true);
@@ -297,8 +310,9 @@ impl Shared {
 
 impl Half {
     fn open(&mut self) -> Result<&mut h2::SendStream<Bytes>, Status> {
-        if let Half::Waiting(respond) = self {
+        if let Half::Waiting(respond, beside) = self {
             let mut response = Response::new(());
+            response.headers_mut().extend(std::mem::take(beside));
             response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
             let stream = respond
                 .send_response(response, false)

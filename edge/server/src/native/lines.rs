@@ -5,7 +5,7 @@ use crate::member::Member;
 use api::Code;
 use base::Revision;
 use bytes::Bytes;
-use native::{Fault, Freshness, Level, QueueName, Reply, Woken};
+use native::{Entered, Fault, Freshness, Level, QueueName, Reply, Woken};
 use std::rc::Rc;
 use std::time::Duration;
 use store::command::DialectId;
@@ -21,7 +21,7 @@ const WITHDRAW_TRIES: u32 = 40;
 struct Withdraw {
     member: Rc<Member>,
     queue: QueueName,
-    token: Revision,
+    entered: Entered,
     is_kept: bool,
 }
 
@@ -30,10 +30,7 @@ impl Drop for Withdraw {
         if self.is_kept {
             return;
         }
-        let (member, request) = (
-            self.member.clone(),
-            native::leave_request(&self.queue, self.token),
-        );
+        let (member, request) = (self.member.clone(), self.entered.leave_request(&self.queue));
         tokio::task::spawn_local(async move {
             for _ in 0..WITHDRAW_TRIES {
                 // Refused or done, it is gone; only when nobody knows it is asked again.
@@ -123,7 +120,7 @@ impl Native {
         });
         let entered = told.await.map_err(|_| Fault::from(Code::Stopped))?;
         let mut place = entered?;
-        let held = self.held(&asked.queue, place.token);
+        let held = self.held(&asked.queue, place.entered.token);
         let woken = match asked.timeout {
             None => held.await?,
             Some(timeout) => match tokio::time::timeout(timeout, held).await {
@@ -134,7 +131,7 @@ impl Native {
         place.is_kept = true;
         let parts = self.0.native_header();
         self.0.with_state(|state| {
-            native::answer_acquired(state, &asked.queue, place.token, woken, &parts)
+            native::answer_acquired(state, &asked.queue, place.entered.token, woken, &parts)
         })
     }
 
@@ -152,7 +149,7 @@ impl Native {
         Ok(Withdraw {
             member: self.0.clone(),
             queue,
-            token: native::entered(&outcome)?.token,
+            entered: native::entered(&outcome)?,
             is_kept: false,
         })
     }

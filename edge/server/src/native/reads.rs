@@ -2,7 +2,7 @@
 
 use super::{Native, refused};
 use crate::clock;
-use crate::member::Member;
+use crate::member::{Member, NotAnswered};
 use api::{Code, proto};
 use native::{Fault, Freshness, Level};
 use node::{How, ReadFailed, ReadGrant, ReadLevel};
@@ -88,6 +88,17 @@ fn no_lease(why: node::NoLease) -> Fault {
 }
 
 impl Native {
+    /// Has the leader stamp an entry, so that the state's time is about now although nobody writes.
+    async fn let_time_pass(&self) -> Result<(), Fault> {
+        let touch = native::touch_request();
+        let touched = self.0.propose_to(native::KEYS, touch, None).await;
+        // It is no write: that its outcome is not known is of no consequence.
+        touched.map(drop).map_err(|why| match why {
+            NotAnswered::Refused(why) => refused(why),
+            NotAnswered::Unknown => Code::NoAnswer.into(),
+        })
+    }
+
     pub(super) async fn read(
         &self,
         query: &native::Query,
@@ -95,6 +106,14 @@ impl Native {
         patience: Duration,
     ) -> Result<native::Reply, Fault> {
         let granted = self.0.fresh(level, patience).await?;
+        let granted = match self.0.with_state(|state| query.is_ahead_of(state)) {
+            Some(time) if time.physical_ms() <= clock::wall_ms() => {
+                self.let_time_pass().await?;
+                self.0.fresh(level, patience).await?
+            }
+            // Of the future nobody knows.
+            _ => granted,
+        };
         let parts = self.0.native_header();
         // The bound is asked before, for the answer, and after, since the answer took time to make.
         let fresh = self.0.vouch(&granted)?;

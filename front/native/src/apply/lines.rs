@@ -45,7 +45,14 @@ pub(super) fn enter(
     let owner_key = queue.owner_key(lease, &request.owner);
     if let Some(taken) = txn.get(&owner_key) {
         let token = taken.value().first_chunk().ok_or(Refusal::Malformed)?;
-        return Ok(entered(txn, &queue, Revision(u64::from_be_bytes(*token))));
+        let token = Revision(u64::from_be_bytes(*token));
+        // Written again, so that it says whose it is now: an earlier try of the same owner that gives up late must not
+        // take it away.
+        if let Some(taken) = queue.find(txn.view(), token) {
+            let key = queue.place_key(taken.place.mode(), token);
+            txn.put(&key, &taken.place.encode_to_vec(), lease);
+        }
+        return Ok(entered(txn, &queue, token));
     }
     if queue.len(txn.view()) >= PLACES_MAX {
         return Err(Refusal::QueueFull.into());
@@ -77,6 +84,7 @@ fn entered(txn: &WriteTxn<'_>, queue: &QueueName, token: Revision) -> EnterRespo
         header: None,
         token: token.0,
         is_held: queue.is_held(txn.view(), token),
+        claim: txn.own_revision().0,
     }
 }
 
@@ -89,6 +97,9 @@ pub(super) fn leave(
     let Some(taken) = queue.find(txn.view(), token) else {
         return Err(stale(txn, &queue, token));
     };
+    if request.claim != 0 && taken.modified > Revision(request.claim) {
+        return Err(Refused::revision(Refusal::EnteredAgain, taken.modified.0));
+    }
     let mode = taken.place.mode();
     txn.delete(&KeyRange::single(queue.place_key(mode, token)));
     let owner_key = queue.owner_key(taken.lease, &taken.place.owner);
@@ -124,4 +135,95 @@ pub(super) fn proclaim(
 fn stale(txn: &WriteTxn<'_>, queue: &QueueName, token: Revision) -> Refused {
     let newest = queue.newest_holder(txn.view());
     Refused::token(Refusal::StaleToken, token.0, newest.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::N_LOOKED_AT;
+    use crate::{Entered, LINES_ROOT, LineDialect, Refused, Request};
+    use api::proto::Queue;
+    use store::{Dialect, Genesis, Outcome, Stamp, Store};
+
+    fn apply(store: &mut Store, request: Request) -> Outcome {
+        let stamp = Stamp::default();
+        let mut txn = store.begin(LINES_ROOT, &stamp);
+        let outcome = LineDialect.apply(&mut txn, &request.encode(), &stamp);
+        txn.finish();
+        outcome
+    }
+
+    /// How many places `work` looks at.
+    fn looks(work: impl FnOnce()) -> u64 {
+        N_LOOKED_AT.set(0);
+        work();
+        N_LOOKED_AT.get()
+    }
+
+    #[test]
+    fn no_step_of_a_full_line_looks_at_more_than_a_few_places() {
+        const LOOKS_MAX: u64 = 8;
+        for (mode, kind) in [
+            (Mode::Exclusive, QueueKind::Lock),
+            (Mode::Shared, QueueKind::Lock),
+            (Mode::Exclusive, QueueKind::Semaphore),
+            (Mode::Exclusive, QueueKind::Election),
+            (Mode::Exclusive, QueueKind::Barrier),
+        ] {
+            let mut store = Store::new(Genesis::default());
+            let mut txn = store.begin(LINES_ROOT, &Stamp::default());
+            txn.lease_grant(LeaseId(1), 10);
+            txn.finish();
+            let queue = || {
+                Some(Queue {
+                    kind: kind.into(),
+                    name: "long".into(),
+                })
+            };
+            let come = |owner: u64| EnterRequest {
+                queue: queue(),
+                mode: mode.into(),
+                permits: 100,
+                lease: 1,
+                owner: owner.to_string().into(),
+                ..EnterRequest::default()
+            };
+            let mut line: Vec<Entered> = Vec::new();
+            for owner in 0..PLACES_MAX {
+                let n = looks(|| {
+                    let outcome = apply(&mut store, Request::Enter(come(owner)));
+                    line.push(crate::entered(&outcome).expect("a place"));
+                });
+                assert!(n <= LOOKS_MAX, "{kind:?}: enter looked at {n}");
+            }
+            let n = looks(|| {
+                let outcome = apply(&mut store, Request::Enter(come(PLACES_MAX)));
+                let refused = Refused::of_outcome(&outcome).expect("refused");
+                assert_eq!(refused.refusal, Refusal::QueueFull);
+            });
+            assert!(n <= LOOKS_MAX, "{kind:?}: a full line looked at {n}");
+            let name = QueueName::of(queue().as_ref()).expect("a name");
+            let state = store.publish();
+            let root = state.root(LINES_ROOT);
+            let mut n_held = 0;
+            for place in &line {
+                let n = looks(|| n_held += u64::from(name.is_held(root, place.token)));
+                assert!(n <= LOOKS_MAX, "{kind:?}: is_held looked at {n}");
+            }
+            let n = looks(|| assert_eq!(name.holders(root).count() as u64, n_held));
+            // Once to find the last holder, once to tell them all.
+            assert!(n <= 2 * n_held + LOOKS_MAX, "{kind:?}: {n} for {n_held}");
+            for place in line {
+                let leave = LeaveRequest {
+                    queue: queue(),
+                    token: place.token.0,
+                    claim: 0,
+                };
+                let n = looks(|| assert!(apply(&mut store, Request::Leave(leave)).is_done()));
+                assert!(n <= LOOKS_MAX, "{kind:?}: leave looked at {n}");
+            }
+            let all = KeyRange::all();
+            assert_eq!(store.state().root(LINES_ROOT).count(&all, None), Ok(0));
+        }
+    }
 }

@@ -60,6 +60,7 @@ impl Dialect for KeyDialect {
             Request::Compact(request) => kv::compact(txn, &request).map(|it| it.encode_to_vec()),
             Request::Grant(request) => kv::grant(txn, &request).map(|it| it.encode_to_vec()),
             Request::Revoke(request) => kv::revoke(txn, &request).map(|it| it.encode_to_vec()),
+            Request::Touch(_) => Ok(Vec::new()),
             Request::Enter(_) | Request::Leave(_) | Request::Proclaim(_) => {
                 Err(Refusal::Malformed.into())
             }

@@ -2,6 +2,7 @@
 
 mod doctored;
 mod invariants;
+mod levels;
 mod lines;
 mod matrix;
 mod pictures;

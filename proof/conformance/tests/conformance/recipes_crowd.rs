@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
-const CONTENDERS: usize = 200;
+const CONTENDERS: usize = 1000;
 
 /// Entries of the log that are not ours to count: of the cluster itself, and leases.
 const OTHER_ENTRIES_MAX: u64 = 20;
 
 #[tokio::test]
-async fn two_hundred_wait_for_a_lock_and_each_end_wakes_one() {
+async fn a_thousand_wait_for_a_lock_and_each_end_wakes_one() {
     let target = alone(1).await;
     let (tell, told) = unbounded_channel();
     for _ in 0..CONTENDERS {
@@ -29,7 +29,7 @@ async fn two_hundred_wait_for_a_lock_and_each_end_wakes_one() {
 }
 
 #[tokio::test]
-async fn two_hundred_stand_for_election_and_each_end_makes_one_leader() {
+async fn a_thousand_stand_for_election_and_each_end_makes_one_leader() {
     let target = alone(1).await;
     let (tell, told) = unbounded_channel();
     for _ in 0..CONTENDERS {
