@@ -75,9 +75,14 @@ impl Complaint {
         Complaint::uncoded(exit::UNEXPECTED, message)
     }
 
-    /// The user wants it to end.
-    pub(crate) fn interrupted() -> Complaint {
-        Complaint::uncoded(exit::INTERRUPTED, "interrupted")
+    /// The user wants it to end. A write may be under way.
+    pub(crate) fn interrupted(is_write: bool) -> Complaint {
+        let mut complaint = Complaint::uncoded(exit::INTERRUPTED, "interrupted");
+        if is_write {
+            complaint.error.effect = Effect::Unknown.into();
+            complaint.write = Some("a write that was under way".to_owned());
+        }
+        complaint
     }
 
     /// Nobody reads standard output any more: there is nothing to say, and nobody to say it to.
@@ -168,11 +173,8 @@ impl Complaint {
                 }
             }
         };
-        let tokens = self.error.token.zip(self.error.newest_token);
-        let tokens = tokens.map(|(came, newest)| {
-            format!("the token is {came}, and {newest} is the newest that holds")
-        });
-        for line in tokens
+        for line in self
+            .tokens_line()
             .into_iter()
             .chain(self.notes.clone())
             .chain(self.effect_line())
@@ -190,6 +192,20 @@ impl Complaint {
             let _ = writeln!(text, "  docs: quorate explain {code}");
         }
         text
+    }
+
+    /// Both tokens, where the message does not name them.
+    fn tokens_line(&self) -> Option<String> {
+        let (came, newest) = self.error.token.zip(self.error.newest_token)?;
+        let names = |token: u64| {
+            let mut words = self
+                .error
+                .message
+                .split(|letter: char| !letter.is_ascii_digit());
+            words.any(|word| word == token.to_string())
+        };
+        let line = || format!("the token is {came}, and {newest} is the newest that holds");
+        (!names(came) || !names(newest)).then(line)
     }
 
     /// Whether the write that it is about took effect.

@@ -143,7 +143,10 @@ async fn run(arguments: &Dev, voice: Voice) -> Result<ExitCode, DevError> {
     }
     if voice.is_for_people() {
         let took = began.elapsed();
-        print!("{}", report::table(&plan, &children, took, &context).await);
+        print!(
+            "{}",
+            report::table(&plan, &children, took, &claim, &context).await
+        );
     } else {
         let ready = report::ready(&plan, &children);
         voice.answer("Cluster", &ready, String::new)?;

@@ -311,7 +311,7 @@ pub(crate) async fn unless_ended<T>(
         number = signals.end() => number,
     };
     tokio::time::sleep(FAREWELL).await;
-    Err(Complaint::interrupted().exits(exit_of_signal(number)))
+    Err(Complaint::interrupted(false).exits(exit_of_signal(number)))
 }
 
 /// Which lease something lives on, as people see it.

@@ -74,24 +74,35 @@ fn run(tree: Tree) -> Result<ExitCode, Complaint> {
     };
     let (name, takes) = command.takes();
     takes.check(&globals, name)?;
+    let is_write = command.is_write();
     let code = match command {
-        Command::Get(get) => over(&globals, async |link| cmd::get::run(get, link, voice).await)?,
-        Command::Put(put) => over(&globals, async |link| cmd::put::run(put, link, voice).await)?,
-        Command::Del(del) => over(&globals, async |link| {
+        Command::Get(get) => over(&globals, is_write, async |link| {
+            cmd::get::run(get, link, voice).await
+        })?,
+        Command::Put(put) => over(&globals, is_write, async |link| {
+            cmd::put::run(put, link, voice).await
+        })?,
+        Command::Del(del) => over(&globals, is_write, async |link| {
             cmd::del::run(del, link, &globals).await
         })?,
-        Command::Range(it) => over(&globals, async |link| {
+        Command::Range(it) => over(&globals, is_write, async |link| {
             cmd::range::run(it, link, voice).await
         })?,
-        Command::Txn(txn) => over(&globals, async |link| cmd::txn::run(txn, link, voice).await)?,
-        Command::Watch(it) => over(&globals, async |link| {
+        Command::Txn(txn) => over(&globals, is_write, async |link| {
+            cmd::txn::run(txn, link, voice).await
+        })?,
+        Command::Watch(it) => over(&globals, is_write, async |link| {
             cmd::watch::run(it, link, voice).await
         })?,
-        Command::Lease(it) => over(&globals, async |link| {
+        Command::Lease(it) => over(&globals, is_write, async |link| {
             cmd::lease::run(it, link, &globals).await
         })?,
-        Command::Status(_) => over(&globals, async |_| cmd::status::run(&globals).await)?,
-        Command::Doctor(_) => over(&globals, async |_| cmd::doctor::run(&globals).await)?,
+        Command::Status(_) => over(&globals, is_write, async |_| {
+            cmd::status::run(&globals).await
+        })?,
+        Command::Doctor(_) => over(&globals, is_write, async |_| {
+            cmd::doctor::run(&globals).await
+        })?,
         // These hear signals themselves: a command of the user's runs under them.
         Command::Lock(lock) => runtime()?.block_on(cmd::lock::run(lock, &globals))?,
         Command::Elect(elect) => runtime()?.block_on(cmd::elect::run(elect, &globals))?,
@@ -117,13 +128,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, Complaint> {
 /// Speaks with a cluster until that is done, or the user interrupts it.
 fn over(
     globals: &Globals,
+    is_write: bool,
     work: impl AsyncFnOnce(&Link) -> Result<u8, Complaint>,
 ) -> Result<u8, Complaint> {
     runtime()?.block_on(async {
         let link = Link::open(globals)?;
         tokio::select! {
             done = work(&link) => done,
-            Ok(()) = tokio::signal::ctrl_c() => Err(Complaint::interrupted()),
+            Ok(()) = tokio::signal::ctrl_c() => Err(Complaint::interrupted(is_write)),
         }
     })
 }

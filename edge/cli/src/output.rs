@@ -56,6 +56,10 @@ pub(crate) fn render<T: Serialize>(
     kind: &str,
     body: &T,
 ) -> Result<String, Complaint> {
+    debug_assert!(
+        !serde_json::to_value(body).is_ok_and(|it| it.get("kind").is_some()),
+        "{kind} has a field of that name"
+    );
     let envelope = Envelope {
         api_version: API_VERSION,
         kind,

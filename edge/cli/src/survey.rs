@@ -44,7 +44,8 @@ pub(crate) async fn ask(globals: &Globals) -> Result<Vec<Word>, Complaint> {
             .filter_map(Result::err)
             .fold(why, Complaint::note));
     };
-    let members = newest.members.clone();
+    let mut members = newest.members.clone();
+    members.sort_by(|one, other| one.name.cmp(&other.name));
     let urls = members.iter().flat_map(|member| &member.client_urls);
     let known = urls.filter_map(|url| context::endpoint(url).ok());
     let more: Vec<String> = known.filter(|it| !endpoints.contains(it)).collect();
@@ -71,16 +72,9 @@ async fn ask_at(endpoints: Vec<String>, globals: &Globals) -> Result<Answers, Co
 fn words(members: &[MemberLine], mut all: Answers) -> Vec<Word> {
     let mut words = Vec::new();
     for member in members {
-        let its = |(endpoint, status): &(&String, &Result<StatusResponse, String>)| match status {
-            Ok(status) => status
-                .header
-                .as_ref()
-                .is_some_and(|header| header.member == member.id),
-            Err(_) => {
-                let urls = &member.client_urls;
-                urls.iter()
-                    .any(|url| context::endpoint(url).is_ok_and(|it| it == **endpoint))
-            }
+        let its = |(endpoint, told): &(&String, &Result<StatusResponse, String>)| match told {
+            Ok(status) => is_of(status, member),
+            Err(_) => is_at(endpoint, member),
         };
         // An address that answers says more than one that does not.
         let best = all
@@ -94,14 +88,11 @@ fn words(members: &[MemberLine], mut all: Answers) -> Vec<Word> {
             Some(Err(error)) => (None, Some(error)),
             None => (None, Some("no address is known".to_owned())),
         };
-        // Other addresses of the same member say nothing new.
-        all.retain(|_, status| {
-            !status.as_ref().is_ok_and(|status| {
-                status
-                    .header
-                    .as_ref()
-                    .is_some_and(|header| header.member == member.id)
-            })
+        // Other addresses of the same member say nothing new, nor do those that cannot be reached from here.
+        let is_told = status.is_some();
+        all.retain(|endpoint, told| match told {
+            Ok(status) => !is_of(status, member),
+            Err(_) => !(is_told && is_at(endpoint, member)),
         });
         words.push(Word {
             endpoint,
@@ -117,6 +108,17 @@ fn words(members: &[MemberLine], mut all: Answers) -> Vec<Word> {
         status: status.ok(),
     }));
     words
+}
+
+fn is_of(status: &StatusResponse, member: &MemberLine) -> bool {
+    let header = status.header.as_ref();
+    header.is_some_and(|header| header.member == member.id)
+}
+
+fn is_at(endpoint: &str, member: &MemberLine) -> bool {
+    let urls = &member.client_urls;
+    urls.iter()
+        .any(|url| context::endpoint(url).is_ok_and(|it| it == endpoint))
 }
 
 #[cfg(test)]
@@ -173,9 +175,8 @@ mod tests {
             .collect();
         let expected = [
             ("n1", "alias:1", true),
-            ("n2", "b2:1", true),
+            ("n2", "b:1", true),
             ("n3", "c:1", false),
-            ("-", "a:1", false),
             ("-", "x:1", false),
         ];
         assert_eq!(told, expected);

@@ -55,6 +55,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it changes something at the cluster, so that its interruption leaves a doubt.
+    pub(crate) fn is_write(&self) -> bool {
+        match self {
+            Command::Put(_) | Command::Del(_) | Command::Txn(_) => true,
+            Command::Lease(lease) => lease.is_write(),
+            _ => false,
+        }
+    }
+
     /// Its name, and which of the global flags mean something to it.
     pub(crate) fn takes(&self) -> (&'static str, Takes) {
         let reads = Takes {

@@ -106,7 +106,8 @@ async fn count(link: &Link, keys: Keys) -> Result<RangeResponse, Complaint> {
     link.read(Method::Range, &request).await
 }
 
-fn n_keys(n: u64) -> String {
+/// How many, in words.
+pub(crate) fn n_keys(n: u64) -> String {
     match n {
         1 => "1 key".to_owned(),
         n => format!("{n} keys"),

@@ -1,5 +1,6 @@
 //! `quorate lease`: leases that nobody keeps alive but whoever renews them.
 
+use super::del::n_keys;
 use crate::complaint::Complaint;
 use crate::global::{Globals, Takes};
 use crate::link::Link;
@@ -82,6 +83,11 @@ Examples:
 }
 
 impl Lease {
+    /// Whether it changes something at the cluster.
+    pub(crate) fn is_write(&self) -> bool {
+        !matches!(self.action, Action::Look { .. } | Action::List)
+    }
+
     /// Revoking destroys, listing reads.
     pub(crate) fn takes(&self) -> Takes {
         Takes {
@@ -125,8 +131,9 @@ pub(crate) async fn run(lease: Lease, link: &Link, globals: &Globals) -> Result<
             voice.answer("WouldRevoke", &look, || {
                 let keys: String = look.keys.iter().map(|key| shown(key) + "\n").collect();
                 format!(
-                    "would end lease {id:x} and delete {} keys\n{keys}",
-                    look.keys.len()
+                    "would end lease {id:x} and delete {}
+{keys}",
+                    n_keys(look.keys.len() as u64)
                 )
             })?;
         }

@@ -59,6 +59,7 @@ pub(crate) struct Lock {
 struct HeldNow {
     line: String,
     token: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     lease: String,
 }
 

@@ -5,7 +5,7 @@ use crate::link::Link;
 use crate::output::{Voice, shown};
 use crate::parse;
 use api::Code;
-use api::proto::{Event, EventKind, KeyValue};
+use api::proto::{Event, EventKind, KeyValue, WatchResponse};
 use bytes::Bytes;
 use client::{Keys, WatchError, WatchKind};
 
@@ -64,7 +64,15 @@ pub(crate) async fn run(watch: Watch, link: &Link, voice: Voice) -> Result<u8, C
             kv: Some(key_value(event.kv)),
             previous: event.previous.map(key_value),
         };
-        voice.element("Event", &event, || line(&event))?;
+        // As the API tells it; an event alone has a kind of its own.
+        let answer = WatchResponse {
+            header: None,
+            synced_revision: stream.synced(),
+            events: vec![event],
+        };
+        voice.element("WatchResponse", &answer, || {
+            answer.events.iter().map(line).collect()
+        })?;
         left = left.map(|n| n - 1);
     }
     Ok(0)

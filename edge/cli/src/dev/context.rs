@@ -27,6 +27,11 @@ impl Claim {
         }
     }
 
+    /// Whether commands that say nothing speak to this cluster.
+    pub(super) fn is_selected(&self) -> bool {
+        self.contexts.selected().ok().flatten().as_deref() == Some(NAME)
+    }
+
     async fn try_make(plan: &Plan) -> Result<(Option<Claim>, String), Complaint> {
         let members = plan.members.iter();
         let endpoints = members.map(|member| member.client_address().to_string());

@@ -1,6 +1,7 @@
 //! What the user gets to see.
 
 use super::children::{Child, Children, arguments};
+use super::context::Claim;
 use super::plan::{Member, Plan};
 use super::{DevError, failed, probe};
 use crate::table::Table;
@@ -70,6 +71,7 @@ pub(super) async fn table(
     plan: &Plan,
     children: &Children,
     took: Duration,
+    claim: &Option<Claim>,
     context: &str,
 ) -> String {
     let mut text = String::new();
@@ -96,7 +98,8 @@ pub(super) async fn table(
         ]);
     }
     text.push_str(&rows.text());
-    text.push_str(&commands(plan));
+    let is_selected = claim.as_ref().is_some_and(Claim::is_selected);
+    text.push_str(&commands(plan, is_selected));
     let _ = writeln!(text, "\ncontext: {context}");
     let _ = writeln!(text, "stop:  Ctrl-C, or kill {}", std::process::id());
     let dir = plan.dir.path().display();
@@ -113,32 +116,34 @@ fn is_on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-/// Three commands that work as they stand, now.
-fn commands(plan: &Plan) -> String {
-    let first = plan.members[0].client_address();
-    let all: Vec<_> = plan
-        .members
-        .iter()
-        .map(|m| m.client_address().to_string())
-        .collect();
-    if !is_on_path("etcdctl") && is_on_path("curl") {
-        return format!(
-            "\ntry:   curl http://{first}/health\n       curl http://{first}/status\n       \
-             curl http://{first}/version\n       (etcdctl is not installed; it would work, too)\n"
-        );
-    }
-    let endpoint = match first.port() {
-        2379 => String::new(),
-        _ => format!(" --endpoints={first}"),
+/// Commands that work as they stand, now. Whether ours need endpoints, the context decides.
+fn commands(plan: &Plan, is_selected: bool) -> String {
+    let all = plan.members.iter().map(|m| m.client_address().to_string());
+    let all = all.collect::<Vec<_>>().join(",");
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "quorate".to_owned());
+    let program = match is_selected {
+        true => program,
+        false => format!("{program} --endpoints {all}"),
     };
-    let all = all.join(",");
     let mut text = format!(
-        "\ntry:   etcdctl{endpoint} put greeting hello\n       etcdctl{endpoint} get greeting\n       \
-         etcdctl --endpoints={all} endpoint status -w table\n"
+        "\ntry:   {program} put greeting hello\n       {program} lock nightly --ttl 5s -- echo I hold it\n       \
+         {program} status\n"
     );
-    if !is_on_path("etcdctl") {
+    if is_on_path("etcdctl") {
+        let first = plan.members[0].client_address();
+        let endpoint = match first.port() {
+            2379 => String::new(),
+            _ => format!(" --endpoints={first}"),
+        };
+        text.push_str(&format!(
+            "       etcdctl{endpoint} put greeting hello\n       \
+             etcdctl --endpoints={all} endpoint status -w table\n"
+        ));
+    } else {
         text.push_str(
-            "       (etcdctl is not installed; in Debian it is in the package etcd-client)\n",
+            "       (etcdctl would work, too; in Debian it is in the package etcd-client)\n",
         );
     }
     text

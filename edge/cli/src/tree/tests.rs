@@ -54,7 +54,10 @@ fn every_example_is_taken() {
                 continue;
             };
             let words = shlex::split(&line[at..]).expect("quotes that close");
-            let words: Vec<_> = words.into_iter().take_while(|word| word != "|").collect();
+            let words: Vec<_> = words
+                .into_iter()
+                .take_while(|word| word != "|" && word != "<")
+                .collect();
             let taken = Tree::try_parse_from(&words);
             let is_fine = taken.as_ref().is_ok_and(|tree| {
                 let command = tree.command.as_ref();

@@ -160,8 +160,14 @@ pub(crate) fn lone_flags(dir: &Path, client: SocketAddr, peer: SocketAddr) -> Ve
 
 impl Lone {
     pub(crate) fn start(scratch: &Scratch) -> Lone {
+        Lone::start_with(scratch, &[])
+    }
+
+    /// With more flags.
+    pub(crate) fn start_with(scratch: &Scratch, more: &[&str]) -> Lone {
         let (client, peer) = free_ports();
-        let flags = lone_flags(&scratch.path("s1"), client, peer);
+        let mut flags = lone_flags(&scratch.path("s1"), client, peer);
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let log = scratch.path("s1.log");
         let process = Running::start(QUORATE, &flags, &log);
@@ -253,5 +259,180 @@ impl Shell {
         }
         let text = text.replace(&self.scratch.0.display().to_string(), "DIR");
         (self.hide)(text)
+    }
+}
+
+/// A whole cluster of `quorate dev`'s, with a context directory of its own.
+pub(crate) struct Cluster {
+    pub(crate) dev: Running,
+    pub(crate) members: Vec<DevMember>,
+    pub(crate) scratch: Scratch,
+}
+
+/// One of its members.
+pub(crate) struct DevMember {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) address: SocketAddr,
+}
+
+impl Cluster {
+    /// A new one, that serves.
+    pub(crate) fn start(members: usize) -> Cluster {
+        let scratch = Scratch::new();
+        let ready = scratch.path("ready.json");
+        let n = members.to_string();
+        let arguments = [
+            "dev",
+            "--members",
+            &n,
+            "--ready-file",
+            ready.to_str().unwrap(),
+        ];
+        let dev = Running::start(QUORATE, &arguments, &scratch.path("dev.log"));
+        let text = until("the cluster serves", || fs::read_to_string(&ready).ok());
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let member = |value: &serde_json::Value| DevMember {
+            name: value["name"].as_str().unwrap().to_owned(),
+            pid: value["pid"].as_u64().unwrap() as u32,
+            address: value["native"].as_str().unwrap().parse().unwrap(),
+        };
+        Cluster {
+            dev,
+            members: json["members"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(member)
+                .collect(),
+            scratch,
+        }
+    }
+
+    /// `QUORATE_ENDPOINTS` for it.
+    pub(crate) fn endpoints(&self) -> String {
+        let all = self.members.iter().map(|member| member.address.to_string());
+        all.collect::<Vec<_>>().join(",")
+    }
+
+    /// Runs the binary against it, to its end.
+    pub(crate) fn quorate(&self, arguments: &[&str]) -> Said {
+        Said::of(&run(arguments, &[("QUORATE_ENDPOINTS", &self.endpoints())]))
+    }
+
+    /// Starts the binary against it, or against `endpoints`; what it prints goes to `log`.
+    pub(crate) fn begin(&self, endpoints: &str, arguments: &[&str], log: &str) -> Running {
+        let log = fs::File::create(self.scratch.path(log)).unwrap();
+        let child = Command::new(QUORATE)
+            .args(arguments)
+            .env("QUORATE_ENDPOINTS", endpoints)
+            .env("QUORATE_CONFIG_DIR", "/nowhere/at/all")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Running(child)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Stopped ones would hold the end up.
+        for member in &self.members {
+            let _ = Command::new("kill")
+                .arg("-CONT")
+                .arg(member.pid.to_string())
+                .output();
+        }
+        let _ = Command::new("kill")
+            .arg("-INT")
+            .arg(self.dev.pid().to_string())
+            .output();
+        let _ = self.dev.0.wait();
+    }
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    pub(crate) fn of(output: &Output) -> Said {
+        Said {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The error as JSON, of a command with `-o json`.
+    pub(crate) fn error(&self) -> serde_json::Value {
+        serde_json::from_str(&self.err).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// The answer to a call of the native API as JSON: its status line and its body.
+pub(crate) fn post(address: SocketAddr, path: &str, json: &str) -> (String, serde_json::Value) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let length = json.len();
+    write!(
+        socket,
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{json}"
+    )
+    .unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let body = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {text}"));
+    (head.lines().next().unwrap().to_owned(), body)
+}
+
+/// A way to a member that can be cut.
+pub(crate) struct Way {
+    pub(crate) address: SocketAddr,
+    is_cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    sockets: std::sync::Arc<std::sync::Mutex<Vec<TcpStream>>>,
+}
+
+impl Way {
+    /// A way to `member`, open.
+    pub(crate) fn to(member: SocketAddr) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let way = Way {
+            address: listener.local_addr().unwrap(),
+            is_cut: Default::default(),
+            sockets: Default::default(),
+        };
+        let (is_cut, sockets) = (way.is_cut.clone(), way.sockets.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(member)) else {
+                    return;
+                };
+                if is_cut.load(Ordering::SeqCst) {
+                    continue; // both are closed
+                }
+                let mut kept = sockets.lock().unwrap();
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                }
+                kept.extend([client, server]);
+            }
+        });
+        way
+    }
+
+    /// Nothing passes any more.
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        for socket in self.sockets.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
     }
 }

@@ -1,0 +1,216 @@
+//! What `quorate lock` does when the lock is lost: real processes, a real cluster, real signals.
+#![allow(clippy::unwrap_used)] // in a test, that is how it fails
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+use support::*;
+
+/// A command that writes down what happens to it, and does not listen to SIGTERM.
+fn stubborn(trace: &Path) -> String {
+    format!(
+        "trap 'echo warned >> {trace}' TERM; echo $$ $QUORATE_LOCK_TOKEN >> {trace}; \
+         while :; do sleep 0.05; done",
+        trace = trace.display()
+    )
+}
+
+fn lines(trace: &Path) -> Vec<String> {
+    let text = fs::read_to_string(trace).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The process id and the token that the command wrote down.
+fn begun(trace: &Path) -> (u32, u64) {
+    let line = until("the command runs", || lines(trace).into_iter().next());
+    let (pid, token) = line.split_once(' ').unwrap();
+    (pid.parse().unwrap(), token.parse().unwrap())
+}
+
+/// A holder that is cut off: warned, then ended, and only then the next one holds.
+#[test]
+fn a_holder_that_is_cut_off_is_warned_and_ended_before_the_next_one_holds() {
+    let cluster = Cluster::start(3);
+    let way = Way::to(cluster.members[0].address);
+    let trace = cluster.scratch.path("trace");
+    let command = stubborn(&trace);
+    let arguments = [
+        "lock", "jobs", "--ttl", "3s", "-o", "json", "--", "sh", "-c", &command,
+    ];
+    let mut first = cluster.begin(&way.address.to_string(), &arguments, "first.log");
+    let (pid, token) = begun(&trace);
+
+    // The next one sees, the moment it holds, what has become of the first one.
+    let look = format!("cat {}; kill -0 {pid} 2>&1 || echo gone", trace.display());
+    let arguments = ["lock", "jobs", "-q", "--", "sh", "-c", &look];
+    let mut second = cluster.begin(&cluster.endpoints(), &arguments, "second.log");
+    until("the second one waits", || {
+        let look = cluster.quorate(&["lock", "jobs", "--look"]);
+        look.out.contains("waits").then_some(())
+    });
+    way.cut();
+
+    assert_eq!(first.end(), Some(8));
+    assert!(!is_alive(pid), "the command outlived the lock");
+    let said = fs::read_to_string(cluster.scratch.path("first.log")).unwrap();
+    let error: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(error["code"], "Q4005", "{said}");
+
+    assert_eq!(second.end(), Some(0));
+    let seen = fs::read_to_string(cluster.scratch.path("second.log")).unwrap();
+    let seen: Vec<&str> = seen.lines().collect();
+    assert_eq!(
+        seen[..2],
+        [format!("{pid} {token}").as_str(), "warned"],
+        "{seen:?}"
+    );
+    assert_eq!(seen.last(), Some(&"gone"), "{seen:?}");
+
+    // The first one's token is refused, and both are named.
+    let fence = format!("jobs={token}");
+    let late = cluster.quorate(&[
+        "lock", "jobs", "-q", "--", QUORATE, "put", "k", "late", "--fence", &fence,
+    ]);
+    assert_eq!(late.code, Some(4), "{late:?}");
+    assert!(late.err.contains("error[Q4001]"), "{late:?}");
+    let named = regex::Regex::new(&format!(r"\b{token}\b.*\b(\d+)\b")).unwrap();
+    let newest = named
+        .captures(&late.err)
+        .map(|found| found[1].parse::<u64>().unwrap());
+    assert!(newest.is_some_and(|newest| newest > token), "{late:?}");
+    assert!(
+        late.err.contains("did not take effect, and never will"),
+        "{late:?}"
+    );
+    assert_eq!(cluster.quorate(&["get", "k"]).code, Some(3));
+}
+
+#[test]
+fn a_command_that_listens_ends_by_itself_and_in_time() {
+    let cluster = Cluster::start(1);
+    let way = Way::to(cluster.members[0].address);
+    let trace = cluster.scratch.path("trace");
+    // It says how it ended; SIGKILL would leave no time for that.
+    let command = format!(
+        "trap 'echo cleaned up >> {trace}; exit 0' TERM; echo $$ $QUORATE_LOCK_TOKEN >> {trace}; \
+         while :; do sleep 0.05; done",
+        trace = trace.display()
+    );
+    let arguments = ["lock", "jobs", "--ttl", "3s", "--", "sh", "-c", &command];
+    let mut holder = cluster.begin(&way.address.to_string(), &arguments, "holder.log");
+    begun(&trace);
+    way.cut();
+    // The command's own code does not count: what it did may have been in vain.
+    assert_eq!(holder.end(), Some(8));
+    assert_eq!(lines(&trace).last().map(String::as_str), Some("cleaned up"));
+}
+
+/// The pause: quorate itself stands still for longer than the lock lives.
+#[test]
+fn a_holder_that_was_stopped_ends_its_command_the_moment_it_goes_on() {
+    let cluster = Cluster::start(3);
+    let trace = cluster.scratch.path("trace");
+    let command = stubborn(&trace);
+    let arguments = [
+        "lock", "jobs", "--ttl", "2s", "-o", "json", "--", "sh", "-c", &command,
+    ];
+    let mut paused = cluster.begin(&cluster.endpoints(), &arguments, "paused.log");
+    let (pid, old) = begun(&trace);
+    signal("STOP", paused.pid());
+
+    // Another one gets the lock, and with it a newer token.
+    let other = cluster.quorate(&[
+        "lock",
+        "jobs",
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        "echo $QUORATE_LOCK_TOKEN",
+    ]);
+    let new: u64 = other.out.trim().parse().unwrap();
+    assert!(new > old, "{new} {old}");
+    assert!(
+        is_alive(pid),
+        "nobody could stop it: that is what fences are for"
+    );
+    let late = cluster.quorate(&[
+        "put",
+        "k",
+        "late",
+        "--fence",
+        &format!("jobs={old}"),
+        "-o",
+        "json",
+    ]);
+    assert_eq!(late.code, Some(4), "{late:?}");
+    assert_eq!(late.error()["code"], "Q4001");
+    assert_eq!(late.error()["token"], old.to_string());
+    assert_eq!(late.error()["effect"], "none");
+
+    let went_on = Instant::now();
+    signal("CONT", paused.pid());
+    assert_eq!(paused.end(), Some(8));
+    assert!(!is_alive(pid));
+    // There was nothing left to warn of: it was killed at once, long before any margin.
+    assert!(
+        went_on.elapsed().as_millis() < 1500,
+        "{:?}",
+        went_on.elapsed()
+    );
+    assert_eq!(lines(&trace).len(), 1, "{:?}", lines(&trace));
+    let said = fs::read_to_string(cluster.scratch.path("paused.log")).unwrap();
+    assert!(said.contains("Q4005"), "{said}");
+}
+
+#[test]
+fn signals_are_passed_on_and_the_lock_is_given_back() {
+    let cluster = Cluster::start(1);
+    let trace = cluster.scratch.path("trace");
+    let command = format!(
+        "trap 'echo heard >> {trace}' USR1; trap 'exit 9' INT; echo $$ $QUORATE_LOCK_TOKEN >> {trace}; \
+         while :; do sleep 0.05; done",
+        trace = trace.display()
+    );
+    let arguments = ["lock", "jobs", "--ttl", "60s", "--", "sh", "-c", &command];
+    let mut holder = cluster.begin(&cluster.endpoints(), &arguments, "holder.log");
+    begun(&trace);
+    signal("USR1", holder.pid());
+    until("the command hears it", || {
+        lines(&trace).contains(&"heard".to_owned()).then_some(())
+    });
+    signal("INT", holder.pid());
+    assert_eq!(holder.end(), Some(9));
+    // Its lease would have lived for a minute.
+    let next = cluster.quorate(&["lock", "jobs", "--wait", "0s", "--", "true"]);
+    assert_eq!(next.code, Some(0), "{next:?}");
+}
+
+#[test]
+fn whoever_is_interrupted_in_the_line_leaves_it() {
+    let cluster = Cluster::start(1);
+    let trace = cluster.scratch.path("trace");
+    let command = stubborn(&trace);
+    let arguments = ["lock", "jobs", "--", "sh", "-c", &command];
+    let mut holder = cluster.begin(&cluster.endpoints(), &arguments, "holder.log");
+    begun(&trace);
+    let arguments = ["lock", "jobs", "--ttl", "60s", "--", "true"];
+    let mut waiter = cluster.begin(&cluster.endpoints(), &arguments, "waiter.log");
+    let waits = || {
+        cluster
+            .quorate(&["lock", "jobs", "--look"])
+            .out
+            .contains("waits")
+    };
+    until("it waits", || waits().then_some(()));
+    signal("INT", waiter.pid());
+    assert_eq!(waiter.end(), Some(130));
+    until("it has left", || (!waits()).then_some(()));
+    // What quorate started does not outlive it, even when nobody asks it.
+    signal("KILL", holder.pid());
+    holder.end();
+    let (pid, _) = begun(&trace);
+    until("the command ends", || (!is_alive(pid)).then_some(()));
+}
