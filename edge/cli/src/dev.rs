@@ -41,7 +41,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(5);
 Examples:
   quorate dev                        three members, gone without a trace at the end
   quorate dev --data-dir ./data      the data stays: the next run continues it
-  quorate dev --members 1            a member alone")]
+  quorate dev --members 1            a member alone
+  quorate dev -- --read-lease-drift-ppm 500      with flags of `quorate server` for each member")]
 pub(crate) struct Dev {
     /// Members of a new cluster, 1 to 5 (default: 3).
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
@@ -53,6 +54,9 @@ pub(crate) struct Dev {
     /// the native one share an address.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// Flags of `quorate server` for each member, behind --.
+    #[arg(last = true, value_name = "FLAGS")]
+    flags: Vec<String>,
 }
 
 /// Why there is no cluster.
@@ -127,6 +131,7 @@ async fn run(arguments: &Dev, voice: Voice) -> Result<ExitCode, DevError> {
         report::remove_stale(file)?;
     }
     let mut plan = Plan::make(arguments.data_dir.as_deref(), arguments.members)?;
+    plan.flags.clone_from(&arguments.flags);
     plan.held.clear();
     let mut children = Children::start(&plan)?;
     tokio::select! {

@@ -1,7 +1,7 @@
 //! A process whose operations are recorded: what it asked of whom through which door, and what it was told.
 
 use crate::etcd::Etcd;
-use crate::{Native, Refused, Seen, World};
+use crate::{Refused, Seen, World};
 use checker::history::Time;
 use checker::levels::{Access, Deed, Promise};
 use std::sync::{Arc, Mutex, PoisonError};

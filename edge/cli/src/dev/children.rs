@@ -68,6 +68,7 @@ pub(super) fn arguments(plan: &Plan, member: &Member) -> Vec<String> {
     for (flag, value) in flags {
         arguments.extend([format!("--{flag}"), value]);
     }
+    arguments.extend(plan.flags.iter().cloned());
     arguments
 }
 

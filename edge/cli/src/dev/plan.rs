@@ -115,6 +115,8 @@ pub(super) struct Plan {
     pub(super) dir: Dir,
     pub(super) token: String,
     pub(super) members: Vec<Member>,
+    /// Further flags of each member.
+    pub(super) flags: Vec<String>,
     /// Whether the cluster was there before.
     pub(super) continues: bool,
     /// The ports, held until the members take them, so that nobody else does in between.
@@ -151,6 +153,7 @@ impl Plan {
             dir,
             token,
             members,
+            flags: Vec::new(),
             continues: false,
             held,
             choosing,
@@ -185,6 +188,7 @@ impl Plan {
             dir,
             token: remembered.token,
             members,
+            flags: Vec::new(),
             continues: true,
             held,
             choosing: None,
