@@ -16,7 +16,7 @@ use crate::world;
 use api::{Method, proto};
 use base::{Instant, LeaseId};
 use bytes::Bytes;
-use clock::guard::holder_stops_at;
+use clock::guard::{DriftBound, holder_stops_at};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,11 +116,17 @@ impl LeaseState {
     }
 
     /// A renewal sent at `sent` was acknowledged at `now`.
-    fn extend(&self, sent: Instant, now: Instant, remaining: Duration, epoch: u64, core: &Core) {
+    fn extend(
+        &self,
+        (sent, now): (Instant, Instant),
+        remaining: Duration,
+        epoch: u64,
+        drift: DriftBound,
+    ) {
         if self.lost_at(now).is_some() {
             return;
         }
-        if let Some(stops) = holder_stops_at(sent, remaining, Duration::ZERO, Some(core.drift)) {
+        if let Some(stops) = holder_stops_at(sent, remaining, Duration::ZERO, Some(drift)) {
             self.stops_at.fetch_max(stops.0, Ordering::AcqRel);
         }
         self.epoch.store(epoch, Ordering::Relaxed);
@@ -568,7 +574,8 @@ async fn keep(core: Arc<Core>, state: Arc<LeaseState>, mut sent: Instant) {
                 let answer: proto::RenewResponse = answered.answer;
                 sent = answered.sent;
                 let remaining = Duration::from_millis(answer.remaining_ms);
-                state.extend(sent, world::now(), remaining, answer.epoch, &core);
+                let times = (sent, world::now());
+                state.extend(times, remaining, answer.epoch, core.drift);
                 core.saw(answer.header);
             }
             Err(failure) if failure.error.known() == Some(Code::LeaseNotFound) => {
@@ -583,4 +590,49 @@ async fn keep(core: Arc<Core>, state: Arc<LeaseState>, mut sent: Instant) {
 fn draw() -> LeaseId {
     // Positive, and 0 is no lease.
     LeaseId(((world::random() >> 1) | 1).cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn lease(stops: Instant) -> LeaseState {
+        LeaseState {
+            lease: LeaseId(1),
+            ttl: SECOND,
+            stops_at: AtomicU64::new(stops.0),
+            epoch: AtomicU64::new(1),
+            lost: OnceLock::new(),
+            told: Notify::new(),
+        }
+    }
+
+    fn exact() -> DriftBound {
+        DriftBound::from_ppm(0).expect("small")
+    }
+
+    /// Even when nobody looked at the clock between the deadline and the late answer.
+    #[test]
+    fn a_late_answer_does_not_revive_a_lease() {
+        let stops = Instant(0) + SECOND * 100;
+        let lease = lease(stops);
+        let (sent, came) = (stops - SECOND / 2, stops + SECOND / 4);
+        lease.extend((sent, came), SECOND, 2, exact());
+        assert_eq!(lease.lost_at(came), Some(Lost::Expired));
+        assert_eq!(lease.lost_at(sent), Some(Lost::Expired), "for ever");
+    }
+
+    #[test]
+    fn a_deadline_moves_forwards_only() {
+        let stops = Instant(0) + SECOND * 100;
+        let lease = lease(stops);
+        let now = stops - SECOND / 2;
+        lease.extend((now, now), SECOND / 4, 2, exact());
+        assert_eq!(lease.lost_at(stops - SECOND / 8), None);
+        lease.extend((now, now), SECOND, 3, exact());
+        assert_eq!(lease.lost_at(stops + SECOND / 4), None);
+        assert_eq!(lease.lost_at(stops + SECOND / 2), Some(Lost::Expired));
+    }
 }

@@ -110,26 +110,6 @@ async fn a_process_that_was_stopped_knows_at_once() {
     assert_eq!(lease.lost().await, Lost::Expired);
 }
 
-/// Even when nobody looked at the clock between the deadline and the late answer.
-#[tokio::test(flavor = "current_thread")]
-async fn a_late_answer_does_not_revive_a_lease() {
-    let fake = Fake::start(1).await;
-    fake.change(|model| model.is_timeless = true);
-    let q = fake
-        .builder()
-        .attempt(SECOND * 5)
-        .connect()
-        .await
-        .expect("it listens");
-    let lease = q.grant(SECOND).await.expect("granted");
-    fake.each(Method::Renew, vec![Fault::Slow(Duration::from_millis(100))]);
-    // The renewal is under way when everything stands still.
-    renewed(&fake, 1).await;
-    std::thread::sleep(SECOND);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!lease.is_held());
-}
-
 #[tokio::test]
 async fn a_lease_that_the_cluster_ended_is_lost() {
     let fake = Fake::start(1).await;

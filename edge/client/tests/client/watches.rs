@@ -1,6 +1,6 @@
 //! Watches: each change once and in order, over cuts and members; a compacted history is an error.
 
-use crate::fake::{Fake, Fault};
+use crate::fake::{Fake, Fault, soon};
 use api::Method;
 use base::Rng;
 use quorate::{Code, Keys, Step, WatchError, WatchKind};
@@ -21,7 +21,7 @@ async fn changes_are_told_from_a_revision_or_from_now() {
     q.delete("/a").await.expect("deleted");
     let mut told = Vec::new();
     for _ in 0..3 {
-        let event = old.next().await.expect("told").expect("no error");
+        let event = soon(old.next()).await.expect("told").expect("no error");
         let previous = event
             .previous
             .as_ref()
@@ -89,7 +89,7 @@ async fn nothing_is_missed_and_nothing_told_twice_over_cuts() {
         });
         let mut told = Vec::new();
         loop {
-            let event = watch.next().await.expect("told").expect("no error");
+            let event = soon(watch.next()).await.expect("told").expect("no error");
             told.push((event.revision(), event.kv.key.to_string()));
             if event.kv.key.text() == Some("/w/end") {
                 break;
@@ -124,7 +124,10 @@ async fn what_was_written_together_is_given_together() {
     }
     let mut n_told = 0;
     while n_told < 12 {
-        let whole = watch.next_whole().await.expect("told").expect("no error");
+        let whole = soon(watch.next_whole())
+            .await
+            .expect("told")
+            .expect("no error");
         assert_eq!(whole.len() % 3, 0, "{whole:?}");
         n_told += whole.len();
         assert_eq!(watch.synced(), whole[whole.len() - 1].revision());
@@ -140,11 +143,11 @@ async fn a_compacted_history_is_an_error_with_the_oldest_revision() {
     }
     q.compact(3).await.expect("compacted");
     let mut watch = q.watch("/a").from(2).stream();
-    match watch.next().await {
+    match soon(watch.next()).await {
         Some(Err(WatchError::Compacted { oldest: 3 })) => {}
         other => panic!("{other:?}"),
     }
-    assert!(watch.next().await.is_none());
+    assert!(soon(watch.next()).await.is_none());
 }
 
 #[tokio::test]

@@ -154,7 +154,8 @@ impl Fake {
                 changed.changed().await.expect("the sender lives");
             }
         };
-        let reached = tokio::time::timeout(Duration::from_secs(20), reached).await;
+        // Sooner than a lock's lease ends by itself.
+        let reached = tokio::time::timeout(Duration::from_secs(8), reached).await;
         assert!(reached.is_ok(), "{claim}: it never came");
     }
 }
@@ -173,6 +174,13 @@ impl Shared {
         self.changed.send_modify(|n| *n += 1);
         done
     }
+}
+
+/// What must come, and does not take for ever.
+pub(crate) async fn soon<T>(awaited: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(20);
+    let came = tokio::time::timeout(limit, awaited).await;
+    came.expect("it should have come by now")
 }
 
 /// An address where nobody listens, for as long as the socket lives.

@@ -23,6 +23,8 @@ pub(crate) struct Model {
     pub(crate) sessions: BTreeMap<i64, (u64, Bytes, Result<Bytes, proto::Error>)>,
     pub(crate) queues: BTreeMap<(i32, Bytes), Vec<proto::Standing>>,
     gates: BTreeMap<Bytes, u64>,
+    /// Token → the revision of its newest enter.
+    claims: BTreeMap<u64, u64>,
     /// The values of all puts, in the order in which they took effect.
     pub(crate) puts: Vec<Bytes>,
     pub(crate) epoch: u64,
@@ -494,6 +496,7 @@ impl Model {
         }
         let queue = request.queue.clone().unwrap_or_default();
         let key = (queue.kind, queue.name.clone());
+        self.revision += 1;
         let line = self.queues.entry(key).or_default();
         let mine = |it: &&proto::Standing| it.lease == request.lease && it.owner == request.owner;
         let token = match line.iter().find(mine) {
@@ -502,7 +505,6 @@ impl Model {
                 return Err(bad(Code::BadPermits));
             }
             None => {
-                self.revision += 1;
                 line.push(proto::Standing {
                     token: self.revision,
                     mode: request.mode,
@@ -523,10 +525,12 @@ impl Model {
             }
         };
         let is_held = self.is_held(&queue, token) == Some(true);
+        self.claims.insert(token, self.revision);
         self.say(|header| proto::EnterResponse {
             header,
             token,
             is_held,
+            claim: self.revision,
         })
     }
 
@@ -534,7 +538,10 @@ impl Model {
         let queue = request.queue.clone().unwrap_or_default();
         let line = self.queues.entry((queue.kind, queue.name)).or_default();
         let n_before = line.len();
-        line.retain(|standing| standing.token != request.token);
+        let claim = self.claims.get(&request.token).copied().unwrap_or(0);
+        if request.claim == 0 || request.claim == claim {
+            line.retain(|standing| standing.token != request.token);
+        }
         match line.len() < n_before {
             true => self.say(|header| proto::LeaveResponse { header }),
             false => Err(bad(Code::StaleToken)),
