@@ -39,7 +39,7 @@ pub(crate) mod exit {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Complaint {
     /// As the API has it. Without a code it is a matter of this machine or of the command line.
-    error: proto::Error,
+    error: Box<proto::Error>,
     exit: u8,
     /// The write that it is about, such as `the write to "x"`.
     write: Option<String>,
@@ -50,10 +50,10 @@ pub(crate) struct Complaint {
 impl Complaint {
     fn uncoded(exit: u8, message: impl Into<String>) -> Complaint {
         Complaint {
-            error: proto::Error {
+            error: Box::new(proto::Error {
                 message: message.into(),
                 ..proto::Error::default()
-            },
+            }),
             exit,
             write: None,
             notes: Vec::new(),
@@ -109,7 +109,7 @@ impl Complaint {
             None => exit::UNEXPECTED,
         };
         Complaint {
-            error,
+            error: Box::new(error),
             exit,
             write: None,
             notes: Vec::new(),
@@ -222,11 +222,12 @@ impl Complaint {
     /// For programs: the API's error, of kind `Error`.
     pub(crate) fn rendered(&self, format: Format) -> String {
         // `render` fails for what is no map; an error is one.
-        output::render(format, "Error", &self.error).unwrap_or_default()
+        output::render(format, "Error", &*self.error).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 mod tests {
     use super::*;
 

@@ -298,5 +298,6 @@ pub(crate) fn endpoint(text: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 #[path = "context/tests.rs"]
 mod tests;

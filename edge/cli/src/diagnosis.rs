@@ -325,5 +325,6 @@ fn state(status: &StatusResponse, findings: &mut Vec<Finding>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 #[path = "diagnosis/tests.rs"]
 mod tests;

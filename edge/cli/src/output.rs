@@ -153,6 +153,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 mod tests {
     use super::*;
     use api::proto;

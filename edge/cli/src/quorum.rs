@@ -106,6 +106,7 @@ pub(crate) fn is_wasteful(members: u32) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 mod tests {
     use super::*;
 

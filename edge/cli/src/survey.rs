@@ -122,6 +122,7 @@ fn is_at(endpoint: &str, member: &MemberLine) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 mod tests {
     use super::*;
     use api::proto::Header;

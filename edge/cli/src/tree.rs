@@ -103,5 +103,6 @@ impl Command {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 #[path = "tree/tests.rs"]
 mod tests;

@@ -37,6 +37,7 @@ pub(crate) fn run(completion: &Completion) -> Result<(), Complaint> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 mod tests {
     use super::*;
 

@@ -147,6 +147,7 @@ fn table(answer: &RangeResponse) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 mod tests {
     use super::*;
 

@@ -116,6 +116,7 @@ pub(crate) fn bytes(n: u64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
 mod tests {
     use super::*;
 
