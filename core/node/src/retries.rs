@@ -160,11 +160,16 @@ pub(crate) fn remember(
         return;
     }
     let is_small = outcome.body.len() <= limits::RETRY_ANSWER_BYTES_MAX;
+    // A refusal stays one, whatever it said: nobody must hear "it took effect" of it.
+    let refused = (!outcome.is_done()).then(|| Outcome::refused(outcome.status, Bytes::new()));
     let done = Done {
         sequence,
         request: xxh3_64(request),
         revision,
-        outcome: is_small.then(|| outcome.clone()).ok_or(()),
+        outcome: match is_small {
+            true => Ok(outcome.clone()),
+            false => refused.ok_or(()),
+        },
     };
     txn.record_put(SESSIONS, &key(session), done.encode());
 }

@@ -316,6 +316,17 @@ impl Hub {
         }
     }
 
+    /// Up to where a watcher has been given everything, if nothing waits for it; nothing otherwise, and nothing is
+    /// taken: for whoever wants to tell progress.
+    pub fn synced_to(&self, id: WatcherId) -> Option<Revision> {
+        let watcher = self.watchers.get(&id)?;
+        let is_in_future = watcher.next > self.published.next();
+        match &watcher.mode {
+            Mode::Live { queue, .. } if queue.is_empty() && !is_in_future => Some(self.published),
+            _ => None,
+        }
+    }
+
     /// Takes the watchers that may have something new, ascending by id.
     pub fn ready(&mut self) -> Vec<WatcherId> {
         std::mem::take(&mut self.ready).into_iter().collect()

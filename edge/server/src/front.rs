@@ -120,6 +120,8 @@ impl Front {
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
         self.check_leader(call)?;
+        // Its id is drawn when it is planned, so asked again it would be another request.
+        let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
@@ -133,6 +135,9 @@ impl Front {
                 cost_bytes,
             } => {
                 let numbered = retries::numbered(call.head.metadata())?;
+                if numbered.is_some() && is_unnamed_grant {
+                    return Err(retries::unnamed_grant().into());
+                }
                 self.propose(request, cost_bytes, numbered).await?
             }
             Plan::Read(read) => match wanted {
@@ -143,13 +148,17 @@ impl Front {
                     answer
                 }
             },
-            Plan::ReadStream(read) => return self.read_stream(&read, call).await,
+            Plan::ReadStream(read) => return self.read_stream(&read, wanted, call).await,
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = match self.0.lease(lease, false).await? {
                     LeaseAnswer::Alive { remaining_ms, .. } => Some(remaining_ms),
                     LeaseAnswer::Gone => None,
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 };
+                if left.is_some() && self.0.with_state(|state| state.lease(lease).is_none()) {
+                    // Not here yet is not gone.
+                    self.0.read_index().await?;
+                }
                 let header = self.0.header();
                 self.0.with_state(|state| {
                     etcd::answer_lease_time_to_live(state, lease, keys, left, &header)
@@ -160,7 +169,10 @@ impl Front {
                 self.0.move_leader(to).await?;
                 Bytes::new()
             }
-            Plan::Status => self.status(),
+            Plan::Status => {
+                fresh = Some(native::Freshness::LOCAL);
+                self.status()
+            }
             Plan::Defragment => {
                 self.0.defragment().await?;
                 Bytes::new()
@@ -274,15 +286,30 @@ impl Front {
         }
     }
 
-    async fn read_stream(&self, read: &Read, call: &mut Call) -> Result<(), Ended> {
-        if read.linearizable {
-            self.0.read_index().await?;
-        }
+    async fn read_stream(
+        &self,
+        read: &Read,
+        wanted: Option<native::Level>,
+        call: &mut Call,
+    ) -> Result<(), Ended> {
+        let granted = match wanted {
+            Some(level) => Some(self.grant_at(level).await?),
+            None if read.linearizable => {
+                self.0.read_index().await?;
+                None
+            }
+            None => None,
+        };
         let Query::Range(range) = &read.query else {
             return Err(Refusal::Malformed.into());
         };
         let target = self.0.config.request_bytes_max;
         let mut chunks = RangeChunks::begin(&self.0.state(), range, &self.0.header(), target)?;
+        if let Some(granted) = granted {
+            // The state is held from here on: what it is worth does not change any more.
+            let fresh = self.worth(&granted)?;
+            call.replies.tell(self.told(Some(fresh)));
+        }
         while let Some(message) = chunks.next_message() {
             call.replies.send(message).await?;
             tokio::task::yield_now().await;

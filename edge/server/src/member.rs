@@ -312,26 +312,30 @@ impl Member {
 
     /// Waits until the published state is as fresh as a linearizable read wants it.
     pub(crate) async fn read_index(&self) -> Result<(), Status> {
-        let ticket = self.next_ticket();
-        self.node.borrow_mut().read(ticket).map_err(refused)?;
-        let wait = self.reads.begin(ticket.0, clock::now());
-        self.work.set();
-        match wait.answer().await {
-            Ok(Ok(_)) => Ok(()),
+        match self.read_at(ReadLevel::Linearizable).await {
+            Ok(_) => Ok(()),
+            Err(NotRead::Refused(why)) => Err(refused(why)),
             // Nobody asks for a lease here.
-            Ok(Err(ReadFailed::Stopped | ReadFailed::NoLease(_))) => Err(Refusal::Stopped.into()),
-            Err(Expired) => Err(self.timeout()),
+            Err(NotRead::Failed(_)) => Err(Refusal::Stopped.into()),
+            Err(NotRead::Expired) => Err(self.timeout()),
         }
     }
 
     /// Waits until the published state may be read at `level`.
     pub(crate) async fn read_at(&self, level: ReadLevel) -> Result<ReadGrant, NotRead> {
         let ticket = self.next_ticket();
-        let asked = self.node.borrow_mut().read_at(ticket, level, clock::now());
-        match asked.map_err(NotRead::Refused)? {
-            ReadNow::Granted(grant) => return Ok(grant),
-            ReadNow::Failed(why) => return Err(NotRead::Failed(why)),
-            ReadNow::Waits => {}
+        let now = self.looked();
+        let asked = self.node.borrow_mut().read_at(ticket, level, now);
+        let at_once = match asked {
+            Ok(ReadNow::Waits) => None,
+            Ok(ReadNow::Granted(grant)) => Some(Ok(grant)),
+            Ok(ReadNow::Failed(why)) => Some(Err(NotRead::Failed(why))),
+            Err(why) => Some(Err(NotRead::Refused(why))),
+        };
+        if let Some(answer) = at_once {
+            // The node has kept nothing of it: the number is free, and the window of waits has no holes.
+            self.last_ticket.set(ticket.0 - 1);
+            return answer;
         }
         let wait = self.reads.begin(ticket.0, clock::now());
         self.work.set();
@@ -351,6 +355,17 @@ impl Member {
     /// Whether what was read under `grant` may be said.
     pub(crate) fn lease_holds(&self, grant: &ReadGrant, now: Instant) -> bool {
         self.node.borrow().lease_holds(grant, now)
+    }
+
+    /// The present, after a look whether the wall clock was set: the node must hear of that before anything is done
+    /// with a reading from after it.
+    pub(crate) fn looked(&self) -> Instant {
+        let (now, wall) = (clock::now(), clock::wall());
+        if let Some(jump) = self.vitals.clocks(now, wall) {
+            warn!(%jump, "the wall clock was set, or the member was paused between two looks at its clocks");
+            self.node.borrow_mut().clock_jumped(now);
+        }
+        now
     }
 
     /// By how many milliseconds the other members' wall clocks differ from this one's.
@@ -479,7 +494,8 @@ impl Member {
                 .values()
                 .for_each(|work| work.signal.set());
         }
-        self.desks.tick(now, &self.state.borrow());
+        self.desks
+            .tick(now, &self.state.borrow(), self.is_leaderless());
         let sent = self.desk.borrow_mut().tick(now, &self.state.borrow());
         let streams = self.streams.borrow();
         for (id, messages) in sent {
@@ -524,12 +540,8 @@ impl Member {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let (now, wall) = (clock::now(), clock::wall());
-            if let Some(jump) = self.vitals.clocks(now, wall) {
-                warn!(%jump, "the wall clock was set, or the member was paused between two looks at its clocks");
-                self.node.borrow_mut().clock_jumped(now);
-            }
-            self.node.borrow_mut().tick(now, wall.0 / 1_000_000);
+            let now = self.looked();
+            self.node.borrow_mut().tick(now, clock::wall_ms());
             self.proposals.expire(now);
             self.reads.expire(now);
             self.leases.expire(now);
@@ -741,7 +753,8 @@ impl Member {
 
 impl Inbox for Member {
     fn receive(&self, from: MemberId, message: PeerMessage) {
-        self.node.borrow_mut().receive(from, message, clock::now());
+        let now = self.looked();
+        self.node.borrow_mut().receive(from, message, now);
         self.work.set();
     }
 

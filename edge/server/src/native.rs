@@ -23,7 +23,7 @@ mod status;
 mod streams;
 
 pub(crate) use desks::Desks;
-pub(crate) use reads::NotRead;
+pub(crate) use reads::{Granted, NotRead};
 
 use crate::front::Front;
 use crate::grpc::{self, BodyError, Call, EventSender, Events, Exchange, Page};
@@ -32,7 +32,7 @@ use api::{Code, Method, Shape};
 use base::LeaseId;
 use bytes::Bytes;
 use lines::Acquire;
-use native::{AnswerKind, Encoding, Fault, Freshness, Plan, Renewed, Reply};
+use native::{AnswerKind, Encoding, Fault, Freshness, Level, Plan, Renewed, Reply};
 use node::{Dropped, LeaseAnswer};
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,7 +60,10 @@ impl Native {
 
     /// Serves one gRPC call.
     pub(crate) async fn serve(&self, method: Method, call: &mut Call) -> Result<(), grpc::Status> {
-        let body = call.requests.only().await?;
+        let body = match call.requests.only().await {
+            Ok(body) => body,
+            Err(status) => return Err(transports(status)),
+        };
         let given = call.head.timeout.map(|all| all - all / WAY_BACK_SHARE);
         let plan = self.plan(method, body, Encoding::Proto).await;
         if method.shape() == Shape::Stream {
@@ -103,6 +106,7 @@ impl Native {
         }
         let body = match exchange.body().await {
             Ok(body) => body,
+            Err(BodyError::Busy) => return page_of(&Code::Busy.into()),
             Err(BodyError::Gone) => return page_of(&Code::Malformed.into()),
             Err(error @ BodyError::TooLarge(_)) => {
                 let fault = Fault::new(Code::TooLarge, error.to_string());
@@ -190,6 +194,10 @@ impl Native {
             Plan::Read { query, level } => self.read(&query, level, patience).await,
             Plan::Renew(lease) => {
                 let answer = self.lease(lease, true).await?;
+                if answer.is_some() && self.0.with_state(|state| state.lease(lease).is_none()) {
+                    // Not here yet is not gone.
+                    self.0.fresh(Level::Linearizable, patience).await?;
+                }
                 let fresh = LEADERS_WORD;
                 let parts = self.0.native_header();
                 self.0
@@ -197,6 +205,7 @@ impl Native {
             }
             Plan::LookLease { lease, keys } => {
                 let left = self.lease(lease, false).await?.map(|it| it.remaining);
+                self.0.fresh(Level::Linearizable, patience).await?;
                 let fresh = LEADERS_WORD;
                 let parts = self.0.native_header();
                 self.0.with_state(|state| {
@@ -267,9 +276,14 @@ impl Native {
         let (reply, stamp) = self.0.with_state(|state| {
             let reply =
                 native::answer_outcome(writing.then, outcome, answer.revision, state, &parts);
-            (reply, state.time())
+            let stamp = state.time_of(answer.revision);
+            (reply, stamp.unwrap_or_else(|| state.time()))
         });
-        if writing.commit_wait && reply.is_ok() {
+        let took_effect = match &reply {
+            Ok(_) => true,
+            Err(fault) => fault.code().effect() == api::proto::Effect::Done,
+        };
+        if writing.commit_wait && took_effect {
             self.commit_wait(stamp).await;
         }
         reply
@@ -312,6 +326,19 @@ fn shorter(timeout: Option<Duration>, given: Option<Duration>) -> Option<Duratio
         (Some(timeout), Some(given)) => Some(timeout.min(given)),
         (one, other) => one.or(other),
     }
+}
+
+/// A request that the transport refuses, with our own words beside gRPC's: nothing of it was done.
+fn transports(status: grpc::Status) -> grpc::Status {
+    let code = match status.code {
+        grpc::Code::ResourceExhausted if status.message.contains("larger than max") => {
+            Code::TooLarge
+        }
+        grpc::Code::ResourceExhausted => Code::Busy,
+        grpc::Code::Internal => Code::Malformed,
+        _ => return status,
+    };
+    status_of(Fault::new(code, status.message))
 }
 
 /// What the client hears when its write was not answered.

@@ -381,7 +381,7 @@ fn http1_bodies_are_bounded_however_they_come_and_connections_are_kept() {
         let chunk = format!("{:x}\r\n{}\r\n", 60_000, "a".repeat(60_000));
         let chunked = format!(
             "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
-            chunk.repeat(MESSAGE_BYTES_MAX / 60_000 + 1)
+            chunk.repeat(2 * MESSAGE_BYTES_MAX / 60_000 + 1)
         );
         let mut socket = TcpStream::connect(address).await.unwrap();
         let (mut reading, mut writing) = socket.split();

@@ -20,6 +20,9 @@ const RETRY_STATUSES: [(u16, Code); 4] = [
     (60_004, Code::AnswerNotKept),
 ];
 
+/// Bytes of a key that an error tells.
+const KEY_TOLD_BYTES_MAX: usize = 1024;
+
 impl Fault {
     /// The error with this code and these words; no words: its title.
     pub fn new(code: Code, message: impl Into<String>) -> Fault {
@@ -41,7 +44,9 @@ impl Fault {
         self.0.token = detail.token;
         self.0.newest_token = detail.newest_token;
         self.0.revision = detail.revision;
-        self.0.key = detail.key.clone();
+        // Trailers have limits, and a key that long is recognised by its beginning.
+        let told = |key: &Bytes| key.slice(..key.len().min(KEY_TOLD_BYTES_MAX));
+        self.0.key = detail.key.as_ref().map(told);
         self
     }
 }
@@ -119,7 +124,8 @@ fn words(refusal: Refusal, detail: &proto::Error) -> String {
             format!("token {token} does not hold yet; nobody does")
         }
         (Refusal::ConditionFailed, _, Some(revision)) => {
-            let key = detail.key.as_deref().unwrap_or_default().escape_ascii();
+            let key = detail.key.as_deref().unwrap_or_default();
+            let key = key[..key.len().min(KEY_TOLD_BYTES_MAX / 4)].escape_ascii();
             match revision {
                 0 => format!("a condition does not hold: there is no key \"{key}\""),
                 _ => format!("a condition does not hold: key \"{key}\" is at revision {revision}"),

@@ -48,7 +48,9 @@ pub use desk::{Desk, DeskFull, ObserverId, Wait, WaitId, Woken};
 pub use fault::{Fault, fault_of_outcome, fault_of_refused};
 pub use plan::{Encoding, Level, Limits, Plan, Session};
 pub use query::{At, Query, RangeQuery, answer, touch_request};
-pub use queue::{ETCD_NAME_BYTES_MAX, NAME_BYTES_MAX, PERMITS_MAX, PLACES_MAX, QueueName, Taken};
+pub use queue::{
+    ETCD_NAME_BYTES_MAX, NAME_BYTES_MAX, PERMITS_MAX, PLACES_MAX, QueueName, Taken, VALUE_BYTES_MAX,
+};
 pub use refusal::{Refusal, Refused};
 pub use reply::{Freshness, HeaderParts, Reply, header};
 pub use request::Request;

@@ -39,6 +39,9 @@ pub const ETCD_NAME_BYTES_MAX: usize = 4096;
 /// Places in one line.
 pub const PLACES_MAX: u64 = 10_000;
 
+/// Bytes of what a place says: a leader's word, or a note for people. All of a line are told in one answer.
+pub const VALUE_BYTES_MAX: usize = 4096;
+
 /// Holders of one semaphore, and places that a barrier waits for.
 pub const PERMITS_MAX: u32 = 1024;
 

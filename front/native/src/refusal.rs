@@ -68,6 +68,10 @@ refusals! {
     TooManyFences = 20 TooManyOperations "a write has at most 16 fences",
     /// A try gave its place up after another try had taken it over.
     EnteredAgain = 21 ConditionFailed "the place was entered again since: it is another try's",
+    /// The owner has a place in the line that is not what it asks for now.
+    OtherPlace = 22 ConditionFailed "the owner has another kind of place in this line already: leave it first",
+    /// What a place says is too long.
+    SaysTooMuch = 23 TooLarge "a place says at most 4096 bytes",
 }
 
 impl Refusal {

@@ -56,9 +56,11 @@ pub fn header(
     state: &State,
     revision: Revision,
 ) -> proto::Header {
-    let time = match times::time_of(state, revision) {
-        _ if revision == state.revision() => Some(state.time()),
-        time => time,
+    // A state is of its own time; a write is of the time at which it was written.
+    let is_present = revision == state.revision() && fresh.how != proto::How::Log;
+    let time = match is_present {
+        true => Some(state.time()),
+        false => times::time_of(state, revision),
     };
     let staleness = fresh.staleness.map(|it| it.as_millis());
     proto::Header {

@@ -220,12 +220,9 @@ impl WatchDesk {
                 Some(due) if now < due => continue,
                 // What is still to be sent tells as much.
                 Some(_) if !std::mem::replace(&mut stream.is_busy, self.ready.contains(id)) => {
-                    let polled = self.hub.poll(stream.watcher, state, 0);
-                    match polled {
-                        Polled::Idle { synced_to } if synced_to > Revision(0) => {
-                            out.push((*id, message(&self.parts, state, Vec::new(), synced_to)));
-                        }
-                        _ => {}
+                    // Nothing is taken: a stream whose client reads slowly has its events still to come.
+                    if let Some(synced_to) = self.hub.synced_to(stream.watcher) {
+                        out.push((*id, message(&self.parts, state, Vec::new(), synced_to)));
                     }
                 }
                 _ => stream.is_busy = self.ready.contains(id),

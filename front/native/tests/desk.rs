@@ -249,11 +249,12 @@ fn the_desk_tells_what_looking_at_everything_would_tell() {
                 _ if !has_lease => member.grant(lease),
                 _ => {
                     let (kind, name) = LINES_OF[at];
-                    let mode = match rng.one_in(2) && kind == QueueKind::Lock {
+                    let owner = rng.below(3);
+                    // Each owner wants one kind of place: another kind is refused while it has one.
+                    let mode = match owner == 0 && kind == QueueKind::Lock {
                         true => Mode::Shared,
                         false => Mode::Exclusive,
                     };
-                    let owner = rng.below(3);
                     let token = take(&mut member, enter(kind, name, lease, owner, mode)).token;
                     tokens.push((at, token));
                     if rng.one_in(2)

@@ -347,10 +347,14 @@ fn queues_are_what_a_list_would_be() {
                         assert_eq!(answer, Err(Refusal::NoLease), "{story}");
                         continue;
                     }
-                    let answer = answer.expect("a place");
                     let known = list
                         .iter()
                         .find(|it| it.lease == lease && it.owner == owner);
+                    if known.is_some_and(|known| known.is_shared != is_shared) {
+                        assert_eq!(answer, Err(Refusal::OtherPlace), "{story}");
+                        continue;
+                    }
+                    let answer = answer.expect("a place");
                     match known {
                         Some(known) => assert_eq!(answer.token, known.token, "{story}"),
                         None => {

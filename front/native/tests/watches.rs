@@ -190,3 +190,32 @@ fn a_desk_of_watches_is_bounded() {
     let fault = open(&mut member, r#"{"keys":{"key":"q"}}"#).expect_err("it is full");
     assert_eq!(fault.code(), Code::Busy);
 }
+
+/// A stream whose client reads slowly is quiet, and what waits for it is not given away to tell progress.
+#[test]
+fn progress_takes_nothing_from_a_slow_stream() {
+    let mut member = Member::new();
+    let (id, _) = open(&mut member, r#"{"keys":{"all":true},"progress":true}"#).expect("a watch");
+    let state = member.state();
+    assert!(member.watches.poll(id, &state, 1000).replies.is_empty());
+    put(&mut member, "a", "1");
+    // The driver wakes the stream's task, which waits for its client.
+    member.watches.ready();
+    let state = member.state();
+    for n in 1..10 {
+        let now = Instant(0) + Duration::from_secs(1000 * n);
+        let told = member.watches.tick(now, &state);
+        assert!(told.is_empty(), "it is not synced: {told:?}");
+    }
+    let streamed = member.watches.poll(id, &state, 1000);
+    let events: usize = streamed
+        .replies
+        .into_iter()
+        .map(|it| watched(it).events.len())
+        .sum();
+    assert_eq!(events, 1, "what happened is told once");
+    let now = Instant(0) + Duration::from_secs(20_000);
+    member.watches.tick(now, &state);
+    let now = Instant(0) + Duration::from_secs(30_000);
+    assert_eq!(member.watches.tick(now, &state).len(), 1, "now it is");
+}

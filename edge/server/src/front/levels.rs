@@ -13,6 +13,7 @@
 //! decides. A write that brings the word is answered with its token.
 
 use super::Front;
+use crate::native::Granted;
 use api::{Names as _, SessionToken};
 use base::ClusterId;
 use bytes::Bytes;
@@ -71,15 +72,22 @@ impl Front {
         read: &Read,
         level: Level,
     ) -> Result<(Bytes, Freshness), Status> {
-        let patience = self.0.config.request_timeout();
-        let granted = self
-            .0
-            .fresh(level, patience)
-            .await
-            .map_err(in_etcds_words)?;
+        let granted = self.grant_at(level).await?;
         let answer = self.look(read).await?;
-        let fresh = self.0.vouch(&granted).map_err(in_etcds_words)?;
+        let fresh = self.worth(&granted)?;
         Ok((answer, fresh))
+    }
+
+    /// Waits until the published state may be read at the level that the client named.
+    pub(super) async fn grant_at(&self, level: Level) -> Result<Granted, Status> {
+        let patience = self.0.config.request_timeout();
+        let granted = self.0.fresh(level, patience).await;
+        granted.map_err(in_etcds_words)
+    }
+
+    /// Whether what was read may be said, and how fresh it is.
+    pub(super) fn worth(&self, granted: &Granted) -> Result<Freshness, Status> {
+        self.0.vouch(granted).map_err(in_etcds_words)
     }
 
     /// What is said beside the answer. What is no read went through the log.

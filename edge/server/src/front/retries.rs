@@ -34,6 +34,14 @@ pub(super) fn numbered(metadata: &HeaderMap) -> Result<Option<(LeaseId, u64)>, S
     }
 }
 
+/// A lease that is granted under a number needs an id of the client's: one that the server draws would be another one when
+/// the client asks again.
+pub(super) fn unnamed_grant() -> Status {
+    let text =
+        "quorate: a numbered LeaseGrant says its ID, so that asking again asks for the same lease";
+    Status::new(Code::InvalidArgument, text)
+}
+
 /// A refusal in gRPC's codes. The first three have changed nothing.
 pub(super) fn refused(refusal: RetryRefusal) -> Status {
     let code = match refusal {

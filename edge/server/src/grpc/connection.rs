@@ -109,7 +109,7 @@ async fn connection<S: Service>(
     if is_http2 {
         return http2(Output::new(socket, first), service, limits, budget).await;
     }
-    web::serve(socket, first, service, limits).await
+    web::serve(socket, first, service, limits, budget).await
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2.

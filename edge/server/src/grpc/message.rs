@@ -23,7 +23,8 @@ const PREFIX_BYTES: usize = 5;
 pub struct Budget(Rc<Cell<usize>>);
 
 impl Budget {
-    fn take(&self, bytes: usize) -> Result<Claim, Status> {
+    /// Room for so many bytes until the claim is dropped.
+    pub(super) fn take(&self, bytes: usize) -> Result<Claim, Status> {
         let after = self.0.get().saturating_add(bytes);
         if after > PARTIAL_BYTES_MAX {
             let text = "grpc: too many bytes in requests under way";
@@ -39,7 +40,8 @@ impl Budget {
     }
 }
 
-struct Claim(Budget, usize);
+/// Bytes that are claimed of a budget.
+pub(super) struct Claim(Budget, usize);
 
 impl Drop for Claim {
     fn drop(&mut self) {

@@ -13,7 +13,9 @@ use super::connection::Service;
 use super::http1::Page;
 use super::limits::{
     EVENTS_WAITING_MAX, HANDSHAKE_TIMEOUT, HTTP1_BODY_TIMEOUT, HTTP1_HEAD_BYTES_MAX, Limits,
+    PARTIAL_FREE_BYTES,
 };
+use super::message::Budget;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -30,12 +32,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+/// By how much JSON may be longer than the message that it says: base64 takes a third more, and escapes take room.
+const BODY_SHARE: usize = 2;
+
 /// One request.
 pub struct Exchange {
     /// Method, target and headers.
     pub parts: Parts,
     body: Incoming,
     body_bytes_max: usize,
+    budget: Budget,
 }
 
 /// Why a body was not read.
@@ -44,6 +50,9 @@ pub enum BodyError {
     /// More bytes than a request may have.
     #[error("the body has more than {0} bytes")]
     TooLarge(usize),
+    /// Too many bytes of other requests are under way.
+    #[error("too many bytes in requests under way")]
+    Busy,
     /// The client is gone, or too slow.
     #[error("the body did not come")]
     Gone,
@@ -59,6 +68,16 @@ impl Exchange {
         if self.body.size_hint().lower() > max as u64 {
             return Err(BodyError::TooLarge(max));
         }
+        // A body that does not say its length may be as long as any.
+        let expected = self
+            .body
+            .size_hint()
+            .exact()
+            .map_or(max, |exact| exact as usize);
+        let _claim = match expected > PARTIAL_FREE_BYTES {
+            true => Some(self.budget.take(expected).map_err(|_| BodyError::Busy)?),
+            false => None,
+        };
         let read = Limited::new(&mut self.body, max).collect();
         match tokio::time::timeout(HTTP1_BODY_TIMEOUT, read).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -160,6 +179,7 @@ pub(super) async fn serve<S: Service>(
     first: BytesMut,
     service: Rc<S>,
     limits: Limits,
+    budget: Budget,
 ) -> io::Result<()> {
     let io = TokioIo::new(Prefixed { first, socket });
     let served = hyper::server::conn::http1::Builder::new()
@@ -169,13 +189,14 @@ pub(super) async fn serve<S: Service>(
         .serve_connection(
             io,
             service_fn(|request: Request<Incoming>| {
-                let service = service.clone();
+                let (service, budget) = (service.clone(), budget.clone());
                 async move {
                     let (parts, body) = request.into_parts();
                     let exchange = Exchange {
                         parts,
                         body,
-                        body_bytes_max: limits.message_bytes_max,
+                        body_bytes_max: BODY_SHARE * limits.message_bytes_max,
+                        budget,
                     };
                     Ok::<_, Infallible>(rendered(service.exchange(exchange).await))
                 }

@@ -109,12 +109,19 @@ impl Desks {
     }
 
     /// Time passes.
-    pub(crate) fn tick(&self, now: Instant, state: &State) {
+    pub(crate) fn tick(&self, now: Instant, state: &State, is_leaderless: bool) {
         let told = self.watches.borrow_mut().tick(now, state);
         let streams = self.streams.borrow();
+        if is_leaderless {
+            // They end: whoever listens here would not hear what the others decide.
+            streams.values().for_each(|work| work.signal.set());
+            let observers = self.observers.borrow();
+            observers.values().for_each(|signal| signal.set());
+        }
         for (id, reply) in told {
             if let Some(work) = streams.get(&id) {
-                work.pending.borrow_mut().push(reply);
+                // The newest says all that older ones did.
+                *work.pending.borrow_mut() = vec![reply];
                 work.signal.set();
             }
         }

@@ -76,10 +76,13 @@ impl Native {
             },
         };
         let parts = self.0.native_header();
-        let fresh = Freshness {
-            level: api::proto::Level::Linearizable,
-            how: api::proto::How::Quorum,
-            staleness: None,
+        let fresh = match woken {
+            Some(_) => super::LEADERS_WORD,
+            // That it does not hold yet is only this member's word.
+            None => Freshness {
+                level: api::proto::Level::Session,
+                ..Freshness::LOCAL
+            },
         };
         self.0
             .with_state(|state| native::answer_await(state, queue, token, woken, &parts, &fresh))
@@ -115,8 +118,13 @@ impl Native {
         let queue = asked.queue.clone();
         // On its own, so that a call which goes away in the middle still knows its place and withdraws it.
         tokio::task::spawn_local(async move {
-            let entered = native.enter(asked.dialect, asked.request, queue).await;
+            let (dialect, request) = (asked.dialect, asked.request);
+            let entered = native.enter(dialect, request.clone(), &queue).await;
+            let is_unknown = matches!(&entered, Err(fault) if fault.code() == Code::OutcomeUnknown);
             let _ = tell.send(entered);
+            if is_unknown {
+                native.settle(dialect, request, &queue).await;
+            }
         });
         let entered = told.await.map_err(|_| Fault::from(Code::Stopped))?;
         let mut place = entered?;
@@ -135,11 +143,24 @@ impl Native {
         })
     }
 
+    /// A place that was asked for, and nobody knows whether it was taken: asks for it again, which changes nothing
+    /// where it was, until that is known; and gives it back.
+    async fn settle(&self, dialect: DialectId, request: Bytes, queue: &QueueName) {
+        for _ in 0..WITHDRAW_TRIES {
+            match self.enter(dialect, request.clone(), queue).await {
+                Err(fault) if fault.code() == Code::OutcomeUnknown => {}
+                // Refused, or dropped here and withdrawn by that.
+                _ => return,
+            }
+            tokio::time::sleep(WITHDRAW_AGAIN).await;
+        }
+    }
+
     async fn enter(
         &self,
         dialect: DialectId,
         request: Bytes,
-        queue: QueueName,
+        queue: &QueueName,
     ) -> Result<Withdraw, Fault> {
         let answer = self.0.propose_to(dialect, request, None).await;
         let answer = answer.map_err(super::unanswered)?;
@@ -148,7 +169,7 @@ impl Native {
             .map_err(|_| Fault::from(Code::OutcomeUnknown))?;
         Ok(Withdraw {
             member: self.0.clone(),
-            queue,
+            queue: queue.clone(),
             entered: native::entered(&outcome)?,
             is_kept: false,
         })

@@ -55,7 +55,7 @@ impl Member {
 
     /// Whether what was read may still be said, to be asked after the answer is made; and how fresh it was.
     pub(crate) fn vouch(&self, granted: &Granted) -> Result<Freshness, Fault> {
-        let now = clock::now();
+        let now = self.looked();
         let Granted { grant, level } = granted;
         if !self.lease_holds(grant, now) {
             let words = "the lease ran out while the answer was made";
@@ -83,6 +83,11 @@ pub(crate) enum NotRead {
     Expired,
 }
 
+/// Whether a read of this level may have others do something for it.
+fn asks_a_majority(level: Level) -> bool {
+    matches!(level, Level::Linearizable | Level::Lease)
+}
+
 fn no_lease(why: node::NoLease) -> Fault {
     Fault::new(Code::NoLease, format!("no read by the lease: {why}"))
 }
@@ -107,11 +112,15 @@ impl Native {
     ) -> Result<native::Reply, Fault> {
         let granted = self.0.fresh(level, patience).await?;
         let granted = match self.0.with_state(|state| query.is_ahead_of(state)) {
-            Some(time) if time.physical_ms() <= clock::wall_ms() => {
-                self.let_time_pass().await?;
-                self.0.fresh(level, patience).await?
+            Some(time) if asks_a_majority(level) && time.physical_ms() <= clock::wall_ms() => {
+                let again = async {
+                    self.let_time_pass().await?;
+                    self.0.fresh(level, patience).await
+                };
+                let again = tokio::time::timeout(patience, again).await;
+                again.unwrap_or_else(|_| Err(Code::NoAnswer.into()))?
             }
-            // Of the future nobody knows.
+            // Of the future nobody knows, and a weak read asks nobody.
             _ => granted,
         };
         let parts = self.0.native_header();

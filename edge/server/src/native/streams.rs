@@ -61,6 +61,9 @@ impl Native {
                 () = watching.work.signal.wait() => {}
                 () = out.gone() => return Err(Ended::Gone),
             }
+            if self.0.is_leaderless() {
+                return Err(Fault::from(Code::NoAnswer).into());
+            }
             let state = self.0.state();
             let streamed = watching.poll(&state);
             for reply in &streamed.replies {
@@ -85,6 +88,9 @@ impl Native {
             }
             if self.0.is_stopped() {
                 return Err(Fault::from(Code::Stopped).into());
+            }
+            if self.0.is_leaderless() {
+                return Err(Fault::from(Code::NoAnswer).into());
             }
             let told = observing.look(&self.0.state(), &self.0.native_header());
             if let Some(reply) = told {

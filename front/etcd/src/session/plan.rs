@@ -327,6 +327,12 @@ fn health(body: Bytes) -> Result<Plan, Status> {
     })
 }
 
+/// Whether a `LeaseGrant` leaves the choice of its id to the server. Bytes that make no sense do not: they are refused
+/// anyway.
+pub fn is_unnamed_grant(request: &[u8]) -> bool {
+    pbs::LeaseGrantRequest::decode(request).is_ok_and(|request| request.id == 0)
+}
+
 /// The request that raises `alarm`, for the log.
 pub fn alarm_request(alarm: Alarm) -> Bytes {
     let message = pbs::AlarmRequest {

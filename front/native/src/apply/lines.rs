@@ -1,6 +1,6 @@
 //! Places in lines: taken, given up, and what a leader says.
 
-use crate::queue::{NAME_BYTES_MAX, PERMITS_MAX, PLACES_MAX, QueueName};
+use crate::queue::{NAME_BYTES_MAX, PERMITS_MAX, PLACES_MAX, QueueName, VALUE_BYTES_MAX};
 use crate::refusal::{Refusal, Refused};
 use api::proto::{
     EnterRequest, EnterResponse, LeaveRequest, LeaveResponse, Mode, ProclaimRequest,
@@ -18,6 +18,9 @@ pub(crate) fn check_enter(request: &EnterRequest) -> Result<(QueueName, Mode, u3
     let queue = QueueName::of(request.queue.as_ref())?;
     if request.owner.len() > NAME_BYTES_MAX {
         return Err(Refusal::BadName);
+    }
+    if request.value.len() > VALUE_BYTES_MAX {
+        return Err(Refusal::SaysTooMuch);
     }
     let mode = Mode::try_from(request.mode).map_err(|_| Refusal::Malformed)?;
     if mode == Mode::Shared && queue.kind() != QueueKind::Lock {
@@ -49,6 +52,9 @@ pub(super) fn enter(
         // Written again, so that it says whose it is now: an earlier try of the same owner that gives up late must not
         // take it away.
         if let Some(taken) = queue.find(txn.view(), token) {
+            if taken.place.mode() != mode || taken.place.permits != permits {
+                return Err(Refusal::OtherPlace.into());
+            }
             let key = queue.place_key(taken.place.mode(), token);
             txn.put(&key, &taken.place.encode_to_vec(), lease);
         }
@@ -116,6 +122,9 @@ pub(super) fn proclaim(
 ) -> Result<ProclaimResponse, Refused> {
     let queue = QueueName::new(QueueKind::Election, &request.name)?;
     let token = Revision(request.token);
+    if request.value.len() > VALUE_BYTES_MAX {
+        return Err(Refusal::SaysTooMuch.into());
+    }
     let Some(taken) = queue.find(txn.view(), token) else {
         return Err(stale(txn, &queue, token));
     };
