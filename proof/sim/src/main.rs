@@ -328,6 +328,7 @@ fn run_many(
         totals.fault_line(),
         totals.mark_line()
     );
+    println!("{}", totals.anomaly_line());
     println!("{}", totals.line());
     if totals.n_violations == 0 {
         ExitCode::SUCCESS
