@@ -242,18 +242,28 @@ impl Lines {
                     check_one(line, stories.get(line).unwrap_or(&nothing), fact, clocks)
                 }
                 Fact::CalledGone {
-                    lease, returned, ..
+                    lease,
+                    call,
+                    returned,
                 } => {
-                    let lives = living.contains(lease)
-                        || ends.get(lease).is_some_and(|(seen, _)| seen > returned);
+                    // Its time may be over, and its end proposed, before its places go.
                     let was_asked = facts.iter().any(|other| {
-                        matches!(other, Fact::Revoked { lease: it, call, .. } if it == lease && call <= returned)
+                        matches!(other, Fact::Revoked { lease: it, call: asked, .. } if it == lease && asked <= returned)
                     });
-                    let was_granted = facts.iter().any(|other| {
-                        matches!(other, Fact::Lives { lease: it, returned: then, .. } if it == lease && then < returned)
+                    let must_live = facts.iter().any(|other| match other {
+                        Fact::Lives {
+                            lease: it,
+                            call: then,
+                            returned: known,
+                            ttl,
+                            ..
+                        } => {
+                            let shortest = ttl * 1000 / (1000 + clocks.error_permille);
+                            it == lease && known < call && then.0 + shortest > returned.0
+                        }
+                        _ => false,
                     });
-                    (lives && was_granted && !was_asked)
-                        .then(|| broken("a_lease_called_gone_is_gone", fact))
+                    (must_live && !was_asked).then(|| broken("a_lease_called_gone_is_gone", fact))
                 }
                 _ => None,
             };

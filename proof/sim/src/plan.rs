@@ -14,9 +14,6 @@ use std::time::Duration;
 
 const MILLION: u64 = 1_000_000;
 
-/// How far clocks may be disturbed, in permille.
-const CLOCK_ERRORS: [u64; 3] = [1, 50, 200];
-
 /// One kind of misfortune.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Fault {
@@ -239,6 +236,8 @@ pub enum Rates {
     Spread,
     /// Each at one end of the stated bound.
     Extreme,
+    /// Each a fifth too fast or too slow, whatever was stated.
+    Broken,
 }
 
 /// How wall clocks begin.
@@ -305,6 +304,7 @@ impl Plan {
         let slow = (disturbed * 1000).div_ceil(1000 - disturbed);
         let natural = match self.rates {
             Rates::True => 0,
+            Rates::Broken => 250,
             _ => u64::from(self.drift_ppm.unwrap_or(0)).div_ceil(1000),
         };
         slow.max(natural)
@@ -312,7 +312,8 @@ impl Plan {
 
     /// Whether a bound is stated, and no clock breaks it.
     pub fn keeps_bound(&self) -> bool {
-        self.drift_ppm.is_some_and(|ppm| {
+        let is_stated = self.drift_ppm.filter(|_| self.rates != Rates::Broken);
+        is_stated.is_some_and(|ppm| {
             let disturbed = self.clock_error_permille.min(500);
             u64::from(ppm) * (1000 - disturbed) >= disturbed * MILLION
         })
@@ -330,6 +331,8 @@ impl Plan {
         match self.rates {
             Rates::True => MILLION,
             Rates::Spread => rng.between(slow, fast),
+            Rates::Broken if rng.one_in(2) => MILLION * 4 / 5,
+            Rates::Broken => MILLION * 6 / 5,
             Rates::Extreme if rng.one_in(2) => slow,
             Rates::Extreme => fast,
         }
@@ -367,23 +370,9 @@ impl Plan {
             faults.retain(|fault| *fault != Fault::Membership);
         }
         faults.sort();
-        let clock_error_permille = if faults.contains(&Fault::Clock) {
-            CLOCK_ERRORS[(Rng::new(seed ^ 0x434c_4f43_4b00_0001).below(3)) as usize]
-        } else {
-            0
-        };
-        let mut clocks = Rng::new(seed ^ 0x434c_4f43_4b00_0002);
-        let is_stated = !clocks.one_in(5);
-        let drift_ppm = match clock_error_permille {
-            0 => *clocks.pick(&[100, 10_000, 50_000, 50_000]).unwrap_or(&100),
-            1 => *clocks.pick(&[2_000, 50_000]).unwrap_or(&2_000),
-            50 => 53_000,
-            // No bound that can be stated holds here: it is a lie.
-            _ => 1_000,
-        };
         let heartbeat_ms = *rng.pick(&[20, 50, 100]).unwrap_or(&100);
         let ms = Duration::from_millis;
-        Plan {
+        let mut plan = Plan {
             seed,
             n_members,
             // A draw of its own, so that the rest of the world is the same on both.
@@ -427,22 +416,91 @@ impl Plan {
             },
             once: Rng::new(seed ^ 0x4f4e_4345_0000_0001).one_in(3),
             curious: Rng::new(seed ^ 0x4355_5249_4f55_0001).one_in(3),
-            clock_error_permille,
-            drift_ppm: is_stated.then_some(drift_ppm),
-            // A clock that is also disturbed would be outside.
-            rates: match clock_error_permille {
-                0 => *clocks
-                    .pick(&[Rates::True, Rates::Spread, Rates::Extreme, Rates::Extreme])
-                    .unwrap_or(&Rates::True),
-                _ => Rates::True,
+            clock_error_permille: if faults.contains(&Fault::Clock) {
+                *rng.pick(&[1, 50, 200]).unwrap_or(&50)
+            } else {
+                0
             },
-            walls: *clocks
-                .pick(&[Walls::Apart, Walls::Right, Walls::OneWild])
-                .unwrap_or(&Walls::Apart),
-            long_pauses: clocks.one_in(4),
+            drift_ppm: None,
+            rates: Rates::True,
+            walls: Walls::Apart,
+            long_pauses: false,
             natives: Natives::draw(seed),
             faults,
+        };
+        plan.draw_clocks();
+        plan
+    }
+
+    /// A world in which two may believe to lead, both are asked, and clocks are as far apart as is permitted: for bugs
+    /// of leases and levels, which hide where hardly anybody asks.
+    pub fn duel(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed ^ 0x4455_454c_0000_0001);
+        let mut faults = vec![Fault::Split];
+        faults.extend(rng.pick(&[Fault::Transfer, Fault::Pause, Fault::Kill]));
+        faults.sort();
+        let heartbeat_ms = *rng.pick(&[50, 100]).unwrap_or(&100);
+        let ms = Duration::from_millis;
+        Plan {
+            n_members: *rng.pick(&[3, 5]).unwrap_or(&3),
+            consensus: Consensus::Shipped,
+            faults,
+            trouble: ms(12_000),
+            calm: ms(500),
+            heartbeat: ms(heartbeat_ms),
+            election: ms(heartbeat_ms * 10),
+            n_clients: 1,
+            n_watchers: 0,
+            workload: None,
+            think: ms(20),
+            patience: ms(400),
+            compaction: None,
+            sync: Duration::from_micros(200),
+            aimed: false,
+            once: false,
+            curious: false,
+            clock_error_permille: 0,
+            drift_ppm: Some(50_000),
+            rates: Rates::Extreme,
+            walls: Walls::Right,
+            long_pauses: false,
+            natives: Some(Natives {
+                lines: vec![(Kind::Election, 0, false)],
+                n_contenders: 3,
+                n_readers: 5,
+                ttl_s: 2,
+                hasty: rng.one_in(2),
+            }),
+            ..Plan::draw(seed)
         }
+    }
+
+    /// What is said of clocks, and what is true: a draw of its own, so that the rest of the world is the same.
+    fn draw_clocks(&mut self) {
+        let mut rng = Rng::new(self.seed ^ 0x434c_4f43_4b00_0001);
+        self.walls = *rng
+            .pick(&[Walls::Apart, Walls::Right, Walls::OneWild])
+            .unwrap_or(&Walls::Apart);
+        self.long_pauses = rng.one_in(4);
+        let is_stated = !rng.one_in(5);
+        let is_broken = rng.one_in(8);
+        let rates = [Rates::True, Rates::Spread, Rates::Extreme, Rates::Extreme];
+        let rates = *rng.pick(&rates).unwrap_or(&Rates::True);
+        let drift_ppm = match self.clock_error_permille {
+            0 if is_broken => 100,
+            0 => *rng.pick(&[100, 10_000, 50_000, 50_000]).unwrap_or(&100),
+            1 => *rng.pick(&[2_000, 50_000]).unwrap_or(&2_000),
+            50 => 53_000,
+            // No bound that can be stated holds here: it is a lie.
+            _ => 1_000,
+        };
+        self.drift_ppm = is_stated.then_some(drift_ppm);
+        self.rates = match self.clock_error_permille {
+            0 if is_broken => Rates::Broken,
+            0 => rates,
+            // A clock that is also disturbed would be outside.
+            _ => Rates::True,
+        };
     }
 
     /// Whether `fault` is in it.
