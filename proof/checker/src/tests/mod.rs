@@ -4,6 +4,7 @@ mod doctored;
 mod invariants;
 mod levels;
 mod lines;
+mod lines_and_levels;
 mod matrix;
 mod pictures;
 mod toy;
