@@ -98,6 +98,24 @@ mutants! {
     ExpiryInBulkAfterStall = "expiry-in-bulk-after-stall",
     /// A leader with a wildly wrong wall clock stamps with it all the same.
     StampOfWrongClock = "stamp-of-wrong-clock",
+    /// A fence asks nothing.
+    FenceNotChecked = "fence-not-checked",
+    /// A fence compares a token with the newest that holds, and does not ask whether its place is there.
+    FenceChecksNewestOnly = "fence-checks-newest-only",
+    /// A token is not the revision of its own entry, but of the one before.
+    TokenReused = "token-reused",
+    /// One more than its permits holds a semaphore.
+    SemaphoreOffByOne = "semaphore-off-by-one",
+    /// Whoever is next in line is told that it holds when it comes to be next.
+    WaiterWokenEarly = "waiter-woken-early",
+    /// A place is on no lease.
+    PlaceSurvivesLease = "place-survives-lease",
+    /// Who shares holds beside others that share, although somebody waits in between who does not.
+    SharedPassesExclusive = "shared-passes-exclusive",
+    /// A barrier opens one too early.
+    BarrierOpensEarly = "barrier-opens-early",
+    /// A client counts its lease in full, from the answer, whatever the clocks may drift.
+    HolderIgnoresGuard = "holder-ignores-guard",
     /// Specification: a leader takes entries of earlier terms for decided by counting copies (Raft figure 8).
     SpecFigure8 = "spec-figure-8",
     /// Specification: votes go to candidates with an older log (Raft §5.4.1).

@@ -53,6 +53,11 @@ pub(crate) const LEASE_BYTES: u64 = 48;
 pub(crate) const LEASE_KEY_BYTES: u64 = 24;
 
 impl State {
+    /// The bugs planted in the store of this state, for whoever decides with it.
+    pub fn mutants(&self) -> Mutants {
+        self.mutants
+    }
+
     pub(crate) fn empty(membership: Membership) -> State {
         State {
             revision: Revision(1),

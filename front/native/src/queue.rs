@@ -23,12 +23,13 @@
 //!
 //! In each, the holders are the beginning of the line: whoever holds, all before it do. [`crate::Desk`] lives on that.
 
+use crate::LINES_ROOT;
 use crate::refusal::Refusal;
 use api::proto::{Mode, Queue, QueueKind, Standing};
-use base::{LeaseId, Revision};
+use base::{LeaseId, Mutant, Mutants, Revision};
 use bytes::{BufMut, Bytes};
 use prost::Message;
-use store::{KeyRange, Record, RootView};
+use store::{KeyRange, Record, RootView, State};
 
 /// Bytes of a line's name, and of an owner's.
 pub const NAME_BYTES_MAX: usize = 1024;
@@ -265,6 +266,33 @@ impl QueueName {
                     && self.n_before(root, Mode::Shared, token) == 0
             }
             _ => self.n_before(root, Mode::Exclusive, token) == 0,
+        }
+    }
+
+    /// Whether the place with this token holds in `state`.
+    pub(crate) fn is_held_in(&self, state: &State, token: Revision) -> bool {
+        let taken = self.find(state.root(LINES_ROOT), token);
+        taken.is_some_and(|taken| self.holds_in(state, &taken))
+    }
+
+    /// Whether a place of this line holds in `state`.
+    pub(crate) fn holds_in(&self, state: &State, taken: &Taken) -> bool {
+        let root = state.root(LINES_ROOT);
+        self.holds(root, taken) || self.is_let_through(state.mutants(), root, taken)
+    }
+
+    /// Planted bugs.
+    fn is_let_through(&self, mutants: Mutants, root: RootView<'_>, taken: &Taken) -> bool {
+        let n_before = |mode| self.n_before(root, mode, taken.token);
+        let shares = |taken: &Taken| taken.place.mode() == Mode::Shared;
+        match self.kind() {
+            QueueKind::Semaphore if mutants.has(Mutant::SemaphoreOffByOne) => {
+                n_before(Mode::Exclusive) == u64::from(taken.place.permits)
+            }
+            QueueKind::Lock if mutants.has(Mutant::SharedPassesExclusive) => {
+                shares(taken) && self.head(root).is_some_and(|head| shares(&head))
+            }
+            _ => false,
         }
     }
 

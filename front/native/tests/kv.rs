@@ -227,7 +227,7 @@ fn writes_twice(operations: &[Operation]) -> bool {
 }
 
 fn txn(rng: &mut Rng, model: &Model, leases: &[i64]) -> TxnRequest {
-    let mut list = |rng: &mut Rng| {
+    let list = |rng: &mut Rng| {
         let n = rng.below(4);
         (0..n).map(|_| operation(rng, leases)).collect::<Vec<_>>()
     };

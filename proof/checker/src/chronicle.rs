@@ -8,7 +8,7 @@
 use crate::history::{Key, Row, Span, Time};
 use crate::verdict::Violation;
 use base::{MemberId, Revision};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A key was written or deleted.
@@ -54,6 +54,8 @@ pub struct Chronicle {
     pages: BTreeMap<Revision, Page>,
     versions: BTreeMap<Key, Vec<Row>>,
     indexed: Revision,
+    /// Revisions that changed nothing here, but something that has a chronicle of its own.
+    elsewhere: BTreeSet<Revision>,
 }
 
 impl Chronicle {
@@ -89,6 +91,20 @@ impl Chronicle {
             },
         );
         Ok(())
+    }
+
+    /// Takes that `member` published a revision that changed something else.
+    ///
+    /// # Errors
+    /// Somebody said before that something happened here.
+    pub fn observe_elsewhere(
+        &mut self,
+        member: MemberId,
+        now: Time,
+        revision: Revision,
+    ) -> Result<(), Violation> {
+        self.elsewhere.insert(revision);
+        self.observe(member, now, revision, Vec::new())
     }
 
     /// Takes in what answers tell of when things happened: an answer at a revision comes after that revision and
@@ -155,7 +171,8 @@ impl Chronicle {
     pub fn check_gapless(&self) -> Result<(), Violation> {
         let mut expected = Revision(2);
         for (revision, page) in &self.pages {
-            if *revision != expected || page.events.is_empty() {
+            let is_idle = page.events.is_empty() && !self.elsewhere.contains(revision);
+            if *revision != expected || is_idle {
                 return Err(Violation::new(
                     "revisions_are_gapless",
                     format!(

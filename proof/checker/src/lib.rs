@@ -21,6 +21,7 @@
 //!
 //! What is guilty is cut down (`minimise.rs`), told (`orders.rs`) and drawn (`picture.rs`).
 //!
+//! `line.rs` judges lines and their places, `fresh.rs` how fresh reads of each level are.
 //! Beside them `lock.rs` judges fencing tokens and `states.rs` what members have become: digests and rows.
 //!
 //! A third kind of judge knows no order at all: [`invariant`] asks whether what small applications wrote still
@@ -31,9 +32,11 @@
 #![forbid(unsafe_code)]
 
 pub mod chronicle;
+pub mod fresh;
 pub mod history;
 pub mod invariant;
 pub mod lease;
+pub mod line;
 pub mod linear;
 pub mod lock;
 pub mod minimise;

@@ -208,7 +208,8 @@ impl Judge<'_> {
         let mut used = BTreeSet::new();
         let chronicle = self.chronicle;
         for (revision, page) in chronicle.pages() {
-            if self.attribution.causes.contains_key(&revision) {
+            // What changed nothing here is the chronicle's to judge.
+            if self.attribution.causes.contains_key(&revision) || page.events.is_empty() {
                 continue;
             }
             let written = page.events.iter().find(|event| !event.is_delete());

@@ -93,13 +93,19 @@ impl World {
             self.published(member, state, &effects.events, effects.restored);
         }
         for answer in effects.answers {
-            self.answered(member, answer);
+            if !self.native_answered(member, &answer) {
+                self.answered(member, answer);
+            }
         }
         for (ticket, result) in effects.reads {
-            self.read_ready(member, ticket, result.is_ok());
+            if !self.native_read_ready(member, ticket, &result) {
+                self.read_ready(member, ticket, result.is_ok());
+            }
         }
         for (ticket, answer) in effects.leases {
-            self.lease_answered(member, ticket, answer);
+            if !self.native_lease_answered(member, ticket, answer) {
+                self.lease_answered(member, ticket, answer);
+            }
         }
         if let Some(leadership) = effects.leadership {
             self.note(member, "leadership", || {
@@ -166,7 +172,9 @@ impl World {
                 }
                 at += 1;
             }
-            if let Err(violation) = self.chronicle.observe(id, now, revision, page) {
+            if !page.is_empty()
+                && let Err(violation) = self.chronicle.observe(id, now, revision, page)
+            {
                 self.violate(violation);
             }
         }
@@ -178,6 +186,7 @@ impl World {
         }
         process.desk.publish(state, events);
         process.state = state.clone();
+        self.native_published(member, state, events, restored);
     }
 
     // ---- disk -------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 //! The end of a world: does everything that was said add up?
 
+use crate::reader::acknowledged;
 use crate::watching::Watching;
 use crate::world::World;
-use base::{Index, Revision};
+use base::{Index, LeaseId, Revision};
 use checker::invariant::{self, Look};
-use checker::{Violation, lease, lock, project, states, watch, witness};
+use checker::line::{Clocks, Fact};
+use checker::{Violation, fresh, lease, lock, project, states, watch, witness};
 use std::collections::BTreeMap;
 use store::KeyRange;
 
@@ -22,7 +24,9 @@ impl World {
         // First what needs the fewest words.
         violations.extend(self.judge_workload());
         violations.extend(chronicle.check_gapless().err());
-        let seen = Watching::seen(&watches);
+        let mut seen = Watching::seen(&watches);
+        // One counter of revisions for all doors: what one client was told another must not miss.
+        seen.extend(acknowledged(&self.natives.history));
         let (attribution, found) = witness::check(history, chronicle, &seen);
         violations.extend(found);
         violations.extend(project::check(
@@ -31,7 +35,7 @@ impl World {
             &attribution,
             SEARCH_STEPS_MAX,
         ));
-        let clock_error = self.settings.plan.clock_error_permille;
+        let clock_error = self.settings.plan.worst_permille();
         violations.extend(lease::check(history, chronicle, &attribution, clock_error));
         violations.extend(lock::check(history));
         violations.extend(
@@ -40,6 +44,61 @@ impl World {
                 .filter_map(|it| watch::check(it, chronicle).err()),
         );
         violations.extend(self.judge_states());
+        violations.extend(self.judge_natives());
+        violations
+    }
+
+    /// Places, leases and reads of the native front.
+    fn judge_natives(&mut self) -> Vec<Violation> {
+        let now = self.now();
+        let mut violations = Vec::new();
+        for at in self.running() {
+            if let Some(process) = &self.members[at].process {
+                process.natives.desk.check(&process.state);
+            }
+        }
+        for contender in 0..self.natives.contenders.len() {
+            self.stops_believing(contender, now);
+        }
+        let expected = self.expected_members().into_iter();
+        let living: Vec<LeaseId> = expected
+            .filter_map(|at| self.members[at].process.as_ref())
+            .flat_map(|process| process.state.leases().map(|lease| lease.id))
+            .collect();
+        let clocks = Clocks {
+            error_permille: self.settings.plan.worst_permille(),
+            keep_bound: self.settings.plan.keeps_bound(),
+        };
+        let natives = &mut self.natives;
+        natives.chronicle.index();
+        for (revision, page) in natives.chronicle.pages() {
+            let values = page.events.iter().map(|event| &event.row.value);
+            for (line, token) in values.filter_map(|value| natives.fenced.get(value)) {
+                natives.facts.push(Fact::Wrote {
+                    line: line.clone(),
+                    token: *token,
+                    revision,
+                });
+            }
+        }
+        violations.extend(natives.lines.check(&natives.facts, clocks, &living));
+        let mut acks = acknowledged(&natives.history);
+        let (attribution, found) = witness::check(
+            &natives.history,
+            &natives.chronicle,
+            &acknowledged(&self.asking.history),
+        );
+        violations.extend(found);
+        violations.extend(project::check(
+            &natives.history,
+            &natives.chronicle,
+            &attribution,
+            SEARCH_STEPS_MAX,
+        ));
+        acks.extend(acknowledged(&self.asking.history));
+        let (anomalies, found) = fresh::check(&natives.looks, &acks, clocks.error_permille);
+        natives.anomalies = anomalies;
+        violations.extend(found);
         violations
     }
 

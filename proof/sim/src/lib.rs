@@ -14,11 +14,12 @@
 //!
 //! Read in this order: `plan` (what varies), `schedule`, `world` (the loop), `member` and `disk_work`
 //! (the shell around the production core), `disk`, `network`, `client` and `asking`, `watching`,
-//! `workload`, `misfortune`, `effects`, then `run` and `judge`. `docs/testing.md` says how to use it.
+//! `natives` with `contender` and `reader`, `workload`, `misfortune`, `effects`, then `run` and `judge`. `docs/testing.md` says how to use it.
 #![forbid(unsafe_code)]
 
 pub mod asking;
 pub mod client;
+pub mod contender;
 pub mod disk;
 pub mod disk_work;
 pub mod effects;
@@ -26,10 +27,12 @@ pub mod judge;
 pub mod member;
 pub mod misfortune;
 pub mod mutants;
+pub mod natives;
 pub mod network;
 pub mod night;
 pub mod plan;
 pub mod plant;
+pub mod reader;
 pub mod report;
 pub mod run;
 pub mod schedule;

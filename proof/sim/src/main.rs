@@ -2,7 +2,7 @@
 
 use base::{Mutant, Mutants};
 use clap::{Parser, Subcommand};
-use quorate_sim::mutants::{Fate, home, hunt, named};
+use quorate_sim::mutants::{Fate, home, hunt, is_hunted, named};
 use quorate_sim::night::Night;
 use quorate_sim::plant::Planted;
 use quorate_sim::report::{Totals, failure};
@@ -328,6 +328,7 @@ fn run_many(
         totals.fault_line(),
         totals.mark_line()
     );
+    eprintln!("{}", totals.anomaly_line());
     println!("{}", totals.line());
     if totals.n_violations == 0 {
         ExitCode::SUCCESS
@@ -446,7 +447,10 @@ fn hunt_all(seeds: u64, names: &[String], at_least: usize, quick: bool, jobs: us
     let wanted: Vec<Mutant> = Mutant::ALL
         .iter()
         .copied()
-        .filter(|mutant| names.is_empty() || names.iter().any(|name| name == mutant.name()))
+        .filter(|mutant| match names.is_empty() {
+            true => is_hunted(*mutant),
+            false => names.iter().any(|name| name == mutant.name()),
+        })
         .collect();
     let enough = if quick { at_least } else { usize::MAX };
     let fates = hunt(&wanted, seeds, enough, jobs);

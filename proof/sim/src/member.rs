@@ -6,9 +6,11 @@
 
 use crate::disk::SimDisk;
 use crate::disk_work::DiskWork;
-use crate::plan::Consensus;
+use crate::natives::NativeDoor;
+use crate::plan::{Consensus, Plan};
 use base::{Chain, ClusterId, Instant, MemberId, Mutants, Rng, SnapshotMeta};
 use checker::Time;
+use clock::guard::JumpDetector;
 use consensus::Raft;
 use etcd::{EtcdDialect, HeaderParts, Limits, Read, Session, StreamId, WatchDesk};
 use node::{Boot, Health, Node, NodeConfig, Tag, Ticket};
@@ -27,28 +29,64 @@ pub const CLUSTER: ClusterId = ClusterId(0x51);
 /// Wall time at the beginning, milliseconds since 1970.
 const WALL_START_MS: u64 = 1_700_000_000_000;
 
+const MILLION: u64 = 1_000_000;
+
+/// How a wall clock begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wall {
+    /// Anywhere within some twenty minutes.
+    Apart,
+    /// So many milliseconds ahead of the truth, or behind it.
+    Off(i64),
+}
+
 /// A member's clocks: they run at their own rate, and the wall clock jumps.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     since: Time,
     local: u64,
-    rate_permille: u64,
+    rate_ppm: u64,
+    /// How it runs when nobody disturbs it.
+    natural_ppm: u64,
     wall_offset_ms: i64,
 }
 
 impl Clock {
-    fn new(rng: &mut Rng) -> Clock {
+    /// A clock that runs as fast as true time.
+    pub fn new(rng: &mut Rng) -> Clock {
         Clock {
             since: Time(0),
             local: rng.below(1 << 40),
-            rate_permille: 1000,
+            rate_ppm: MILLION,
+            natural_ppm: MILLION,
             wall_offset_ms: 0,
         }
     }
 
+    /// From `now` on it runs at this rate, in millionths of true time, and its wall clock is so much off.
+    pub fn settle(&mut self, now: Time, rate_ppm: u64, wall: Wall) {
+        self.natural_ppm = rate_ppm;
+        self.calm(now);
+        self.wall_offset_ms = match wall {
+            Wall::Apart => 0,
+            Wall::Off(by_ms) => by_ms - (self.local / 1_000_000) as i64,
+        };
+    }
+
+    /// It runs as it does by itself.
+    pub fn calm(&mut self, now: Time) {
+        self.set_rate_ppm(now, self.natural_ppm);
+    }
+
+    /// The true time at which it shows `instant`, if it is not disturbed.
+    pub fn true_time(&self, instant: Instant) -> Time {
+        let ahead = u128::from(instant.0.saturating_sub(self.local));
+        Time(self.since.0 + (ahead * u128::from(MILLION) / u128::from(self.rate_ppm)) as u64)
+    }
+
     /// The monotonic clock.
     pub fn instant(&self, now: Time) -> Instant {
-        let passed = (now.0 - self.since.0) as u128 * self.rate_permille as u128 / 1000;
+        let passed = (now.0 - self.since.0) as u128 * self.rate_ppm as u128 / MILLION as u128;
         Instant(self.local + passed as u64)
     }
 
@@ -59,9 +97,13 @@ impl Clock {
 
     /// From now on it runs so much faster or slower.
     pub fn set_rate(&mut self, now: Time, rate_permille: u64) {
+        self.set_rate_ppm(now, rate_permille * 1000);
+    }
+
+    fn set_rate_ppm(&mut self, now: Time, rate_ppm: u64) {
         self.local = self.instant(now).0;
         self.since = now;
-        self.rate_permille = rate_permille;
+        self.rate_ppm = rate_ppm;
     }
 
     /// The wall clock jumps.
@@ -71,9 +113,13 @@ impl Clock {
 
     /// How long `local` takes in true time.
     pub fn true_duration(&self, local: Duration) -> Duration {
-        local * 1000 / self.rate_permille as u32
+        let nanos = local.as_nanos() * u128::from(MILLION) / u128::from(self.rate_ppm);
+        Duration::from_nanos(nanos as u64)
     }
 }
+
+/// A wall clock that moves by less than this against the other one has not been set, as in the server.
+const JUMP_MIN: Duration = Duration::from_millis(200);
 
 /// Whether a member takes part in the run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -141,6 +187,10 @@ pub struct Process {
     pub renewing: BTreeMap<Ticket, u64>,
     /// Which watch stream is whose: numbers of watchers.
     pub streams: BTreeMap<StreamId, usize>,
+    /// The native front.
+    pub natives: NativeDoor,
+    /// Notices when the wall clock is set.
+    pub jumps: JumpDetector,
     /// A pump is scheduled.
     pub pump_due: bool,
     next_ticket: u64,
@@ -171,15 +221,15 @@ pub enum Started {
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Timers and counts, as drawn.
-    pub plan: crate::plan::Plan,
+    pub plan: Plan,
     /// Planted bugs.
     pub mutants: Mutants,
 }
 
 impl Member {
     /// A member that has never run.
-    pub fn new(id: MemberId, genesis: Option<Genesis>, mut rng: Rng) -> Member {
-        Member {
+    pub fn new(id: MemberId, genesis: Option<Genesis>, plan: &Plan, mut rng: Rng) -> Member {
+        let mut it = Member {
             id,
             disk: SimDisk::new(u64::MAX / 2, rng.fork(1)),
             clock: Clock::new(&mut rng),
@@ -192,7 +242,10 @@ impl Member {
             disk_slowness: 1,
             hang_us: 0,
             rng,
-        }
+        };
+        let (rate_ppm, wall) = (plan.rate_ppm(id.0), plan.wall(id.0));
+        it.clock.settle(Time(0), rate_ppm, wall);
+        it
     }
 
     /// Starts the process from what the disk holds.
@@ -259,6 +312,7 @@ impl Member {
             election: settings.plan.election,
             snapshot_count: settings.plan.snapshot_count,
             log_tail_entries: settings.plan.log_tail_entries,
+            read_lease: settings.plan.drift(),
             mutants,
             ..NodeConfig::new(CLUSTER, self.id)
         };
@@ -272,7 +326,11 @@ impl Member {
             Consensus::Shipped => Raft::start,
             Consensus::Specification => SpecRaft::start,
         };
-        let dialects: Vec<Box<dyn store::Dialect + Send>> = vec![Box::new(EtcdDialect)];
+        let dialects: Vec<Box<dyn store::Dialect + Send>> = vec![
+            Box::new(EtcdDialect),
+            Box::new(native::KeyDialect),
+            Box::new(native::LineDialect),
+        ];
         let node = match Node::with_engine(config, boot, dialects, self.clock.instant(now), engine)
         {
             Ok(node) => node,
@@ -296,6 +354,8 @@ impl Member {
             reading: BTreeMap::new(),
             renewing: BTreeMap::new(),
             streams: BTreeMap::new(),
+            natives: NativeDoor::new(u64::from(self.life) << 32 | self.id.0),
+            jumps: JumpDetector::new(JUMP_MIN),
             pump_due: false,
             next_ticket: 0,
             life: self.life,

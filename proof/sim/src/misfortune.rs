@@ -258,7 +258,11 @@ impl World {
                 if !self.members[victim].is_paused {
                     self.members[victim].is_paused = true;
                     self.note(victim, "pause", String::new);
-                    let after = self.misfortune.rng.between(10_000, 5_000_000);
+                    let longest = match self.settings.plan.long_pauses {
+                        true => 20_000_000,
+                        false => 5_000_000,
+                    };
+                    let after = self.misfortune.rng.between(10_000, longest);
                     self.schedule
                         .after_us(after, Event::Resume { member: victim });
                 }
@@ -437,7 +441,8 @@ impl World {
         self.misfortune.n_joined += 1;
         let id = MemberId(100 + self.misfortune.n_joined as u64);
         let rng = self.member_rng.fork(id.0);
-        self.members.push(Member::new(id, None, rng));
+        let member = Member::new(id, None, &self.settings.plan, rng);
+        self.members.push(member);
         self.deferred.push(Vec::new());
         self.start_later(self.members.len() - 1, 1_000);
         id
@@ -487,7 +492,7 @@ impl World {
             it.hang_us = 0;
             it.disk.set_capacity(u64::MAX / 2);
             it.disk.fail_syncs(0);
-            it.clock.set_rate(now, 1000);
+            it.clock.calm(now);
             if it.is_paused {
                 self.schedule.after_us(1, Event::Resume { member });
             }

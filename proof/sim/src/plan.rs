@@ -4,10 +4,15 @@
 //! at once rarely gets far enough to be interesting; many worlds with one to six kinds of fault each
 //! meet more than any mixture.
 
+use crate::member::Wall;
 use crate::workload::Workload;
 use base::Rng;
+use checker::line::Kind;
+use clock::guard::DriftBound;
 use std::fmt;
 use std::time::Duration;
+
+const MILLION: u64 = 1_000_000;
 
 /// One kind of misfortune.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -207,11 +212,144 @@ pub struct Plan {
     pub once: bool,
     /// Clients renew leases that may be over and ask members that have just woken up, and watchers ask where they are.
     pub curious: bool,
-    /// How much faster or slower than true time clocks may run, in permille.
+    /// How much faster or slower than true time clocks may run, in permille, while somebody disturbs them.
     pub clock_error_permille: u64,
+    /// The bound on drift that members and holders are told, in millionths; nothing: nobody states one, and there are no
+    /// reads by the lease. It may be a lie: see [`Plan::keeps_bound`].
+    pub drift_ppm: Option<u32>,
+    /// How clocks run by themselves.
+    pub rates: Rates,
+    /// How wall clocks begin.
+    pub walls: Walls,
+    /// Pauses of members last up to twenty seconds, and not five.
+    pub long_pauses: bool,
+    /// Clients of the native front.
+    pub natives: Option<Natives>,
+}
+
+/// How clocks run by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rates {
+    /// As fast as true time.
+    True,
+    /// Each somewhere within the stated bound.
+    Spread,
+    /// Each at one end of the stated bound.
+    Extreme,
+    /// Each a fifth too fast or too slow, whatever was stated.
+    Broken,
+}
+
+/// How wall clocks begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Walls {
+    /// Minutes apart.
+    Apart,
+    /// Right within fifty milliseconds.
+    Right,
+    /// So, and the first member's is years off.
+    OneWild,
+}
+
+/// Who comes by the native front: holders of places in lines, and readers at every level.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Natives {
+    /// Lines: what for, permits, and whether some of a lock's places are shared.
+    pub lines: Vec<(Kind, u32, bool)>,
+    /// Clients that contend, in turn for each of the lines.
+    pub n_contenders: u64,
+    /// Clients that write keys and read at every level.
+    pub n_readers: u64,
+    /// The time to live of the contenders' leases, in seconds.
+    pub ttl_s: u64,
+    /// Readers are many times quicker, and mostly ask whoever believes to lead to answer by its lease.
+    pub hasty: bool,
+}
+
+impl Natives {
+    fn draw(seed: u64) -> Option<Natives> {
+        let mut rng = Rng::new(seed ^ 0x4e41_5449_5645_0001);
+        if rng.one_in(2) {
+            return None;
+        }
+        let mut lines = Vec::new();
+        for _ in 0..rng.between(1, 2) {
+            lines.push(match rng.below(6) {
+                0 => (Kind::Lock, 0, false),
+                1 | 2 => (Kind::Lock, 0, true),
+                3 => (Kind::Semaphore, rng.between(1, 2) as u32, false),
+                4 => (Kind::Election, 0, false),
+                _ => (Kind::Barrier, rng.between(2, 3) as u32, false),
+            });
+        }
+        Some(Natives {
+            n_contenders: rng.between(3, 5) * lines.len() as u64,
+            lines,
+            n_readers: rng.between(2, 3),
+            ttl_s: rng.between(2, 3),
+            hasty: rng.one_in(3),
+        })
+    }
 }
 
 impl Plan {
+    /// The bound on drift that everybody is told.
+    pub fn drift(&self) -> Option<DriftBound> {
+        self.drift_ppm.and_then(DriftBound::from_ppm)
+    }
+
+    /// How far from true time clocks may be in this world, in permille of what passes, either way.
+    pub fn worst_permille(&self) -> u64 {
+        let disturbed = self.clock_error_permille.min(500);
+        let slow = (disturbed * 1000).div_ceil(1000 - disturbed);
+        let natural = match self.rates {
+            Rates::True => 0,
+            Rates::Broken => 250,
+            _ => u64::from(self.drift_ppm.unwrap_or(0)).div_ceil(1000),
+        };
+        slow.max(natural)
+    }
+
+    /// Whether a bound is stated, and no clock breaks it.
+    pub fn keeps_bound(&self) -> bool {
+        let is_stated = self.drift_ppm.filter(|_| self.rates != Rates::Broken);
+        is_stated.is_some_and(|ppm| {
+            let disturbed = self.clock_error_permille.min(500);
+            u64::from(ppm) * (1000 - disturbed) >= disturbed * MILLION
+        })
+    }
+
+    /// How fast the clock with this number runs by itself, in millionths of true time.
+    pub fn rate_ppm(&self, number: u64) -> u64 {
+        let drift = u64::from(self.drift_ppm.unwrap_or(0));
+        let mut rng = Rng::new(self.seed ^ 0x5241_5445_0000_0001).fork(number);
+        // Rounded towards true time: the bound is kept to the last nanosecond.
+        let (slow, fast) = (
+            (MILLION * MILLION).div_ceil(MILLION + drift),
+            MILLION + drift,
+        );
+        match self.rates {
+            Rates::True => MILLION,
+            Rates::Spread => rng.between(slow, fast),
+            Rates::Broken if rng.one_in(2) => MILLION * 4 / 5,
+            Rates::Broken => MILLION * 6 / 5,
+            Rates::Extreme if rng.one_in(2) => slow,
+            Rates::Extreme => fast,
+        }
+    }
+
+    /// How the wall clock of the member with this number begins.
+    pub fn wall(&self, number: u64) -> Wall {
+        let mut rng = Rng::new(self.seed ^ 0x5741_4c4c_0000_0001).fork(number);
+        let off = rng.between(0, 100) as i64 - 50;
+        match self.walls {
+            Walls::Apart => Wall::Apart,
+            Walls::OneWild if number == 1 && rng.one_in(2) => Wall::Off(100_000_000_000),
+            Walls::OneWild if number == 1 => Wall::Off(-100_000_000_000),
+            Walls::Right | Walls::OneWild => Wall::Off(off),
+        }
+    }
+
     /// The world of `seed`.
     pub fn draw(seed: u64) -> Plan {
         let mut rng = Rng::new(seed ^ 0x5157_4f52_4c44_0001);
@@ -234,7 +372,7 @@ impl Plan {
         faults.sort();
         let heartbeat_ms = *rng.pick(&[20, 50, 100]).unwrap_or(&100);
         let ms = Duration::from_millis;
-        Plan {
+        let mut plan = Plan {
             seed,
             n_members,
             // A draw of its own, so that the rest of the world is the same on both.
@@ -283,8 +421,86 @@ impl Plan {
             } else {
                 0
             },
+            drift_ppm: None,
+            rates: Rates::True,
+            walls: Walls::Apart,
+            long_pauses: false,
+            natives: Natives::draw(seed),
             faults,
+        };
+        plan.draw_clocks();
+        plan
+    }
+
+    /// A world in which two may believe to lead, both are asked, and clocks are as far apart as is permitted: for bugs
+    /// of leases and levels, which hide where hardly anybody asks.
+    pub fn duel(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed ^ 0x4455_454c_0000_0001);
+        let mut faults = vec![Fault::Split];
+        faults.extend(rng.pick(&[Fault::Transfer, Fault::Pause, Fault::Kill]));
+        faults.sort();
+        let heartbeat_ms = *rng.pick(&[50, 100]).unwrap_or(&100);
+        let ms = Duration::from_millis;
+        Plan {
+            n_members: *rng.pick(&[3, 5]).unwrap_or(&3),
+            consensus: Consensus::Shipped,
+            faults,
+            trouble: ms(12_000),
+            calm: ms(500),
+            heartbeat: ms(heartbeat_ms),
+            election: ms(heartbeat_ms * 10),
+            n_clients: 1,
+            n_watchers: 0,
+            workload: None,
+            think: ms(20),
+            patience: ms(400),
+            compaction: None,
+            sync: Duration::from_micros(200),
+            aimed: false,
+            once: false,
+            curious: false,
+            clock_error_permille: 0,
+            drift_ppm: Some(50_000),
+            rates: Rates::Extreme,
+            walls: Walls::Right,
+            long_pauses: false,
+            natives: Some(Natives {
+                lines: vec![(Kind::Election, 0, false)],
+                n_contenders: 3,
+                n_readers: 5,
+                ttl_s: 2,
+                hasty: rng.one_in(2),
+            }),
+            ..Plan::draw(seed)
         }
+    }
+
+    /// What is said of clocks, and what is true: a draw of its own, so that the rest of the world is the same.
+    fn draw_clocks(&mut self) {
+        let mut rng = Rng::new(self.seed ^ 0x434c_4f43_4b00_0001);
+        self.walls = *rng
+            .pick(&[Walls::Apart, Walls::Right, Walls::OneWild])
+            .unwrap_or(&Walls::Apart);
+        self.long_pauses = rng.one_in(4);
+        let is_stated = !rng.one_in(5);
+        let is_broken = rng.one_in(8);
+        let rates = [Rates::True, Rates::Spread, Rates::Extreme, Rates::Extreme];
+        let rates = *rng.pick(&rates).unwrap_or(&Rates::True);
+        let drift_ppm = match self.clock_error_permille {
+            0 if is_broken => 100,
+            0 => *rng.pick(&[100, 10_000, 50_000, 50_000]).unwrap_or(&100),
+            1 => *rng.pick(&[2_000, 50_000]).unwrap_or(&2_000),
+            50 => 53_000,
+            // No bound that can be stated holds here: it is a lie.
+            _ => 1_000,
+        };
+        self.drift_ppm = is_stated.then_some(drift_ppm);
+        self.rates = match self.clock_error_permille {
+            0 if is_broken => Rates::Broken,
+            0 => rates,
+            // A clock that is also disturbed would be outside.
+            _ => Rates::True,
+        };
     }
 
     /// Whether `fault` is in it.
@@ -312,10 +528,18 @@ impl fmt::Display for Plan {
             self.election.as_millis(),
             self.snapshot_count
         )?;
-        match self.workload {
-            Some(it) => write!(f, ", {} at the {}", it.n_workers, it.invariant),
-            None => Ok(()),
+        if let Some(it) = self.workload {
+            write!(f, ", {} at the {}", it.n_workers, it.invariant)?;
         }
+        if let Some(ppm) = self.drift_ppm {
+            let truth = if self.keeps_bound() { "" } else { ", a lie" };
+            write!(f, ", drift {ppm} ppm{truth}, {:?} rates", self.rates)?;
+        }
+        if let Some(it) = &self.natives {
+            let (n, readers) = (it.n_contenders, it.n_readers);
+            write!(f, ", {n} contend for {:?}, {readers} read", it.lines)?;
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use crate::run::{Report, run_plan};
 use crate::trace;
 use crate::workload::Workload;
 use base::{Mark, Mutants};
+use checker::fresh::Anomalies;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -33,6 +34,8 @@ pub struct Totals {
     pub faults: BTreeMap<Fault, u64>,
     /// How often each coverage mark was reached.
     pub marks: BTreeMap<Mark, u64>,
+    /// Permitted anomalies that were seen.
+    pub anomalies: Anomalies,
 }
 
 impl Totals {
@@ -44,6 +47,7 @@ impl Totals {
         self.n_violations += u64::from(!report.violations.is_empty());
         self.n_events += report.n_events;
         self.n_steps += report.n_steps;
+        self.anomalies.join(&report.anomalies);
         for (fault, n) in &report.faults {
             *self.faults.entry(*fault).or_default() += n;
         }
@@ -60,6 +64,7 @@ impl Totals {
         self.n_violations += other.n_violations;
         self.n_events += other.n_events;
         self.n_steps += other.n_steps;
+        self.anomalies.join(&other.anomalies);
         for (fault, n) in &other.faults {
             *self.faults.entry(*fault).or_default() += n;
         }
@@ -89,6 +94,22 @@ impl Totals {
             self.marks.len(),
             Mark::ALL.len(),
             each.join(", ")
+        )
+    }
+
+    /// What the levels permit and was seen.
+    pub fn anomaly_line(&self) -> String {
+        let Anomalies {
+            sequential_stale,
+            bounded_stale,
+            session_stale,
+            lease_stale,
+            lease_reads,
+        } = self.anomalies;
+        format!(
+            "stale reads that their levels permit: {sequential_stale} sequential, {bounded_stale} bounded, \
+             {session_stale} of sessions; {lease_reads} reads by the lease, {lease_stale} of them stale under a bound \
+             that was a lie"
         )
     }
 

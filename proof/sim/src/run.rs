@@ -8,6 +8,7 @@ use crate::member::Settings;
 use crate::plan::{Consensus, Fault, Plan};
 use crate::world::World;
 use base::{Mark, Mutants};
+use checker::fresh::Anomalies;
 use checker::{Time, Violation, picture};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Report {
     pub faults: BTreeMap<Fault, u64>,
     /// Coverage marks that were reached, and how often.
     pub marks: BTreeMap<Mark, u64>,
+    /// Permitted anomalies that were seen.
+    pub anomalies: Anomalies,
     /// The trace, if it was recorded.
     pub lines: Vec<String>,
     /// The first violation that operations prove, drawn, if the run was recorded.
@@ -84,7 +87,8 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
     Report {
         picture,
         violations,
-        n_operations: world.asking.history.len() as u64,
+        n_operations: (world.asking.history.len() + world.natives.history.len()) as u64,
+        anomalies: world.natives.anomalies,
         simulated: Duration::from_nanos(now.0),
         hash,
         n_events: world.trace.n_events(),

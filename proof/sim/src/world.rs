@@ -20,6 +20,7 @@
 use crate::asking::Asking;
 use crate::member::{Condition, Member, Settings, Started};
 use crate::misfortune::Misfortune;
+use crate::natives::Natives;
 use crate::network::Network;
 use crate::schedule::Schedule;
 use crate::trace::Trace;
@@ -28,7 +29,8 @@ use base::{MemberId, Membership, Rng, SnapshotMeta};
 use bytes::Bytes;
 use checker::states::Digests;
 use checker::{Chronicle, Time, Violation};
-use node::NodeConfig;
+use clock::interval::UnixNanos;
+use node::{NodeConfig, ReadGrant};
 use spec::Observer;
 use std::time::Duration;
 use store::Genesis;
@@ -69,6 +71,15 @@ pub enum Event {
     Resume { member: usize },
     /// Something of the clients.
     Client(crate::asking::ClientEvent),
+    /// Something of the native front's clients.
+    Native(crate::natives::NativeEvent),
+    /// A read of the native front looks at the state that it was granted.
+    NativeLook {
+        member: usize,
+        life: u32,
+        call: u64,
+        grant: ReadGrant,
+    },
     /// Something of the watchers.
     Watcher(crate::watching::WatcherEvent),
     /// Something of the trouble.
@@ -91,6 +102,8 @@ pub struct World {
     pub deferred: Vec<Vec<Event>>,
     /// Who asks.
     pub asking: Asking,
+    /// Who comes by the native front.
+    pub natives: Natives,
     /// Who watches.
     pub watching: Watching,
     /// What goes wrong.
@@ -141,6 +154,7 @@ impl World {
                 Member::new(
                     member_id(n),
                     Some(genesis.clone()),
+                    &settings.plan,
                     member_rng.fork(n as u64),
                 )
             })
@@ -151,6 +165,7 @@ impl World {
             network: Network::new(rng.fork(2)),
             deferred: members.iter().map(|_| Vec::new()).collect(),
             asking: Asking::new(&settings.plan, rng.fork(3)),
+            natives: Natives::new(&settings.plan),
             watching: Watching::new(&settings.plan, rng.fork(4)),
             misfortune: Misfortune::new(rng.fork(5), settings.plan.seed),
             chronicle: Chronicle::default(),
@@ -171,6 +186,7 @@ impl World {
         world.begin_asking();
         world.begin_watching();
         world.begin_trouble();
+        world.begin_natives();
         world
     }
 
@@ -219,6 +235,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Client(event) => return self.client_event(event),
+            Event::Native(event) => return self.native_event(event),
             Event::Watcher(event) => return self.watcher_event(event),
             Event::Trouble(trouble) => return self.trouble(trouble),
             Event::Resume { member } => return self.resume(member),
@@ -229,6 +246,7 @@ impl World {
             | Event::Pump { member, .. }
             | Event::StateSent { member, .. }
             | Event::Disk { member, .. }
+            | Event::NativeLook { member, .. }
             | Event::Start { member } => *member,
             Event::Frame { to, .. } | Event::State { to, .. } => *to,
             _ => return,
@@ -241,6 +259,12 @@ impl World {
             Event::Tick { member, life } if self.lives(member, life) => self.tick(member),
             Event::Pump { member, life } if self.lives(member, life) => self.pump(member),
             Event::Disk { member, life } if self.lives(member, life) => self.disk_done(member),
+            Event::NativeLook {
+                member,
+                life,
+                call,
+                grant,
+            } if self.lives(member, life) => self.native_look(member, call, &grant),
             Event::StateSent {
                 member,
                 life,
@@ -342,6 +366,7 @@ impl World {
         self.note(member, why, String::new);
         self.asking_lost_member(member);
         self.watching_lost_member(member);
+        self.natives_lost_member(member);
     }
 
     fn resume(&mut self, member: usize) {
@@ -377,6 +402,10 @@ impl World {
         let (instant, wall_ms) = (it.clock.instant(now), it.clock.wall_ms(now));
         let (life, next) = (it.life, it.clock.true_duration(NodeConfig::TICK));
         if let Some(process) = &mut it.process {
+            let wall = UnixNanos(wall_ms.saturating_mul(1_000_000));
+            if process.jumps.observe(instant, wall).is_some() {
+                process.node.clock_jumped(instant);
+            }
             process.node.tick(instant, wall_ms);
         }
         self.schedule.after(next, Event::Tick { member, life });

@@ -47,6 +47,8 @@ impl Cluster {
             sync: Duration::from_micros(200),
             compaction: None,
             clock_error_permille: 0,
+            natives: None,
+            drift_ppm: None,
             ..drawn
         };
         let mutants = Mutants::none();

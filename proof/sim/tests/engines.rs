@@ -27,6 +27,8 @@ fn history(seed: u64, consensus: Consensus) -> Vec<(Request, Outcome)> {
         clock_error_permille: 0,
         compaction: None,
         workload: None,
+        natives: None,
+        drift_ppm: None,
         mix: Mix {
             // What a lease has left is a matter of time, and time is not the same.
             lease: 0,

@@ -155,6 +155,8 @@ fn working(seed: u64, consensus: Consensus) -> World {
         compaction: None,
         sync: Duration::from_millis(1),
         clock_error_permille: 0,
+        natives: None,
+        drift_ppm: None,
         workload: None,
         ..Plan::draw(seed)
     };

@@ -30,6 +30,7 @@ fn world(seed: u64, faults: &[Fault]) -> Plan {
             lease: 0,
         },
         workload: None,
+        natives: None,
         ..Plan::draw(seed)
     }
 }

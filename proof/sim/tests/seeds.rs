@@ -1,6 +1,7 @@
 //! Every seed that ever found something, for ever: what it was stands in `docs/testing.md`.
 
 use base::Mutants;
+use quorate_sim::plan::Walls;
 use quorate_sim::{Fault, Plan, run_plan};
 use std::time::Duration;
 
@@ -10,6 +11,11 @@ fn as_found(seed: u64) -> Plan {
         aimed: false,
         curious: false,
         once: false,
+        // Nor did anybody come by the native front, and no bound on clocks was stated.
+        natives: None,
+        drift_ppm: None,
+        walls: Walls::Apart,
+        long_pauses: false,
         ..Plan::draw(seed)
     }
 }

@@ -6,7 +6,7 @@ use api::proto::{
     EnterRequest, EnterResponse, LeaveRequest, LeaveResponse, Mode, ProclaimRequest,
     ProclaimResponse, QueueKind, Standing,
 };
-use base::{LeaseId, Revision};
+use base::{LeaseId, Mutant, Revision};
 use prost::Message;
 use store::{KeyRange, WriteTxn};
 
@@ -55,7 +55,15 @@ pub(super) fn enter(
     {
         return Err(Refusal::BadPermits.into());
     }
-    let token = txn.own_revision();
+    let mutants = txn.state().mutants();
+    let token = match mutants.has(Mutant::TokenReused) {
+        true => txn.own_revision().previous(),
+        false => txn.own_revision(),
+    };
+    let lease = match mutants.has(Mutant::PlaceSurvivesLease) {
+        true => LeaseId::NONE,
+        false => lease,
+    };
     let place = Standing {
         mode: mode.into(),
         permits,
@@ -65,7 +73,9 @@ pub(super) fn enter(
     };
     txn.put(&queue.place_key(mode, token), &place.encode_to_vec(), lease);
     txn.put(&owner_key, &token.0.to_be_bytes(), lease);
-    if queue.kind() == QueueKind::Barrier && queue.n_behind_gate(txn.view()) >= u64::from(permits) {
+    let is_early = mutants.has(Mutant::BarrierOpensEarly);
+    let n_behind = queue.n_behind_gate(txn.view()) + u64::from(is_early);
+    if queue.kind() == QueueKind::Barrier && n_behind >= u64::from(permits) {
         // On no lease: whoever was let through holds, whoever's lease ends.
         txn.put(&queue.gate_key(), &token.0.to_be_bytes(), LeaseId::NONE);
     }
@@ -76,7 +86,7 @@ fn entered(txn: &WriteTxn<'_>, queue: &QueueName, token: Revision) -> EnterRespo
     EnterResponse {
         header: None,
         token: token.0,
-        is_held: queue.is_held(txn.view(), token),
+        is_held: queue.is_held_in(txn.state(), token),
     }
 }
 

@@ -3,6 +3,7 @@
 mod doctored;
 mod invariants;
 mod lines;
+mod lines_and_levels;
 mod matrix;
 mod pictures;
 mod toy;
