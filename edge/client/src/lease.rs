@@ -292,6 +292,9 @@ impl Lease {
     /// Q4005 when it was lost before; indeterminate when no answer came: then it ends on its own.
     pub async fn revoke(mut self) -> Result<()> {
         let lost = self.state.lost();
+        // Before anything is sent: the cluster passes on what hangs on it before its answer is here.
+        self.keeper.abort();
+        self.state.lose(Lost::Released);
         let core = self.core.clone();
         let lease = self.id();
         // Whoever drops this future has it revoked by `Drop`.
