@@ -557,6 +557,8 @@ pub(crate) fn revoke_behind(core: &Arc<Core>, lease: LeaseId, ttl: Duration) {
 async fn keep(core: Arc<Core>, state: Arc<LeaseState>, mut sent: Instant) {
     let every = state.ttl / RENEWALS_PER_TTL;
     let attempt_max = core.transport.attempt_max().min(every);
+    // Who said that the lease is not there: a member that lags may say so of a healthy one.
+    let mut denied = None;
     while state.lost().is_none() {
         let due = sent + every;
         let wait = due.since(world::now()).min(state.remaining());
@@ -571,9 +573,11 @@ async fn keep(core: Arc<Core>, state: Arc<LeaseState>, mut sent: Instant) {
             Kind::Repeatable,
             until,
             attempt_max,
+            denied,
         );
         match asked.await {
             Ok(answered) => {
+                denied = None;
                 let answer: proto::RenewResponse = answered.answer;
                 sent = answered.sent;
                 let remaining = Duration::from_millis(answer.remaining_ms);
@@ -582,7 +586,11 @@ async fn keep(core: Arc<Core>, state: Arc<LeaseState>, mut sent: Instant) {
                 core.saw(answer.header);
             }
             Err(failure) if failure.error.known() == Some(Code::LeaseNotFound) => {
-                state.lose(Lost::Revoked);
+                match denied {
+                    // It is asked once more, at once, and elsewhere if that can be.
+                    None => denied = failure.asked,
+                    Some(_) => _ = state.lose(Lost::Revoked),
+                }
             }
             // Something that does not pass by asking again at once; and the time may be over.
             Err(_) => tokio::time::sleep(TICK.min(state.remaining())).await,

@@ -157,3 +157,25 @@ async fn a_lease_that_is_dropped_is_revoked_and_a_detached_one_is_left() {
     let taken = q.grant_unattended(SECOND, LeaseId(77)).await;
     assert!(taken.expect_err("taken").is(Code::LeaseExists));
 }
+
+/// A member that has not heard of a lease yet, or of anything for a while, is not the cluster.
+#[tokio::test]
+async fn one_member_that_lags_does_not_end_a_lease() {
+    let fake = Fake::start(2).await;
+    let q = fake.client().await;
+    let ttl = SECOND * 2;
+    let lease = q.grant(ttl).await.expect("granted");
+    fake.script(|member, method| match (member, method) {
+        (0, Method::Renew) => Fault::Refuse(Code::LeaseNotFound),
+        _ => Fault::None,
+    });
+    tokio::time::sleep(ttl + SECOND / 2).await;
+    assert!(lease.is_held());
+    assert!(fake.asked_of(Method::Renew).contains(&0));
+    // Two of them are believed.
+    fake.script(|_, method| match method {
+        Method::Renew => Fault::Refuse(Code::LeaseNotFound),
+        _ => Fault::None,
+    });
+    assert_eq!(lease.lost().await, Lost::Revoked);
+}
