@@ -11,7 +11,7 @@
 use crate::client::{Client, Core};
 use crate::error::{Code, Error, Result};
 use crate::read::{Consistency, Freshness};
-use crate::transport::{Answered, Kind};
+use crate::transport::{Answered, Failure, Kind};
 use crate::world;
 use api::{Method, proto};
 use base::{Instant, LeaseId};
@@ -157,13 +157,12 @@ impl Client {
     /// As [`Client::grant`]; Q5004 when somebody has this lease.
     pub async fn grant_unattended(&self, ttl: Duration, lease: LeaseId) -> Result<LeaseLook> {
         let until = self.core.until(None);
-        let wanted = match lease.is_none() {
-            true => draw(),
-            false => lease,
+        let (lease, granted) = match lease.is_none() {
+            true => grant_any(&self.core, ttl, until).await?,
+            false => (lease, grant_this(&self.core, ttl, lease, until).await?),
         };
-        let granted = grant_once(&self.core, ttl, wanted, until).await?;
         Ok(LeaseLook {
-            lease: wanted,
+            lease,
             ttl: Duration::from_secs(granted.answer.ttl_s),
             remaining: Duration::from_millis(granted.answer.remaining_ms),
             epoch: granted.answer.epoch,
@@ -410,15 +409,7 @@ struct Granted {
 
 /// A new lease with a keeper. Whoever drops this future before its end leaves a lease that nobody renews.
 pub(crate) async fn grant(core: &Arc<Core>, ttl: Duration, until: Timer) -> Result<Lease> {
-    let (lease, granted) = loop {
-        let lease = draw();
-        match grant_once(core, ttl, lease, until).await {
-            Ok(granted) => break (lease, granted),
-            // Somebody else drew it.
-            Err(error) if error.is(Code::LeaseExists) => {}
-            Err(error) => return Err(error),
-        }
-    };
+    let (lease, granted) = grant_any(core, ttl, until).await?;
     let Answered { answer, sent, .. } = granted;
     let remaining = Duration::from_millis(answer.remaining_ms);
     let stops = holder_stops_at(sent, remaining, Duration::ZERO, Some(core.drift));
@@ -450,55 +441,94 @@ pub(crate) fn not_granted(error: Error, what: &str) -> Error {
     }
 }
 
-async fn grant_once(
+/// A lease with an id of its own. Each attempt that may have been applied has its own, too: a late echo of one, after
+/// the lease was revoked, would bring it back, and the writes of its session would be new again. What such an attempt
+/// grants is known to nobody, and ends on its own.
+async fn grant_any(
+    core: &Core,
+    ttl: Duration,
+    until: Timer,
+) -> Result<(LeaseId, Answered<Granted>)> {
+    let mut maybe_applied = false;
+    let mut n_lost = 0;
+    loop {
+        let lease = draw();
+        let mut failure = match grant_once(core, ttl, lease, Kind::Single, until).await {
+            Ok(granted) => return Ok((lease, granted)),
+            // Somebody else drew it.
+            Err(failure) if failure.error.known() == Some(Code::LeaseExists) => continue,
+            Err(failure) => failure,
+        };
+        let is_lost = failure.maybe_applied;
+        maybe_applied |= is_lost;
+        n_lost += 1;
+        if is_lost {
+            let n_rounds = n_lost / core.transport.names().count();
+            core.transport.pause(n_rounds, until).await;
+        }
+        if !is_lost || until <= Timer::now() {
+            failure.maybe_applied = maybe_applied;
+            return Err(failure.into_error(core.revision_floor()));
+        }
+    }
+}
+
+/// The lease with this id, which somebody chose.
+async fn grant_this(
     core: &Core,
     ttl: Duration,
     lease: LeaseId,
     until: Timer,
 ) -> Result<Answered<Granted>> {
+    let floor = core.revision_floor();
+    let failure = match grant_once(core, ttl, lease, Kind::Repeatable, until).await {
+        Ok(granted) => return Ok(granted),
+        Err(failure) => failure,
+    };
+    if !failure.maybe_applied || failure.error.known() != Some(Code::LeaseExists) {
+        return Err(failure.into_error(floor));
+    }
+    // It is ours: an attempt whose answer was lost has granted it.
+    let Answered { answer, sent, .. } = renew(core, lease, until).await?;
+    Ok(Answered {
+        answer: Granted {
+            ttl_s: answer.ttl_s,
+            remaining_ms: answer.remaining_ms,
+            epoch: answer.epoch,
+        },
+        sent,
+        is_repeated: true,
+    })
+}
+
+async fn grant_once(
+    core: &Core,
+    ttl: Duration,
+    lease: LeaseId,
+    kind: Kind,
+    until: Timer,
+) -> Result<Answered<Granted>, Failure> {
     let request = proto::GrantRequest {
         lease: lease.0,
         ttl_s: ttl.max(TTL_MIN).as_millis().div_ceil(1000) as u64,
     };
-    let floor = core.revision_floor();
-    let asked = core
-        .transport
-        .call(Method::Grant, &request, Kind::Repeatable, until);
-    match asked.await {
-        Ok(Answered {
-            answer,
-            sent,
-            is_repeated,
-        }) => {
-            let answer: proto::GrantResponse = answer;
-            core.saw(answer.header);
-            Ok(Answered {
-                answer: Granted {
-                    ttl_s: answer.ttl_s,
-                    remaining_ms: answer.ttl_s * 1000,
-                    epoch: answer.epoch,
-                },
-                sent,
-                is_repeated,
-            })
-        }
-        // It is ours: an attempt whose answer was lost has granted it.
-        Err(failure)
-            if failure.maybe_applied && failure.error.known() == Some(Code::LeaseExists) =>
-        {
-            let renewed = renew(core, lease, until).await?;
-            Ok(Answered {
-                answer: Granted {
-                    ttl_s: renewed.answer.ttl_s,
-                    remaining_ms: renewed.answer.remaining_ms,
-                    epoch: renewed.answer.epoch,
-                },
-                sent: renewed.sent,
-                is_repeated: true,
-            })
-        }
-        Err(failure) => Err(failure.into_error(floor)),
-    }
+    let asked = core.transport.call(Method::Grant, &request, kind, until);
+    let Answered {
+        answer,
+        sent,
+        is_repeated,
+    } = asked.await?;
+    let answer: proto::GrantResponse = answer;
+    core.saw(answer.header);
+    Ok(Answered {
+        answer: Granted {
+            ttl_s: answer.ttl_s,
+            remaining_ms: answer.ttl_s * 1000,
+            epoch: answer.epoch,
+        },
+        sent,
+        is_repeated,
+    })
 }
 
 async fn renew(
