@@ -190,11 +190,10 @@ impl Client {
     /// # Errors
     /// Q5003 when there is no such lease.
     pub async fn revoke(&self, lease: LeaseId) -> Result<Freshness> {
-        let request = proto::RevokeRequest { lease: lease.0 };
-        let until = self.core.until(None);
-        let asked = self.core.repeat(Method::Revoke, &request, until);
-        let answered: Answered<proto::RevokeResponse> = asked.await?;
-        Ok(self.core.saw(answered.answer.header))
+        match revoke(&self.core, lease, self.core.until(None)).await? {
+            Revoked::Now(freshness) => Ok(freshness),
+            Revoked::Before(error) => Err(error),
+        }
     }
 
     /// How long a lease has left and, on demand, which keys hang on it.
@@ -303,8 +302,8 @@ impl Lease {
         }
         match (lost, done) {
             (Some(lost), _) => Err(lost.into()),
-            (None, Ok(Revoked::Now)) => Ok(()),
-            (None, Ok(Revoked::Before)) => Err(Lost::Revoked.into()),
+            (None, Ok(Revoked::Now(_))) => Ok(()),
+            (None, Ok(Revoked::Before(_))) => Err(Lost::Revoked.into()),
             (None, Err(error)) => Err(error),
         }
     }
@@ -545,9 +544,9 @@ async fn renew(
 
 /// How a revoke went well.
 enum Revoked {
-    Now,
+    Now(Freshness),
     /// It was gone before this client asked.
-    Before,
+    Before(Error),
 }
 
 async fn revoke(core: &Core, lease: LeaseId, until: Timer) -> Result<Revoked> {
@@ -559,14 +558,14 @@ async fn revoke(core: &Core, lease: LeaseId, until: Timer) -> Result<Revoked> {
     match asked.await {
         Ok(Answered { answer, .. }) => {
             let answer: proto::RevokeResponse = answer;
-            core.saw(answer.header);
-            Ok(Revoked::Now)
+            Ok(Revoked::Now(core.saw(answer.header)))
         }
         Err(failure) if failure.error.known() == Some(Code::LeaseNotFound) => {
-            // An attempt whose answer was lost may have been the one that ended it.
+            // An attempt whose answer was lost may have been the one that ended it. When that was went with the answer:
+            // what this client has seen so far is all that can be said.
             Ok(match failure.maybe_applied {
-                true => Revoked::Now,
-                false => Revoked::Before,
+                true => Revoked::Now(core.freshness_seen()),
+                false => Revoked::Before(Error::refused(failure.error)),
             })
         }
         Err(failure) => Err(failure.into_error(floor)),

@@ -164,7 +164,7 @@ impl Sessions {
     }
 
     /// Asks under one number until there is an answer. `was_asked`: an earlier attempt may have been applied.
-    async fn attempt<Q, A>(
+    pub(crate) async fn attempt<Q, A>(
         &self,
         method: Method,
         request: &Q,
@@ -194,6 +194,14 @@ impl Sessions {
                 session: After::IsOver {
                     is_written: is_maybe,
                 },
+            });
+        }
+        if code == Some(Code::NumberReused) && is_maybe {
+            // These bytes were not applied under this number, but whoever asks a second time asks for what was.
+            let message = failure.error.message;
+            return Err(Failed {
+                error: Error::indeterminate(Code::NumberReused, message, None, floor),
+                session: After::SetAside,
             });
         }
         if !is_maybe || crate::error::is_decided(code) {
@@ -289,8 +297,8 @@ impl Drop for Sessions {
 }
 
 /// What became of a numbered write that was not answered well, and of its session.
-struct Failed {
-    error: Error,
+pub(crate) struct Failed {
+    pub(crate) error: Error,
     session: After,
 }
 

@@ -135,7 +135,15 @@ async fn granting_and_revoking_survive_lost_answers() {
         assert!(lease.is_held());
         fake.once(Method::Revoke, fault);
         lease.revoke().await.expect("it was ours to end");
-        assert!(fake.model().leases.is_empty(), "{fault:?}");
+        assert!(!fake.model().leases.contains_key(&id), "{fault:?}");
+        let unattended = q.grant_unattended(SECOND * 5, LeaseId(77)).await;
+        unattended.expect("granted");
+        fake.once(Method::Revoke, fault);
+        q.revoke(LeaseId(77)).await.expect("it was this one");
+        // Whoever chose the id is not given another one.
+        fake.once(Method::Grant, fault);
+        let unattended = q.grant_unattended(SECOND * 5, LeaseId(77)).await;
+        assert_eq!(unattended.expect("asked again").lease, LeaseId(77));
     }
 }
 
