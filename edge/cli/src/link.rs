@@ -132,12 +132,17 @@ fn of_write(error: &client::Error, what: &str, retry: Retry) -> Complaint {
     }
     let id = parse::request_id_text(&retry);
     let complaint = complaint.note(format!("request id {id}"));
-    match error.is(Code::OutcomeUnknown) {
-        true => complaint.help(format!(
+    match error.known() {
+        Some(Code::OutcomeUnknown) => complaint.help(format!(
             "look at the data, or repeat the same command with  --request-id {id}\n\
              within five minutes: it takes effect at most once"
         )),
-        false => complaint,
+        Some(Code::NumberReused) => complaint.help(
+            "look at the data: something was written under this number before, but not by the same command",
+        ),
+        // What its page says.
+        Some(code) => complaint.help(code.help()),
+        None => complaint,
     }
 }
 

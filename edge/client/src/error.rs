@@ -37,7 +37,8 @@ pub enum Error {
     },
     /// The write may have been applied, may still be, or never will.
     Indeterminate {
-        /// Q2104; Q6001 when the session of the write is over, Q6003 when something else was written under its number.
+        /// Q2104; Q6001 when the session of the write is over, Q6002 when it has gone on, Q6003 when its number was used for
+        /// another write.
         code: String,
         /// What happened.
         message: String,

@@ -196,11 +196,13 @@ impl Sessions {
                 },
             });
         }
-        if code == Some(Code::NumberReused) && is_maybe {
-            // These bytes were not applied under this number, but whoever asks a second time asks for what was.
+        if let Some(passed @ (Code::Superseded | Code::NumberReused)) = code
+            && is_maybe
+        {
+            // This attempt does nothing, nor will one after it; an attempt before it may have been what used the number.
             let message = failure.error.message;
             return Err(Failed {
-                error: Error::indeterminate(Code::NumberReused, message, None, floor),
+                error: Error::indeterminate(passed, message, None, floor),
                 session: After::SetAside,
             });
         }

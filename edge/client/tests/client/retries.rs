@@ -370,9 +370,12 @@ async fn a_refusal_does_not_tell_of_an_attempt_before_it() {
     fake.each(Method::Proclaim, again(Code::StaleToken));
     let error = leadership.proclaim("x").await.expect_err("refused");
     assert_eq!(error.took_effect(), None, "{error}");
-    fake.each(Method::Put, again(Code::NumberReused));
-    let error = q.put("/a", "2").await.expect_err("refused");
-    assert_eq!(error.took_effect(), None, "{error}");
+    for code in [Code::NumberReused, Code::Superseded] {
+        fake.each(Method::Put, again(code));
+        let error = q.put("/a", "2").await.expect_err("refused");
+        assert!(error.is(code), "{error}");
+        assert_eq!(error.took_effect(), None, "{error}");
+    }
     // A refusal of the only attempt is certain.
     fake.once(Method::Proclaim, Fault::Refuse(Code::StaleToken));
     let error = leadership.proclaim("x").await.expect_err("refused");
