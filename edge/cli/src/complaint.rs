@@ -102,10 +102,13 @@ impl Complaint {
 
     /// What the API said.
     pub(crate) fn of(error: proto::Error) -> Complaint {
+        let is_unknown = error.effect() == Effect::Unknown;
         let exit = match error.known() {
+            // A repeated write can meet a refusal that does not tell what became of it.
+            Some(code) if is_unknown && code.effect() != Effect::Unknown => exit::UNKNOWN,
             Some(code) => code.exit(),
             // A newer member's code: what is certain is whether the write took effect.
-            None if error.effect() == Effect::Unknown => exit::UNKNOWN,
+            None if is_unknown => exit::UNKNOWN,
             None => exit::UNEXPECTED,
         };
         Complaint {

@@ -9,7 +9,7 @@ use crate::global::Globals;
 use crate::parse;
 use api::proto::{self, Consistency, Read, Retry};
 use api::{Code, Method};
-use client::{Client, LeaseId};
+use client::{Client, LeaseId, RequestId};
 use std::time::Duration;
 
 /// For how long a write of unknown outcome can be repeated: a person has to read the error first.
@@ -84,7 +84,15 @@ impl Link {
             Some(retry) => retry,
             None => self.session().await.map_err(|it| it.about(what))?,
         };
-        let asked = self.client.raw(method, &request(retry)).await;
+        let id = RequestId {
+            session: retry.session,
+            sequence: retry.sequence,
+        };
+        let request = request(retry);
+        let asked = match given {
+            Some(_) => self.client.raw_write_again(method, &request, id).await,
+            None => self.client.raw_write(method, &request, id).await,
+        };
         let is_unknown = asked.as_ref().is_err_and(client::Error::is_indeterminate);
         if given.is_none() && !is_unknown {
             let ended = self.client.revoke(LeaseId(retry.session));
@@ -124,12 +132,17 @@ fn of_write(error: &client::Error, what: &str, retry: Retry) -> Complaint {
     }
     let id = parse::request_id_text(&retry);
     let complaint = complaint.note(format!("request id {id}"));
-    match error.is(Code::OutcomeUnknown) {
-        true => complaint.help(format!(
+    match error.known() {
+        Some(Code::OutcomeUnknown) => complaint.help(format!(
             "look at the data, or repeat the same command with  --request-id {id}\n\
              within five minutes: it takes effect at most once"
         )),
-        false => complaint,
+        Some(Code::NumberReused) => complaint.help(
+            "look at the data: something was written under this number before, but not by the same command",
+        ),
+        // What its page says.
+        Some(code) => complaint.help(code.help()),
+        None => complaint,
     }
 }
 

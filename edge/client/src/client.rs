@@ -205,6 +205,15 @@ impl Core {
         self.token().map_or(0, |token| token.revision().0)
     }
 
+    /// What can be said without an answer: no level, and how far this client has seen.
+    pub(crate) fn freshness_seen(&self) -> Freshness {
+        Freshness {
+            revision: self.revision_floor(),
+            token: self.token(),
+            ..Freshness::of(proto::Header::default())
+        }
+    }
+
     /// What an answer's header says, remembered.
     pub(crate) fn saw(&self, header: Option<proto::Header>) -> Freshness {
         let header = header.unwrap_or_default();
@@ -259,14 +268,20 @@ impl Core {
         let asked = self
             .transport
             .call(method, request, Kind::Repeatable, until);
-        asked.await.map_err(|failure| failure.into_error(floor))
+        asked.await.map_err(|mut failure| {
+            // To renew what is not there does nothing, whatever became of the attempts before.
+            let is_nothing = failure.error.known() == Some(Code::LeaseNotFound);
+            failure.maybe_applied &= !(method == Method::Renew && is_nothing);
+            failure.into_error(floor)
+        })
     }
 }
 
 impl Failure {
-    /// The error of a request without a number.
+    /// The error of a request without a number. A refusal answers its own attempt only: one before it may have been
+    /// applied, and be the very reason of the refusal.
     pub(crate) fn into_error(self, revision_floor: u64) -> Error {
-        match self.maybe_applied && !crate::error::is_decided(self.error.known()) {
+        match self.maybe_applied {
             true => Error::indeterminate(
                 Code::OutcomeUnknown,
                 self.error.message,

@@ -1,7 +1,7 @@
 //! The cluster itself: what its members say about themselves, and the time.
 
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, RequestId, Result};
 use crate::read::{Consistency, Freshness};
 use crate::values::Fence;
 use api::{Method, proto};
@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// Sends a message as it is and gives the answer as it is, with the retries of a read: for tools. What changes
-    /// something must mean the same the second time.
+    /// something must mean the same the second time; a write with a number goes by [`Client::raw_write`].
     ///
     /// # Errors
     /// As everywhere.
@@ -85,7 +85,78 @@ impl Client {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
+        if changes_nothing(method) {
+            return self.core.read(method, request, None).await;
+        }
         let until = self.core.until(None);
         Ok(self.core.repeat(method, request, until).await?.answer)
+    }
+
+    /// Sends a write as it is, which carries the number `request_id` for the first time, and gives the answer as it
+    /// is: for tools that number their writes themselves.
+    ///
+    /// # Errors
+    /// As everywhere.
+    pub async fn raw_write<Q, A>(
+        &self,
+        method: Method,
+        request: &Q,
+        request_id: RequestId,
+    ) -> Result<A>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let until = self.core.until(None);
+        let sessions = &self.sessions;
+        let asked = sessions.attempt(method, request, request_id, until, false);
+        asked.await.map_err(|failed| failed.error)
+    }
+
+    /// [`Client::raw_write`] of what was asked before under this number, here or elsewhere, and may have been applied.
+    ///
+    /// # Errors
+    /// As everywhere. Without an answer of the cluster's it is indeterminate, even when nothing could be sent.
+    pub async fn raw_write_again<Q, A>(
+        &self,
+        method: Method,
+        request: &Q,
+        request_id: RequestId,
+    ) -> Result<A>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let until = self.core.until(None);
+        let sessions = &self.sessions;
+        let asked = sessions.attempt(method, request, request_id, until, true);
+        asked.await.map_err(|failed| failed.error)
+    }
+}
+
+fn changes_nothing(method: Method) -> bool {
+    match method {
+        Method::Get
+        | Method::Range
+        | Method::Watch
+        | Method::LookLease
+        | Method::ListLeases
+        | Method::Await
+        | Method::LookQueue
+        | Method::Check
+        | Method::Observe
+        | Method::Status
+        | Method::Now => true,
+        Method::Put
+        | Method::Delete
+        | Method::Txn
+        | Method::Compact
+        | Method::Grant
+        | Method::Renew
+        | Method::Revoke
+        | Method::Enter
+        | Method::Acquire
+        | Method::Leave
+        | Method::Proclaim => false,
     }
 }

@@ -4,7 +4,7 @@ use crate::client::{Client, Core};
 use crate::error::{Code, Error, Result, is_passing, may_be_applied};
 use crate::lease::{Lost, LostFuture};
 use crate::queue::{self, Held, Patience, Place, Standing, Wanted};
-use crate::transport::error_of;
+use crate::transport::{Trial, error_of};
 use crate::values::{Fence, FencingToken, Key, value};
 use api::{Method, proto};
 use std::convert::Infallible;
@@ -284,14 +284,13 @@ impl Stream for Observation {
 /// Observes at one member after the other until nobody listens, or there is an error that does not pass.
 async fn follow(core: Arc<Core>, queue: proto::Queue, tx: mpsc::Sender<Result<Option<Standing>>>) {
     let mut told: Option<Option<Standing>> = None;
-    let mut n_failed = 0;
+    let mut trial = Trial::default();
     loop {
-        let turn = core.transport.next_turn();
         let observing = async {
             let request = proto::ObserveRequest {
                 queue: Some(queue.clone()),
             };
-            let opened = core.transport.stream(turn, Method::Observe, request);
+            let opened = core.transport.stream(&mut trial, Method::Observe, request);
             let mut answers: tonic::Streaming<proto::ObserveResponse> = opened.await?;
             loop {
                 let answer = answers.message().await;
@@ -299,7 +298,7 @@ async fn follow(core: Arc<Core>, queue: proto::Queue, tx: mpsc::Sender<Result<Op
                 let Some(answer) = answer else {
                     return Err::<Infallible, _>(Code::NoAnswer.error("the observation was cut"));
                 };
-                n_failed = 0;
+                trial.n_told += 1;
                 core.saw(answer.header);
                 let leader = answer.holders.into_iter().next().map(Standing::of);
                 if told.as_ref() != Some(&leader) {
@@ -316,11 +315,8 @@ async fn follow(core: Arc<Core>, queue: proto::Queue, tx: mpsc::Sender<Result<Op
             let _ = tx.send(Err(Error::refused(error))).await;
             return;
         }
-        n_failed += 1;
-        let n_rounds = n_failed / core.transport.names().count();
-        let long = Timer::now() + Duration::from_secs(60);
         tokio::select! {
-            () = core.transport.pause(n_rounds, long) => {}
+            () = core.transport.pause_stream(&mut trial) => {}
             () = tx.closed() => return,
         }
     }

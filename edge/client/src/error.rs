@@ -37,7 +37,8 @@ pub enum Error {
     },
     /// The write may have been applied, may still be, or never will.
     Indeterminate {
-        /// Q2104, or Q6001 when the session of the write is over.
+        /// Q2104; Q6001 when the session of the write is over, Q6002 when it has gone on, Q6003 when its number was used for
+        /// another write.
         code: String,
         /// What happened.
         message: String,
@@ -232,7 +233,7 @@ impl std::error::Error for Error {}
 pub(crate) fn is_decided(code: Option<Code>) -> bool {
     use Code::{
         AnswerNotKept, BadPermits, BadTime, Compacted, ConditionFailed, Future, KeyNotFound,
-        LeaseExists, LeaseNotFound, NoSuchTime, NotHeld, NumberReused, QueueFull, StaleToken,
+        LeaseExists, LeaseNotFound, NoSuchTime, NotHeld, QueueFull, StaleToken,
     };
     matches!(
         code,
@@ -245,7 +246,6 @@ pub(crate) fn is_decided(code: Option<Code>) -> bool {
                 | KeyNotFound
                 | LeaseNotFound
                 | LeaseExists
-                | NumberReused
                 | AnswerNotKept
                 | Compacted
                 | Future

@@ -11,7 +11,7 @@
 use crate::client::{Client, Core};
 use crate::error::{Code, Error, Result};
 use crate::read::{Consistency, Freshness};
-use crate::transport::{Answered, Kind};
+use crate::transport::{Answered, Failure, Kind};
 use crate::world;
 use api::{Method, proto};
 use base::{Instant, LeaseId};
@@ -157,13 +157,12 @@ impl Client {
     /// As [`Client::grant`]; Q5004 when somebody has this lease.
     pub async fn grant_unattended(&self, ttl: Duration, lease: LeaseId) -> Result<LeaseLook> {
         let until = self.core.until(None);
-        let wanted = match lease.is_none() {
-            true => draw(),
-            false => lease,
+        let (lease, granted) = match lease.is_none() {
+            true => grant_any(&self.core, ttl, until).await?,
+            false => (lease, grant_this(&self.core, ttl, lease, until).await?),
         };
-        let granted = grant_once(&self.core, ttl, wanted, until).await?;
         Ok(LeaseLook {
-            lease: wanted,
+            lease,
             ttl: Duration::from_secs(granted.answer.ttl_s),
             remaining: Duration::from_millis(granted.answer.remaining_ms),
             epoch: granted.answer.epoch,
@@ -191,11 +190,10 @@ impl Client {
     /// # Errors
     /// Q5003 when there is no such lease.
     pub async fn revoke(&self, lease: LeaseId) -> Result<Freshness> {
-        let request = proto::RevokeRequest { lease: lease.0 };
-        let until = self.core.until(None);
-        let asked = self.core.repeat(Method::Revoke, &request, until);
-        let answered: Answered<proto::RevokeResponse> = asked.await?;
-        Ok(self.core.saw(answered.answer.header))
+        match revoke(&self.core, lease, self.core.until(None)).await? {
+            Revoked::Now(freshness) => Ok(freshness),
+            Revoked::Before(error) => Err(error),
+        }
     }
 
     /// How long a lease has left and, on demand, which keys hang on it.
@@ -292,6 +290,9 @@ impl Lease {
     /// Q4005 when it was lost before; indeterminate when no answer came: then it ends on its own.
     pub async fn revoke(mut self) -> Result<()> {
         let lost = self.state.lost();
+        // Before anything is sent: the cluster passes on what hangs on it before its answer is here.
+        self.keeper.abort();
+        self.state.lose(Lost::Released);
         let core = self.core.clone();
         let lease = self.id();
         // Whoever drops this future has it revoked by `Drop`.
@@ -301,8 +302,8 @@ impl Lease {
         }
         match (lost, done) {
             (Some(lost), _) => Err(lost.into()),
-            (None, Ok(Revoked::Now)) => Ok(()),
-            (None, Ok(Revoked::Before)) => Err(Lost::Revoked.into()),
+            (None, Ok(Revoked::Now(_))) => Ok(()),
+            (None, Ok(Revoked::Before(_))) => Err(Lost::Revoked.into()),
             (None, Err(error)) => Err(error),
         }
     }
@@ -407,15 +408,7 @@ struct Granted {
 
 /// A new lease with a keeper. Whoever drops this future before its end leaves a lease that nobody renews.
 pub(crate) async fn grant(core: &Arc<Core>, ttl: Duration, until: Timer) -> Result<Lease> {
-    let (lease, granted) = loop {
-        let lease = draw();
-        match grant_once(core, ttl, lease, until).await {
-            Ok(granted) => break (lease, granted),
-            // Somebody else drew it.
-            Err(error) if error.is(Code::LeaseExists) => {}
-            Err(error) => return Err(error),
-        }
-    };
+    let (lease, granted) = grant_any(core, ttl, until).await?;
     let Answered { answer, sent, .. } = granted;
     let remaining = Duration::from_millis(answer.remaining_ms);
     let stops = holder_stops_at(sent, remaining, Duration::ZERO, Some(core.drift));
@@ -447,55 +440,94 @@ pub(crate) fn not_granted(error: Error, what: &str) -> Error {
     }
 }
 
-async fn grant_once(
+/// A lease with an id of its own. Each attempt that may have been applied has its own, too: a late echo of one, after
+/// the lease was revoked, would bring it back, and the writes of its session would be new again. What such an attempt
+/// grants is known to nobody, and ends on its own.
+async fn grant_any(
+    core: &Core,
+    ttl: Duration,
+    until: Timer,
+) -> Result<(LeaseId, Answered<Granted>)> {
+    let mut maybe_applied = false;
+    let mut n_lost = 0;
+    loop {
+        let lease = draw();
+        let mut failure = match grant_once(core, ttl, lease, Kind::Single, until).await {
+            Ok(granted) => return Ok((lease, granted)),
+            // Somebody else drew it.
+            Err(failure) if failure.error.known() == Some(Code::LeaseExists) => continue,
+            Err(failure) => failure,
+        };
+        let is_lost = failure.maybe_applied;
+        maybe_applied |= is_lost;
+        n_lost += 1;
+        if is_lost {
+            let n_rounds = n_lost / core.transport.names().count();
+            core.transport.pause(n_rounds, until).await;
+        }
+        if !is_lost || until <= Timer::now() {
+            failure.maybe_applied = maybe_applied;
+            return Err(failure.into_error(core.revision_floor()));
+        }
+    }
+}
+
+/// The lease with this id, which somebody chose.
+async fn grant_this(
     core: &Core,
     ttl: Duration,
     lease: LeaseId,
     until: Timer,
 ) -> Result<Answered<Granted>> {
+    let floor = core.revision_floor();
+    let failure = match grant_once(core, ttl, lease, Kind::Repeatable, until).await {
+        Ok(granted) => return Ok(granted),
+        Err(failure) => failure,
+    };
+    if !failure.maybe_applied || failure.error.known() != Some(Code::LeaseExists) {
+        return Err(failure.into_error(floor));
+    }
+    // It is ours: an attempt whose answer was lost has granted it.
+    let Answered { answer, sent, .. } = renew(core, lease, until).await?;
+    Ok(Answered {
+        answer: Granted {
+            ttl_s: answer.ttl_s,
+            remaining_ms: answer.remaining_ms,
+            epoch: answer.epoch,
+        },
+        sent,
+        is_repeated: true,
+    })
+}
+
+async fn grant_once(
+    core: &Core,
+    ttl: Duration,
+    lease: LeaseId,
+    kind: Kind,
+    until: Timer,
+) -> Result<Answered<Granted>, Failure> {
     let request = proto::GrantRequest {
         lease: lease.0,
         ttl_s: ttl.max(TTL_MIN).as_millis().div_ceil(1000) as u64,
     };
-    let floor = core.revision_floor();
-    let asked = core
-        .transport
-        .call(Method::Grant, &request, Kind::Repeatable, until);
-    match asked.await {
-        Ok(Answered {
-            answer,
-            sent,
-            is_repeated,
-        }) => {
-            let answer: proto::GrantResponse = answer;
-            core.saw(answer.header);
-            Ok(Answered {
-                answer: Granted {
-                    ttl_s: answer.ttl_s,
-                    remaining_ms: answer.ttl_s * 1000,
-                    epoch: answer.epoch,
-                },
-                sent,
-                is_repeated,
-            })
-        }
-        // It is ours: an attempt whose answer was lost has granted it.
-        Err(failure)
-            if failure.maybe_applied && failure.error.known() == Some(Code::LeaseExists) =>
-        {
-            let renewed = renew(core, lease, until).await?;
-            Ok(Answered {
-                answer: Granted {
-                    ttl_s: renewed.answer.ttl_s,
-                    remaining_ms: renewed.answer.remaining_ms,
-                    epoch: renewed.answer.epoch,
-                },
-                sent: renewed.sent,
-                is_repeated: true,
-            })
-        }
-        Err(failure) => Err(failure.into_error(floor)),
-    }
+    let asked = core.transport.call(Method::Grant, &request, kind, until);
+    let Answered {
+        answer,
+        sent,
+        is_repeated,
+    } = asked.await?;
+    let answer: proto::GrantResponse = answer;
+    core.saw(answer.header);
+    Ok(Answered {
+        answer: Granted {
+            ttl_s: answer.ttl_s,
+            remaining_ms: answer.ttl_s * 1000,
+            epoch: answer.epoch,
+        },
+        sent,
+        is_repeated,
+    })
 }
 
 async fn renew(
@@ -512,9 +544,9 @@ async fn renew(
 
 /// How a revoke went well.
 enum Revoked {
-    Now,
+    Now(Freshness),
     /// It was gone before this client asked.
-    Before,
+    Before(Error),
 }
 
 async fn revoke(core: &Core, lease: LeaseId, until: Timer) -> Result<Revoked> {
@@ -526,14 +558,14 @@ async fn revoke(core: &Core, lease: LeaseId, until: Timer) -> Result<Revoked> {
     match asked.await {
         Ok(Answered { answer, .. }) => {
             let answer: proto::RevokeResponse = answer;
-            core.saw(answer.header);
-            Ok(Revoked::Now)
+            Ok(Revoked::Now(core.saw(answer.header)))
         }
         Err(failure) if failure.error.known() == Some(Code::LeaseNotFound) => {
-            // An attempt whose answer was lost may have been the one that ended it.
+            // An attempt whose answer was lost may have been the one that ended it. When that was went with the answer:
+            // what this client has seen so far is all that can be said.
             Ok(match failure.maybe_applied {
-                true => Revoked::Now,
-                false => Revoked::Before,
+                true => Revoked::Now(core.freshness_seen()),
+                false => Revoked::Before(Error::refused(failure.error)),
             })
         }
         Err(failure) => Err(failure.into_error(floor)),
@@ -554,6 +586,8 @@ pub(crate) fn revoke_behind(core: &Arc<Core>, lease: LeaseId, ttl: Duration) {
 async fn keep(core: Arc<Core>, state: Arc<LeaseState>, mut sent: Instant) {
     let every = state.ttl / RENEWALS_PER_TTL;
     let attempt_max = core.transport.attempt_max().min(every);
+    // Who said that the lease is not there: a member that lags may say so of a healthy one.
+    let mut denied = None;
     while state.lost().is_none() {
         let due = sent + every;
         let wait = due.since(world::now()).min(state.remaining());
@@ -568,9 +602,11 @@ async fn keep(core: Arc<Core>, state: Arc<LeaseState>, mut sent: Instant) {
             Kind::Repeatable,
             until,
             attempt_max,
+            denied,
         );
         match asked.await {
             Ok(answered) => {
+                denied = None;
                 let answer: proto::RenewResponse = answered.answer;
                 sent = answered.sent;
                 let remaining = Duration::from_millis(answer.remaining_ms);
@@ -579,7 +615,11 @@ async fn keep(core: Arc<Core>, state: Arc<LeaseState>, mut sent: Instant) {
                 core.saw(answer.header);
             }
             Err(failure) if failure.error.known() == Some(Code::LeaseNotFound) => {
-                state.lose(Lost::Revoked);
+                match denied {
+                    // It is asked once more, at once, and elsewhere if that can be.
+                    None => denied = failure.asked,
+                    Some(_) => _ = state.lose(Lost::Revoked),
+                }
             }
             // Something that does not pass by asking again at once; and the time may be over.
             Err(_) => tokio::time::sleep(TICK.min(state.remaining())).await,

@@ -253,9 +253,14 @@ impl Wanted {
                 Patience::Until(until) => until,
                 _ => Timer::now() + attempt_max * 2,
             };
-            let asked =
-                core.transport
-                    .call_each(Method::Await, &request, Kind::Read, until, attempt_max);
+            let asked = core.transport.call_each(
+                Method::Await,
+                &request,
+                Kind::Read,
+                until,
+                attempt_max,
+                None,
+            );
             match asked.await {
                 Ok(Answered { answer, .. }) => {
                     let answer: proto::AwaitResponse = answer;

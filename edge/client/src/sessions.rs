@@ -164,7 +164,7 @@ impl Sessions {
     }
 
     /// Asks under one number until there is an answer. `was_asked`: an earlier attempt may have been applied.
-    async fn attempt<Q, A>(
+    pub(crate) async fn attempt<Q, A>(
         &self,
         method: Method,
         request: &Q,
@@ -194,6 +194,16 @@ impl Sessions {
                 session: After::IsOver {
                     is_written: is_maybe,
                 },
+            });
+        }
+        if let Some(passed @ (Code::Superseded | Code::NumberReused)) = code
+            && is_maybe
+        {
+            // This attempt does nothing, nor will one after it; an attempt before it may have been what used the number.
+            let message = failure.error.message;
+            return Err(Failed {
+                error: Error::indeterminate(passed, message, None, floor),
+                session: After::SetAside,
             });
         }
         if !is_maybe || crate::error::is_decided(code) {
@@ -289,8 +299,8 @@ impl Drop for Sessions {
 }
 
 /// What became of a numbered write that was not answered well, and of its session.
-struct Failed {
-    error: Error,
+pub(crate) struct Failed {
+    pub(crate) error: Error,
     session: After,
 }
 

@@ -32,6 +32,8 @@ const REST: Duration = Duration::from_secs(1);
 /// The first pause after all members have been asked, and the longest.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// A stream that lived for so long was of use, whatever came of it.
+const STEADY: Duration = Duration::from_secs(1);
 /// A connection on which nothing comes back for so long is cut: a watch on it would be deaf.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -67,6 +69,8 @@ pub(crate) struct Failure {
     pub(crate) error: proto::Error,
     /// An attempt may have been applied, or may still be.
     pub(crate) maybe_applied: bool,
+    /// Which member was asked last.
+    pub(crate) asked: Option<MemberIndex>,
 }
 
 /// What one attempt came to.
@@ -78,6 +82,23 @@ enum Attempt<A> {
     Unsent(String),
     /// It may have arrived.
     Lost(String),
+}
+
+/// A member, by its place among the endpoints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MemberIndex(usize);
+
+/// How a stream fares that is opened again whenever it ends.
+#[derive(Debug, Default)]
+pub(crate) struct Trial {
+    /// Where it was opened last.
+    at: Option<MemberIndex>,
+    began: Option<Timer>,
+    /// Answers since it was opened.
+    pub(crate) n_told: usize,
+    /// How often in a row it ended without having been of use. One answer is none: a member that cannot serve a stream
+    /// may say where it stands before it says so.
+    n_failed: usize,
 }
 
 struct Member {
@@ -164,11 +185,11 @@ impl Transport {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        self.call_each(method, request, kind, until, self.attempt_max)
+        self.call_each(method, request, kind, until, self.attempt_max, None)
             .await
     }
 
-    /// [`Transport::call`] with attempts that may take `attempt_max` each.
+    /// [`Transport::call`] with attempts that may take `attempt_max` each. `avoid` is asked last.
     pub(crate) async fn call_each<Q, A>(
         &self,
         method: Method,
@@ -176,6 +197,7 @@ impl Transport {
         kind: Kind,
         until: Timer,
         attempt_max: Duration,
+        avoid: Option<MemberIndex>,
     ) -> Result<Answered<A>, Failure>
     where
         Q: Message + Clone + 'static,
@@ -184,12 +206,15 @@ impl Transport {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut maybe_applied = false;
         let mut error = Code::NoAnswer.error("there was no time to ask");
+        let mut asked = None;
         for n_asked in 0.. {
             let left = until.saturating_duration_since(Timer::now());
             if left.is_zero() {
                 break;
             }
-            let member = self.choose(first.wrapping_add(n_asked));
+            let index = self.choose(first.wrapping_add(n_asked), avoid);
+            let member = &self.members[index.0];
+            asked = Some(index);
             let sent = world::now();
             let attempt = self.attempt(member, method, request, left.min(attempt_max));
             let mut is_busy = false;
@@ -251,13 +276,14 @@ impl Transport {
         Err(Failure {
             error,
             maybe_applied,
+            asked,
         })
     }
 
-    /// Opens a stream of answers at the `n`-th member in turn.
+    /// Opens a stream of answers at another member than the last time, if there is one.
     pub(crate) async fn stream<Q, A>(
         &self,
-        n: usize,
+        trial: &mut Trial,
         method: Method,
         request: Q,
     ) -> Result<tonic::Streaming<A>, proto::Error>
@@ -265,7 +291,15 @@ impl Transport {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let member = self.choose(n);
+        let n = self.turn.fetch_add(1, Ordering::Relaxed);
+        let index = self.choose(n, trial.at);
+        *trial = Trial {
+            at: Some(index),
+            began: Some(Timer::now()),
+            n_told: 0,
+            n_failed: trial.n_failed,
+        };
+        let member = &self.members[index.0];
         let opened = async {
             let mut grpc = grpc(&member.channel);
             grpc.ready()
@@ -287,9 +321,15 @@ impl Transport {
         }
     }
 
-    /// Whose turn it is for something that then stays there.
-    pub(crate) fn next_turn(&self) -> usize {
-        self.turn.fetch_add(1, Ordering::Relaxed)
+    /// Sleeps after a stream has ended, before it is opened again.
+    pub(crate) async fn pause_stream(&self, trial: &mut Trial) {
+        let is_steady = trial.began.is_some_and(|began| began.elapsed() >= STEADY);
+        trial.n_failed = match is_steady || trial.n_told > 1 {
+            true => 0,
+            false => trial.n_failed + 1,
+        };
+        let n_rounds = trial.n_failed / self.members.len();
+        self.pause(n_rounds, Timer::now() + BACKOFF_MAX).await;
     }
 
     /// Sleeps after all members were asked `n_rounds` times, but not beyond `until`.
@@ -307,14 +347,17 @@ impl Transport {
         tokio::time::sleep_until(until.min(Timer::now() + pause)).await;
     }
 
-    /// The member whose turn is `n`, or the next one that does not rest.
-    fn choose(&self, n: usize) -> &Member {
+    /// The member whose turn is `n`, or the next one that does not rest. `avoid` comes last.
+    fn choose(&self, n: usize, avoid: Option<MemberIndex>) -> MemberIndex {
         let n_members = self.members.len();
         let now = world::now().0;
         let in_order =
-            || (0..n_members).map(|ahead| &self.members[n.wrapping_add(ahead) % n_members]);
-        let awake = in_order().find(|it| it.rests_until.load(Ordering::Relaxed) <= now);
-        awake.unwrap_or(&self.members[n % n_members])
+            || (0..n_members).map(|ahead| MemberIndex(n.wrapping_add(ahead) % n_members));
+        let is_awake =
+            |it: &MemberIndex| self.members[it.0].rests_until.load(Ordering::Relaxed) <= now;
+        let others = in_order().filter(|it| Some(*it) != avoid);
+        let awake = others.chain(avoid).find(is_awake);
+        awake.unwrap_or(MemberIndex(n % n_members))
     }
 
     /// Asks the member at `index` once, for tools that look at members one by one.

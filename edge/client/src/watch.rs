@@ -12,7 +12,7 @@
 
 use crate::client::{Client, Core};
 use crate::error::{Code, Error, Result, is_passing, may_be_applied};
-use crate::transport::error_of;
+use crate::transport::{Trial, error_of};
 use crate::values::{KeyValue, Keys};
 use api::{Method, proto};
 use std::collections::{BTreeMap, VecDeque};
@@ -23,7 +23,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant as Timer;
 use tokio_stream::Stream;
 
 /// Answers that wait for a slow reader; then the member waits.
@@ -318,20 +317,15 @@ async fn follow(
         synced: request.start_revision.checked_sub(1),
         ..Cursor::default()
     };
-    let mut n_failed = 0;
+    let mut trial = Trial::default();
     while !tx.is_closed() {
         if let Some(synced) = cursor.synced {
             request.start_revision = synced + 1;
         }
-        let turn = core.transport.next_turn();
-        let watching = watch_once(&core, turn, &request, &mut cursor, &tx);
-        let (error, n_told) = tokio::select! {
+        let watching = watch_once(&core, &mut trial, &request, &mut cursor, &tx);
+        let error = tokio::select! {
             ended = watching => ended,
             () = tx.closed() => return,
-        };
-        n_failed = match n_told {
-            0 => n_failed + 1,
-            _ => 0,
         };
         if error.known() == Some(Code::Compacted) {
             let oldest = error.revision.unwrap_or(0);
@@ -343,43 +337,40 @@ async fn follow(
             let _ = tx.send(Err(refused)).await;
             return;
         }
-        let n_rounds = n_failed / core.transport.names().count();
-        let long = Timer::now() + Duration::from_secs(60);
         tokio::select! {
-            () = core.transport.pause(n_rounds, long) => {}
+            () = core.transport.pause_stream(&mut trial) => {}
             () = tx.closed() => return,
         }
     }
 }
 
-/// Watches at one member until that ends; says why, and how many answers there were.
+/// Watches at one member until that ends; says why.
 async fn watch_once(
     core: &Core,
-    turn: usize,
+    trial: &mut Trial,
     request: &proto::WatchRequest,
     cursor: &mut Cursor,
     tx: &mpsc::Sender<Result<Told, WatchError>>,
-) -> (proto::Error, usize) {
-    let mut n_told = 0;
+) -> proto::Error {
     cursor.resume();
-    let opened = core.transport.stream(turn, Method::Watch, request.clone());
+    let opened = core.transport.stream(trial, Method::Watch, request.clone());
     let mut answers: tonic::Streaming<proto::WatchResponse> = match opened.await {
         Ok(answers) => answers,
-        Err(error) => return (error, 0),
+        Err(error) => return error,
     };
     let gone = || Code::NoAnswer.error("the watch was cut");
     loop {
         let mut answer = match tokio::time::timeout(SILENCE_MAX, answers.message()).await {
             Ok(Ok(Some(answer))) => answer,
-            Ok(Ok(None)) | Err(_) => return (gone(), n_told),
-            Ok(Err(status)) => return (error_of(&status, "watch"), n_told),
+            Ok(Ok(None)) | Err(_) => return gone(),
+            Ok(Err(status)) => return error_of(&status, "watch"),
         };
         // The first one has no events: it says where the watch stands.
-        if n_told == 0 && answer.events.is_empty() && request.start_revision == 0 {
+        if trial.n_told == 0 && answer.events.is_empty() && request.start_revision == 0 {
             let stands = answer.header.as_ref().map_or(0, |header| header.revision);
             answer.synced_revision = answer.synced_revision.max(stands);
         }
-        n_told += 1;
+        trial.n_told += 1;
         core.saw(answer.header.take());
         let events = cursor.take(answer);
         let told = Told {
@@ -387,7 +378,7 @@ async fn watch_once(
             synced: cursor.synced.unwrap_or(0),
         };
         if tx.send(Ok(told)).await.is_err() {
-            return (gone(), n_told);
+            return gone();
         }
     }
 }

@@ -129,11 +129,21 @@ async fn granting_and_revoking_survive_lost_answers() {
         let q = fake.client().await;
         fake.once(Method::Grant, fault);
         let lease = q.grant(SECOND * 5).await.expect("asked again");
-        assert_eq!(fake.model().leases.len(), 1, "{fault:?}");
+        // The one whose answer was lost ends on its own.
+        let id = lease.id().0;
+        assert!(fake.model().leases.contains_key(&id), "{fault:?}");
         assert!(lease.is_held());
         fake.once(Method::Revoke, fault);
         lease.revoke().await.expect("it was ours to end");
-        assert!(fake.model().leases.is_empty(), "{fault:?}");
+        assert!(!fake.model().leases.contains_key(&id), "{fault:?}");
+        let unattended = q.grant_unattended(SECOND * 5, LeaseId(77)).await;
+        unattended.expect("granted");
+        fake.once(Method::Revoke, fault);
+        q.revoke(LeaseId(77)).await.expect("it was this one");
+        // Whoever chose the id is not given another one.
+        fake.once(Method::Grant, fault);
+        let unattended = q.grant_unattended(SECOND * 5, LeaseId(77)).await;
+        assert_eq!(unattended.expect("asked again").lease, LeaseId(77));
     }
 }
 
@@ -156,4 +166,26 @@ async fn a_lease_that_is_dropped_is_revoked_and_a_detached_one_is_left() {
     assert_eq!(unattended.expect("granted").lease, LeaseId(77));
     let taken = q.grant_unattended(SECOND, LeaseId(77)).await;
     assert!(taken.expect_err("taken").is(Code::LeaseExists));
+}
+
+/// A member that has not heard of a lease yet, or of anything for a while, is not the cluster.
+#[tokio::test]
+async fn one_member_that_lags_does_not_end_a_lease() {
+    let fake = Fake::start(2).await;
+    let q = fake.client().await;
+    let ttl = SECOND * 2;
+    let lease = q.grant(ttl).await.expect("granted");
+    fake.script(|member, method| match (member, method) {
+        (0, Method::Renew) => Fault::Refuse(Code::LeaseNotFound),
+        _ => Fault::None,
+    });
+    tokio::time::sleep(ttl + SECOND / 2).await;
+    assert!(lease.is_held());
+    assert!(fake.asked_of(Method::Renew).contains(&0));
+    // Two of them are believed.
+    fake.script(|_, method| match method {
+        Method::Renew => Fault::Refuse(Code::LeaseNotFound),
+        _ => Fault::None,
+    });
+    assert_eq!(lease.lost().await, Lost::Revoked);
 }

@@ -4,7 +4,7 @@ use crate::fake::{Fake, Fault, soon};
 use api::Method;
 use api::proto::QueueKind;
 use base::Rng;
-use quorate::{Client, Code, Consistency, Error, FencingToken, LockGuard};
+use quorate::{Client, Code, Consistency, Error, FencingToken, LockGuard, Lost};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -332,4 +332,19 @@ async fn a_place_that_is_lost_while_waiting_is_an_error() {
     });
     let error = waiting.await.expect("no panic").expect_err("lost");
     assert!(error.is(Code::LockLost), "{error}");
+}
+
+/// The cluster passes the lock on before its answer comes.
+#[tokio::test]
+async fn what_is_being_given_back_is_not_held_any_more() {
+    let fake = Fake::start(1).await;
+    let q = fake.client().await;
+    let guard = q.lock("jobs").acquire().await.expect("free");
+    let held = guard.held();
+    fake.once(Method::Revoke, Fault::StallAfter);
+    let release = tokio::spawn(guard.release());
+    fake.until("the lock is free", |model| model.leases.is_empty())
+        .await;
+    assert_eq!(held.check(), Err(Lost::Released));
+    release.await.expect("no panic").expect("it was ours");
 }

@@ -2,6 +2,7 @@
 
 use crate::fake::{Fake, Fault, nobody};
 use api::Method;
+use api::proto::{PutRequest, PutResponse};
 use base::Rng;
 use quorate::{Client, Code, Error};
 use std::time::{Duration, Instant};
@@ -154,7 +155,10 @@ async fn at_the_deadline_the_error_carries_the_request_id() {
     assert_eq!(again.revision(), 2);
     assert_eq!(n_puts(&fake, "1"), 1);
     let other = q.put("/a", "other").request_id(id).await;
-    assert!(other.expect_err("another write").is(Code::NumberReused));
+    let other = other.expect_err("another write");
+    assert!(other.is(Code::NumberReused));
+    // The number was given because something was written under it.
+    assert!(other.is_indeterminate(), "{other}");
 }
 
 #[tokio::test]
@@ -320,4 +324,85 @@ async fn a_write_that_is_dropped_is_not_applied_after_the_next_one() {
     tokio::time::sleep(Duration::from_millis(120)).await;
     let model = fake.model();
     assert_eq!(model.puts, ["0", "next"]);
+}
+
+/// A first attempt to grant, forwarded late, brings no session back, in which its write would be new again.
+#[tokio::test]
+async fn a_late_grant_does_not_revive_a_session() {
+    let fake = Fake::start(1).await;
+    let q = fake.client().await;
+    let (mut n_grants, mut n_puts_asked) = (0, 0);
+    fake.script(move |_, method| match method {
+        Method::Grant => {
+            n_grants += 1;
+            match n_grants {
+                1 => Fault::Late(Duration::from_millis(150)),
+                _ => Fault::None,
+            }
+        }
+        Method::Put => {
+            n_puts_asked += 1;
+            match n_puts_asked {
+                1 => Fault::Late(Duration::from_millis(250)),
+                _ => Fault::None,
+            }
+        }
+        _ => Fault::None,
+    });
+    q.put("/a", "1").await.expect("asked again");
+    q.close().await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    // The grant did come late: as another lease.
+    assert_eq!(fake.model().leases.len(), 1);
+    assert_eq!(n_puts(&fake, "1"), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_does_not_tell_of_an_attempt_before_it() {
+    let fake = Fake::start(2).await;
+    let q = fake.client().await;
+    q.put("/a", "1").await.expect("written");
+    let leadership = q.election("e").campaign("me").await.expect("alone");
+    let again = |code| vec![Fault::LoseAnswer, Fault::Refuse(code)];
+    fake.each(Method::Compact, again(Code::Compacted));
+    let error = q.compact(1).await.expect_err("refused");
+    assert_eq!(error.took_effect(), None, "{error}");
+    fake.each(Method::Proclaim, again(Code::StaleToken));
+    let error = leadership.proclaim("x").await.expect_err("refused");
+    assert_eq!(error.took_effect(), None, "{error}");
+    for code in [Code::NumberReused, Code::Superseded] {
+        fake.each(Method::Put, again(code));
+        let error = q.put("/a", "2").await.expect_err("refused");
+        assert!(error.is(code), "{error}");
+        assert_eq!(error.took_effect(), None, "{error}");
+    }
+    // A refusal of the only attempt is certain.
+    fake.once(Method::Proclaim, Fault::Refuse(Code::StaleToken));
+    let error = leadership.proclaim("x").await.expect_err("refused");
+    assert_eq!(error.took_effect(), Some(false), "{error}");
+    // To renew what is not there does nothing, however often.
+    fake.once(Method::Renew, Fault::LoseAnswer);
+    let error = q.renew(quorate::LeaseId(5)).await.expect_err("not there");
+    assert!(error.is(Code::LeaseNotFound), "{error}");
+    assert_eq!(error.took_effect(), Some(false), "{error}");
+}
+
+/// As the command line does with `--request-id`.
+#[tokio::test]
+async fn a_write_asked_again_by_hand_stays_unknown_when_nobody_is_there() {
+    let (dead, _socket) = nobody();
+    let builder = Client::builder().endpoints([dead.to_string()]);
+    let q = builder
+        .deadline(Duration::from_millis(300))
+        .connect_lazily();
+    let q = q.expect("an address");
+    let id = "5:1".parse().expect("an id");
+    let request = PutRequest::default();
+    let asked: Result<PutResponse, Error> = q.raw_write_again(Method::Put, &request, id).await;
+    let error = asked.expect_err("nobody");
+    assert_eq!(error.took_effect(), None, "{error}");
+    assert_eq!(error.request_id(), Some(id));
+    let asked: Result<PutResponse, Error> = q.raw_write(Method::Put, &request, id).await;
+    let error = asked.expect_err("nobody");
+    assert_eq!(error.took_effect(), Some(false), "{error}");
 }

@@ -178,3 +178,53 @@ async fn a_watch_that_is_dropped_is_given_up() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(fake.n_asked(Method::Watch), n_asked);
 }
+
+#[tokio::test]
+async fn a_member_that_ends_streams_at_once_is_not_asked_without_a_pause() {
+    let fake = Fake::start(1).await;
+    let q = fake.client().await;
+    fake.script(|_, method| match method {
+        Method::Watch | Method::Observe => Fault::EndSoon(Code::NoAnswer),
+        _ => Fault::None,
+    });
+    let _watch = q.watch(Keys::prefix("/")).stream();
+    let _observation = q.election("e").observe();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for method in [Method::Watch, Method::Observe] {
+        let n_asked = fake.n_asked(method);
+        assert!((2..20).contains(&n_asked), "{method:?}: {n_asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_a_member_ends_goes_on_at_another() {
+    let fake = Fake::start(2).await;
+    let q = fake.client().await;
+    fake.script(|member, method| match (member, method) {
+        (0, Method::Watch | Method::Observe) => Fault::EndSoon(Code::NoAnswer),
+        _ => Fault::None,
+    });
+    // Other requests take turns, too, and the member answers them.
+    let others = q.clone();
+    let others = tokio::spawn(async move {
+        loop {
+            others.now().await.expect("told");
+        }
+    });
+    for n in 1..=20 {
+        for method in [Method::Watch, Method::Observe] {
+            let before = fake.asked_of(method).len();
+            let _watch = (method == Method::Watch).then(|| q.watch(Keys::prefix("/")).stream());
+            let _observation = (method == Method::Observe).then(|| q.election("e").observe());
+            let reached = async {
+                while !fake.asked_of(method)[before..].contains(&1) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            soon(reached).await;
+            let asked = fake.asked_of(method)[before..].to_vec();
+            assert!(asked == [1] || asked == [0, 1], "{n} {method:?}: {asked:?}");
+        }
+    }
+    others.abort();
+}

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Late(Duration),
     /// It is done and answered so much later, although whoever asked may be gone.
     Slow(Duration),
+    /// Streams: one answer comes, then it ends with this. Other requests are refused.
+    EndSoon(Code),
 }
 
 type Script = Box<dyn FnMut(usize, Method) -> Fault + Send>;
@@ -144,6 +146,13 @@ impl Fake {
     pub(crate) fn n_asked(&self, method: Method) -> usize {
         let asked = self.shared.asked.lock().expect("no panic");
         asked.iter().filter(|(_, it)| *it == method).count()
+    }
+
+    /// Which members `method` was asked of, in order.
+    pub(crate) fn asked_of(&self, method: Method) -> Vec<usize> {
+        let asked = self.shared.asked.lock().expect("no panic");
+        let of_method = asked.iter().filter(|(_, it)| *it == method);
+        of_method.map(|(member, _)| *member).collect()
     }
 
     /// Waits until `is_so` of the model.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use prost::Message;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -66,8 +66,10 @@ async fn answer(
         .expect("no panic")
         .push((member, method));
     let fault = (shared.script.lock().expect("no panic"))(member, method);
+    let mut ends = None;
     match fault {
         Fault::None => {}
+        Fault::EndSoon(code) => ends = Some(code),
         Fault::Refuse(code) => return say(&mut respond, Err(code.error("as told"))),
         Fault::LoseRequest => return respond.send_reset(Reason::INTERNAL_ERROR),
         Fault::CutBefore => return cut.notify_waiters(),
@@ -98,13 +100,16 @@ async fn answer(
         }
         Method::Watch => {
             let request = proto::WatchRequest::decode(body).expect("the client encodes well");
-            watch(&shared, &request, &mut respond).await;
+            watch(&shared, &request, &mut respond, ends).await;
         }
         Method::Observe => {
             let request = proto::ObserveRequest::decode(body).expect("the client encodes well");
-            observe(&shared, &request, &mut respond).await;
+            observe(&shared, &request, &mut respond, ends).await;
         }
         _ => {
+            if let Some(code) = ends {
+                return say(&mut respond, Err(code.error("as told")));
+            }
             let answered = shared.change(|model| model.apply(method, body));
             say(&mut respond, answered);
         }
@@ -134,7 +139,12 @@ async fn wait(shared: &Shared, body: &Bytes) -> Result<Bytes, proto::Error> {
 }
 
 /// Tells at most two changes at once, so that a revision may be told in halves.
-async fn watch(shared: &Shared, request: &proto::WatchRequest, respond: &mut SendResponse<Bytes>) {
+async fn watch(
+    shared: &Shared,
+    request: &proto::WatchRequest,
+    respond: &mut SendResponse<Bytes>,
+    ends: Option<Code>,
+) {
     let mut changed = shared.changed.subscribe();
     let keys = request.keys.clone().unwrap_or_default();
     let mut next = {
@@ -183,6 +193,10 @@ async fn watch(shared: &Shared, request: &proto::WatchRequest, respond: &mut Sen
             {
                 return;
             }
+            if let Some(code) = ends {
+                _ = stream.send_trailers(trailers_of(&code.error("as told")));
+                return;
+            }
             // One answer at a time, so that a cut may come between any two.
             tokio::task::yield_now().await;
         } else if wait_for(&mut changed, &mut stream).await.is_none() {
@@ -195,6 +209,7 @@ async fn observe(
     shared: &Shared,
     request: &proto::ObserveRequest,
     respond: &mut SendResponse<Bytes>,
+    ends: Option<Code>,
 ) {
     let mut changed = shared.changed.subscribe();
     let queue = request.queue.clone().unwrap_or_default();
@@ -214,6 +229,10 @@ async fn observe(
             .send_data(framed(&answer.encode_to_vec()), false)
             .is_err()
         {
+            return;
+        }
+        if let Some(code) = ends {
+            _ = stream.send_trailers(trailers_of(&code.error("as told")));
             return;
         }
         if wait_for(&mut changed, &mut stream).await.is_none() {
@@ -262,21 +281,24 @@ fn say(respond: &mut SendResponse<Bytes>, answered: Result<Bytes, proto::Error>)
     let Some(mut stream) = open(respond) else {
         return;
     };
-    let mut trailers = HeaderMap::new();
-    match answered {
+    let trailers = match answered {
         Ok(message) => {
             // Whoever asked may be gone.
             let _ = stream.send_data(framed(&message), false);
-            trailers.insert("grpc-status", 0.into());
+            HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), 0.into())])
         }
-        Err(error) => {
-            let status = error.known().map_or(2, |code| code.grpc() as u8);
-            trailers.insert("grpc-status", u16::from(status).into());
-            let message = error.message.parse().expect("plain text");
-            trailers.insert("grpc-message", message);
-            let bytes = STANDARD_NO_PAD.encode(error.encode_to_vec());
-            trailers.insert("quorate-error-bin", bytes.parse().expect("base64"));
-        }
-    }
+        Err(error) => trailers_of(&error),
+    };
     let _ = stream.send_trailers(trailers);
+}
+
+fn trailers_of(error: &proto::Error) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let status = error.known().map_or(2, |code| code.grpc() as u8);
+    trailers.insert("grpc-status", u16::from(status).into());
+    let message = error.message.parse().expect("plain text");
+    trailers.insert("grpc-message", message);
+    let bytes = STANDARD_NO_PAD.encode(error.encode_to_vec());
+    trailers.insert("quorate-error-bin", bytes.parse().expect("base64"));
+    trailers
 }
