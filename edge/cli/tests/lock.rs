@@ -272,6 +272,56 @@ fn a_holder_that_is_told_to_stop_stops_its_command_too() {
     assert_eq!(lines(&trace).len(), 1, "{:?}", lines(&trace));
 }
 
+/// Starts the binary at a terminal of its own, whose other end is returned.
+fn begin_at_terminal(endpoints: &str, arguments: &[&str]) -> (Running, fs::File) {
+    use rustix::{fs as files, process, pty};
+    use std::os::unix::process::CommandExt as _;
+
+    let keys = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY).unwrap();
+    pty::grantpt(&keys).unwrap();
+    pty::unlockpt(&keys).unwrap();
+    let flags = files::OFlags::RDWR | files::OFlags::NOCTTY;
+    let name = pty::ptsname(&keys, Vec::new()).unwrap();
+    let terminal = files::open(name, flags, files::Mode::empty()).unwrap();
+    let mut command = std::process::Command::new(QUORATE);
+    command
+        .args(arguments)
+        .env("QUORATE_ENDPOINTS", endpoints)
+        .env("QUORATE_CONFIG_DIR", "/nowhere/at/all")
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(terminal.try_clone().unwrap())
+        .stderr(terminal);
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe {
+        command.pre_exec(|| {
+            process::setsid()?;
+            process::ioctl_tiocsctty(std::os::fd::BorrowedFd::borrow_raw(0))?;
+            Ok(())
+        });
+    }
+    (Running(command.spawn().unwrap()), keys.into())
+}
+
+/// A script at a terminal: what it runs at the moment reads from the terminal, and ends with the lock.
+#[test]
+fn at_a_terminal_the_command_reads_and_what_it_started_ends_with_the_lock() {
+    let cluster = Cluster::start(1);
+    let way = Way::to(cluster.members[0].address);
+    let trace = cluster.scratch.path("trace");
+    let command = format!(
+        "sh -c 'trap \"\" TERM HUP; read x; echo $$ $x >> {trace}; while :; do sleep 0.05; done'; true",
+        trace = trace.display()
+    );
+    let arguments = ["lock", "jobs", "--ttl", "3s", "--", "sh", "-c", &command];
+    let (mut holder, mut keys) = begin_at_terminal(&way.address.to_string(), &arguments);
+    std::io::Write::write_all(&mut keys, b"4711\n").unwrap();
+    let (pid, read) = begun(&trace);
+    assert_eq!(read, 4711);
+    way.cut();
+    assert_eq!(holder.end(), Some(8));
+    assert!(!is_alive(pid), "it outlived the lock");
+}
+
 #[test]
 fn an_election_that_nobody_has_won_is_won_without_waiting() {
     let cluster = Cluster::start(1);
