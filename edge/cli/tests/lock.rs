@@ -214,3 +214,126 @@ fn whoever_is_interrupted_in_the_line_leaves_it() {
     let (pid, _) = begun(&trace);
     until("the command ends", || (!is_alive(pid)).then_some(()));
 }
+
+/// What a command leaves behind must not run under a lock that somebody else holds.
+#[test]
+fn what_a_command_leaves_behind_ends_before_the_lock_is_given_back() {
+    let cluster = Cluster::start(1);
+    let trace = cluster.scratch.path("trace");
+    // The one it leaves behind is not told apart by listening: it ends by SIGKILL.
+    let command = format!(
+        "sh -c 'trap \"echo told >> {trace}\" TERM; echo $$ 0 >> {trace}; while :; do sleep 0.05; done' & \
+         while ! test -s {trace}; do sleep 0.05; done; exit 5",
+        trace = trace.display()
+    );
+    let ended = cluster.quorate(&["lock", "jobs", "--ttl", "60s", "--", "sh", "-c", &command]);
+    let (pid, _) = begun(&trace);
+    assert!(!is_alive(pid), "it outlived the lock");
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert_eq!(lines(&trace).last().map(String::as_str), Some("told"));
+    let next = cluster.quorate(&["lock", "jobs", "--wait", "0s", "--", "true"]);
+    assert_eq!(next.code, Some(0), "{next:?}");
+}
+
+/// Whether a process is stopped.
+fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().unwrap().trim().starts_with('T')
+}
+
+#[test]
+fn a_holder_that_is_told_to_stop_stops_its_command_too() {
+    let cluster = Cluster::start(1);
+    let trace = cluster.scratch.path("trace");
+    let command = stubborn(&trace);
+    let arguments = ["lock", "jobs", "--ttl", "3s", "--", "sh", "-c", &command];
+    let mut holder = cluster.begin(&cluster.endpoints(), &arguments, "holder.log");
+    let (pid, _) = begun(&trace);
+    let stop = || {
+        signal("TSTP", holder.pid());
+        until("both are stopped", || {
+            (is_stopped(pid) && is_stopped(holder.pid())).then_some(())
+        });
+    };
+    stop();
+    signal("CONT", holder.pid());
+    until("both go on", || {
+        (!is_stopped(pid) && !is_stopped(holder.pid())).then_some(())
+    });
+    assert!(is_alive(pid), "the lock is still held");
+
+    stop();
+    let other = cluster.quorate(&["lock", "jobs", "-q", "--", "true"]);
+    assert_eq!(other.code, Some(0), "{other:?}");
+    assert!(is_stopped(pid), "it ran past the lock");
+    signal("CONT", holder.pid());
+    assert_eq!(holder.end(), Some(8));
+    assert!(!is_alive(pid));
+    assert_eq!(lines(&trace).len(), 1, "{:?}", lines(&trace));
+}
+
+/// Starts the binary at a terminal of its own, whose other end is returned.
+fn begin_at_terminal(endpoints: &str, arguments: &[&str]) -> (Running, fs::File) {
+    use rustix::{fs as files, process, pty};
+    use std::os::unix::process::CommandExt as _;
+
+    let keys = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY).unwrap();
+    pty::grantpt(&keys).unwrap();
+    pty::unlockpt(&keys).unwrap();
+    let flags = files::OFlags::RDWR | files::OFlags::NOCTTY;
+    let name = pty::ptsname(&keys, Vec::new()).unwrap();
+    let terminal = files::open(name, flags, files::Mode::empty()).unwrap();
+    let mut command = std::process::Command::new(QUORATE);
+    command
+        .args(arguments)
+        .env("QUORATE_ENDPOINTS", endpoints)
+        .env("QUORATE_CONFIG_DIR", "/nowhere/at/all")
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(terminal.try_clone().unwrap())
+        .stderr(terminal);
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe {
+        command.pre_exec(|| {
+            process::setsid()?;
+            process::ioctl_tiocsctty(std::os::fd::BorrowedFd::borrow_raw(0))?;
+            Ok(())
+        });
+    }
+    (Running(command.spawn().unwrap()), keys.into())
+}
+
+/// A script at a terminal: what it runs at the moment reads from the terminal, and ends with the lock.
+#[test]
+fn at_a_terminal_the_command_reads_and_what_it_started_ends_with_the_lock() {
+    let cluster = Cluster::start(1);
+    let way = Way::to(cluster.members[0].address);
+    let trace = cluster.scratch.path("trace");
+    let command = format!(
+        "sh -c 'trap \"\" TERM HUP; read x; echo $$ $x >> {trace}; while :; do sleep 0.05; done'; true",
+        trace = trace.display()
+    );
+    let arguments = ["lock", "jobs", "--ttl", "3s", "--", "sh", "-c", &command];
+    let (mut holder, mut keys) = begin_at_terminal(&way.address.to_string(), &arguments);
+    std::io::Write::write_all(&mut keys, b"4711\n").unwrap();
+    let (pid, read) = begun(&trace);
+    assert_eq!(read, 4711);
+    way.cut();
+    assert_eq!(holder.end(), Some(8));
+    assert!(!is_alive(pid), "it outlived the lock");
+}
+
+#[test]
+fn an_election_that_nobody_has_won_is_won_without_waiting() {
+    let cluster = Cluster::start(1);
+    let trace = cluster.scratch.path("trace");
+    let won = cluster.quorate(&[
+        "elect", "db", "a", "--wait", "0s", "--", "sh", "-c", "exit 7",
+    ]);
+    assert_eq!(won.code, Some(7), "{won:?}");
+    let command = stubborn(&trace);
+    let arguments = ["elect", "db", "a", "--", "sh", "-c", &command];
+    let _leader = cluster.begin(&cluster.endpoints(), &arguments, "leader.log");
+    begun(&trace);
+    let not_won = cluster.quorate(&["elect", "db", "b", "--wait", "0s", "--", "true"]);
+    assert_eq!(not_won.code, Some(124), "{not_won:?}");
+}

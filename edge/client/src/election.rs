@@ -88,6 +88,17 @@ impl Election {
         }
     }
 
+    /// Leads if nobody stands in the way; nothing else.
+    ///
+    /// # Errors
+    /// As [`Election::campaign`].
+    pub async fn try_campaign(&self, says: impl Into<Key>) -> Result<Option<Leadership>> {
+        let mut wanted = self.wanted.clone();
+        wanted.value = value(says);
+        let place = wanted.acquire(Patience::None).await?;
+        Ok(place.map(|place| Leadership { place }))
+    }
+
     /// Who leads; nothing when nobody does.
     ///
     /// # Errors

@@ -24,7 +24,8 @@ Examples:
   quorate elect db --observe -o jsonl                 who leads, now and from now on",
     after_help = "\
 The command gets QUORATE_LOCK_TOKEN, QUORATE_LOCK_NAME and QUORATE_LOCK_FENCE (elect/NAME=TOKEN, for --fence), and
-is ended as that of `quorate lock`: SIGTERM before the office may pass on, SIGKILL at the deadline, exit 8."
+is ended as that of `quorate lock`: SIGTERM before the office may pass on, SIGKILL just before the deadline, exit 8.
+When quorate itself is stopped with SIGSTOP, or killed, only the fence protects: see `quorate lock --help`."
 )]
 pub(crate) struct Elect {
     /// The election's name.
@@ -96,19 +97,25 @@ async fn campaign(
     wait: Option<Duration>,
     queue: &Queue,
 ) -> Result<client::Leadership, Complaint> {
+    let over = || {
+        let within = humantime::format_duration(wait.unwrap_or_default());
+        let name = parse::queue_text(queue);
+        Complaint::coded(
+            Code::WaitOver,
+            format!("{name} was not won within {within}"),
+        )
+    };
     let elected = match wait {
         None => election.campaign(value).await,
+        Some(wait) if wait.is_zero() => match election.try_campaign(value).await {
+            Ok(None) => return Err(over()),
+            Ok(Some(leadership)) => Ok(leadership),
+            Err(error) => Err(error),
+        },
         Some(wait) => election.campaign_within(value, wait).await,
     };
     elected.map_err(|error| match error.is(Code::WaitOver) {
-        true => {
-            let within = humantime::format_duration(wait.unwrap_or_default());
-            let name = parse::queue_text(queue);
-            Complaint::coded(
-                Code::WaitOver,
-                format!("{name} was not won within {within}"),
-            )
-        }
+        true => over(),
         false => Complaint::from(&error),
     })
 }

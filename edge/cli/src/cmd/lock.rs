@@ -29,7 +29,13 @@ Examples:
     after_help = "\
 The command gets QUORATE_LOCK_TOKEN, QUORATE_LOCK_NAME and QUORATE_LOCK_FENCE (for --fence). When the lock is
 about to be lost it gets SIGTERM, a fifth of the time to live before the deadline and at most a second, and SIGKILL
-at the deadline; the exit code is 8 then, and else the command's own."
+just before the deadline; the exit code is 8 then, and else the command's own.
+
+The command has a process group of its own. What it leaves running there when it ends gets SIGTERM, and SIGKILL a
+second later, before the lock is given back; what leaves the group (setsid) is not seen. Ctrl-Z and SIGTSTP stop the
+command together with quorate, and it goes on only if the lock is still held. When quorate itself is stopped with
+SIGSTOP, or killed, nobody watches the lock (of a killed quorate the command is killed, but not what it started): then
+only the fence protects."
 )]
 pub(crate) struct Lock {
     /// The lock's name.
