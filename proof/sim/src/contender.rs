@@ -89,7 +89,7 @@ impl Contender {
             },
             number,
             permits,
-            shares: shared && number % 3 != 0,
+            shares: shared && !number.is_multiple_of(3),
             ttl_s: natives.ttl_s,
             rng,
             clock,
