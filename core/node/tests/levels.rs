@@ -454,6 +454,16 @@ fn an_old_leader_stops_before_another_can_be_elected_whatever_the_clocks() {
     assert!(lengths[4] >= guard::usable(config_promise(), drift(100_000)) - SECOND / 5);
 }
 
+/// What the level permits: whoever states a bound on drift that clocks do not keep gets old answers from an old leader.
+#[test]
+fn a_bound_on_drift_that_is_a_lie_lets_an_old_leader_answer() {
+    let (is_broken, _) = cut_off(909_091, 1_100_000, 100, Mutants::none());
+    assert!(
+        is_broken,
+        "the clocks are a fifth apart, and 100 ppm were stated"
+    );
+}
+
 #[cfg(feature = "mutants")]
 #[test]
 fn a_lease_without_its_guard_band_is_seen() {
