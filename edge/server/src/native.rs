@@ -42,6 +42,9 @@ use streams::{Ended, Out};
 /// Of the time that a client gives, what is kept for the answer's way back: one part in so many.
 const WAY_BACK_SHARE: u32 = 8;
 
+/// How long a JSON call may last: a client of HTTP/1.1 that went away is not always noticed while its call waits.
+const JSON_CALL_MAX: Duration = Duration::from_secs(60);
+
 /// The native API of one member.
 pub(crate) struct Native(pub(crate) Rc<Member>);
 
@@ -122,7 +125,7 @@ impl Native {
         if method.shape() == Shape::Stream {
             return self.events(plan);
         }
-        match self.single(plan, None).await {
+        match self.single(plan, Some(JSON_CALL_MAX)).await {
             Ok(reply) => {
                 let json = text(&reply.encode(Encoding::Json));
                 let page = Page::json(200, json);
