@@ -219,10 +219,7 @@ impl Leadership {
     /// # Errors
     /// Why it is lost.
     pub fn check(&self) -> Result<(), Lost> {
-        match self.place.lost_now() {
-            Some(lost) => Err(lost),
-            None => Ok(()),
-        }
+        self.place.check()
     }
 
     /// The term whose leader renewed the lease last.

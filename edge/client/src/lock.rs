@@ -194,10 +194,7 @@ impl LockGuard {
     /// # Errors
     /// Why it is lost.
     pub fn check(&self) -> Result<(), Lost> {
-        match self.place.lost_now() {
-            Some(lost) => Err(lost),
-            None => Ok(()),
-        }
+        self.place.check()
     }
 
     /// The lease that it lives on.

@@ -293,6 +293,11 @@ impl Place {
         self.lease.lost_now()
     }
 
+    /// An error when the place is lost, as of now.
+    pub(crate) fn check(&self) -> Result<(), Lost> {
+        self.lost_now().map_or(Ok(()), Err)
+    }
+
     pub(crate) fn held(&self) -> Held {
         Held {
             fence: self.fence(),
@@ -308,10 +313,7 @@ impl Place {
 
     /// Runs `work` until it is done or the place is lost, whichever comes first.
     pub(crate) async fn while_held<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
-        let held_until_now = |done| match self.lost_now() {
-            Some(lost) => Err(lost),
-            None => Ok(done),
-        };
+        let held_until_now = |done| self.check().map(|()| done);
         tokio::select! {
             biased;
             lost = self.lost() => Err(lost),
