@@ -47,6 +47,7 @@
 
 pub mod clocks;
 pub mod config;
+pub mod counts;
 pub mod effects;
 pub mod gathering;
 pub mod leases;
@@ -63,6 +64,7 @@ pub mod system;
 
 pub use clocks::ClockOffset;
 pub use config::{Boot, Health, NodeConfig};
+pub use counts::Counts;
 pub use effects::{
     Answer, Dropped, Effects, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
     StopReason, Tag, Ticket,

@@ -66,6 +66,8 @@ pub(crate) struct Machine {
     seen: Tags,
     member: MemberId,
     incarnation: u32,
+    /// Versions swept by the stores before this one.
+    swept_before: u64,
 }
 
 impl Machine {
@@ -86,6 +88,7 @@ impl Machine {
             seen: Tags::default(),
             member: config.member,
             incarnation: config.incarnation,
+            swept_before: 0,
         };
         machine.note_digest();
         machine
@@ -114,6 +117,11 @@ impl Machine {
     /// Whether versions that compaction has hidden are still to be removed.
     pub(crate) fn is_sweeping(&self) -> bool {
         self.store.is_sweeping()
+    }
+
+    /// Versions that compaction has removed in this life.
+    pub(crate) fn versions_swept(&self) -> u64 {
+        self.swept_before + self.store.versions_swept()
     }
 
     /// Clients of this member that wait for an outcome.
@@ -488,6 +496,7 @@ impl Machine {
     /// Replaces everything by a received state. Answers for commands that the snapshot has passed are
     /// not known here and never will be.
     pub(crate) fn install(&mut self, state: State, config: &NodeConfig, out: &mut Applied) {
+        self.swept_before = self.versions_swept();
         self.store = adopt(state, config);
         self.queue.clear();
         self.digests.clear();

@@ -16,6 +16,7 @@ pub(crate) use levels::passes_promises;
 
 use crate::clocks::Clocks;
 use crate::config::{Boot, NodeConfig};
+use crate::counts::Counts;
 use crate::effects::{Effects, Leadership, LeaseAnswer, Refused, Status, StopReason, Tag, Ticket};
 use crate::gathering::Gathering;
 use crate::leases::{EXPIRIES_MAX, LeaseClock};
@@ -124,6 +125,7 @@ pub struct Node {
     stopped: Option<StopReason>,
     stop_told: bool,
     booted: bool,
+    counts: Counts,
 }
 
 /// When the next checkpoint is due.
@@ -235,6 +237,7 @@ impl Node {
             stopped: None,
             stop_told: false,
             booted: false,
+            counts: Counts::default(),
             config,
         })
     }
@@ -262,6 +265,14 @@ impl Node {
             applied: state.applied(),
             digest: state.digest(),
             stopped: self.stopped.clone(),
+        }
+    }
+
+    /// What it has done in this life.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            versions_swept: self.machine.versions_swept(),
+            ..self.counts
         }
     }
 
@@ -316,6 +327,7 @@ impl Node {
                 let is_unforgiving = self.config.mutants.has(Mutant::ExpiryInBulkAfterStall);
                 let due = self.leases.tick(now, is_unforgiving);
                 if !due.is_empty() {
+                    self.counts.leases_expired += due.len() as u64;
                     self.propose_system(&SystemCommand::Expire(due));
                 }
             }

@@ -65,6 +65,8 @@ pub struct Store {
     /// With [`Mutant::AppliedApartFromEffects`]: the position that should have been recorded.
     late_applied: Option<LogPosition>,
     pub(crate) sweep: crate::sweep::Progress,
+    /// Versions that the sweep has removed.
+    pub(crate) n_swept: u64,
 }
 
 impl Store {
@@ -102,6 +104,7 @@ impl Store {
             scratch: Vec::new(),
             late_applied: None,
             sweep: Default::default(),
+            n_swept: 0,
         }
     }
 

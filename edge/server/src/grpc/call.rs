@@ -3,6 +3,7 @@
 //! The three parts are separate fields, so that a handler of a bidirectional stream can wait for a request
 //! and send a reply at the same time.
 
+use super::counts::Counted;
 use super::limits::REPLY_AT_ONCE_BYTES_MAX;
 use super::message::{Assembler, Budget, frame, prefix};
 use super::status::{Code, Status, ok_trailers};
@@ -12,6 +13,7 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub struct Head {
     parts: http::request::Parts,
     /// The time that the client gives us, from its `grpc-timeout`.
     pub timeout: Option<Duration>,
+    /// From where the call comes; nothing where that has no name.
+    pub from: Option<SocketAddr>,
 }
 
 impl Head {
@@ -65,14 +69,25 @@ impl Call {
             head: Head {
                 parts,
                 timeout: None,
+                from: None,
             },
             requests: Requests {
                 body,
                 assembler: Assembler::new(message_bytes_max, budget),
+                counted: Counted::default(),
             },
-            replies: Replies(shared.clone()),
+            replies: Replies {
+                shared: shared.clone(),
+                counted: Counted::default(),
+            },
         };
         (call, shared)
+    }
+
+    /// Messages of this call are counted from now on.
+    pub(super) fn count(&mut self, counted: &Counted) {
+        self.requests.counted = counted.clone();
+        self.replies.counted = counted.clone();
     }
 
     /// Checks what gRPC demands of a request's headers, and reads its timeout.
@@ -134,6 +149,7 @@ fn parse_timeout(text: &[u8]) -> Option<Duration> {
 pub struct Requests {
     body: RecvStream,
     assembler: Assembler,
+    counted: Counted,
 }
 
 impl Requests {
@@ -149,6 +165,7 @@ impl Requests {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
             if let Some(message) = self.assembler.next_message()? {
+                self.counted.received(message.len());
                 return Poll::Ready(Ok(Some(message)));
             }
             match ready!(self.body.poll_data(cx)) {
@@ -179,7 +196,10 @@ impl Requests {
 }
 
 /// What we say.
-pub struct Replies(Shared);
+pub struct Replies {
+    shared: Shared,
+    counted: Counted,
+}
 
 impl Replies {
     /// The reply of a unary call.
@@ -188,8 +208,9 @@ impl Replies {
     /// The client is gone.
     pub async fn reply(&mut self, message: Bytes) -> Result<(), Status> {
         if message.len() <= REPLY_AT_ONCE_BYTES_MAX {
+            self.counted.sent(message.len());
             let framed = frame(&message);
-            return self.0.with(|half| half.send_now(framed));
+            return self.shared.with(|half| half.send_now(framed));
         }
         self.send(message).await
     }
@@ -199,6 +220,7 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub async fn send(&mut self, message: Bytes) -> Result<(), Status> {
+        self.counted.sent(message.len());
         if message.len() <= 4096 {
             return self.write(frame(&message)).await;
         }
@@ -210,7 +232,7 @@ impl Replies {
 
     /// Says something beside the messages, in the answer's headers; nothing when those are sent already.
     pub fn tell(&mut self, words: HeaderMap) {
-        self.0.with(|half| {
+        self.shared.with(|half| {
             if let Half::Waiting(_, beside) = half {
                 beside.extend(words);
             }
@@ -222,18 +244,18 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub fn open(&mut self) -> Result<(), Status> {
-        self.0.with(|half| half.open().map(|_| ()))
+        self.shared.with(|half| half.open().map(|_| ()))
     }
 
     async fn write(&mut self, mut bytes: Bytes) -> Result<(), Status> {
-        self.0.with(|half| {
+        self.shared.with(|half| {
             half.open()
                 .map(|stream| stream.reserve_capacity(bytes.len()))
         })?;
         while !bytes.is_empty() {
-            let room = poll_fn(|cx| self.0.with(|half| half.poll_room(cx))).await?;
+            let room = poll_fn(|cx| self.shared.with(|half| half.poll_room(cx))).await?;
             let part = bytes.split_to(room.min(bytes.len()));
-            self.0.with(|half| half.send_now(part))?;
+            self.shared.with(|half| half.send_now(part))?;
         }
         Ok(())
     }

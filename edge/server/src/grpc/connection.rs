@@ -4,6 +4,7 @@
 //! [`Service`]'s business.
 
 use super::call::{Call, Refused, Shared};
+use super::counts::Counted;
 use super::limits::{self, Limits};
 use super::message::Budget;
 use super::output::Output;
@@ -29,6 +30,12 @@ pub trait Service: 'static {
     /// Serves one call. The transport ends it with the returned status; a call that is dropped because
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
+
+    /// Which line of a table a call of this path is counted in; it begins now.
+    fn begun(&self, path: &str) -> Counted {
+        let _ = path;
+        Counted::default()
+    }
 
     /// Answers one HTTP/1 request.
     fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
@@ -198,6 +205,9 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         Err(Refused::Http(status)) => return shared.finish_http(status),
         Err(Refused::Grpc(status)) => return shared.finish(Err(status)),
     }
+    let counted = service.begun(call.head.path());
+    let began = counted.clock();
+    call.count(&counted);
     let mut deadline = call
         .head
         .timeout
@@ -221,5 +231,6 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         })
         .await
     };
+    counted.ended(result.as_ref().err().map_or(Code::Ok, Status::code), began);
     shared.finish(result);
 }

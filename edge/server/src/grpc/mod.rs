@@ -8,6 +8,7 @@
 //!   message.rs   five bytes of prefix + a message, bounded before memory is taken
 //!   status.rs    the end of a call: a code and a text, percent-encoded
 //!   output.rs    the socket's outgoing side: many frames, one system call
+//!   counts.rs    what is counted of calls
 //!   authority.rs a mend for old clients that say their URL wrongly
 //!   limits.rs    every bound of this module
 //! ```
@@ -22,6 +23,7 @@
 mod authority;
 mod call;
 mod connection;
+mod counts;
 mod http1;
 pub mod limits;
 mod message;
@@ -32,6 +34,8 @@ mod web;
 pub use call::{Call, Head, Replies, Requests};
 pub(crate) use connection::prepare;
 pub use connection::{Service, serve};
+pub use counts::Counted;
+pub(crate) use counts::{CODE_NAMES, CallCounts};
 pub use http1::Page;
 pub(crate) use http1::answer as answer_http1;
 pub use limits::Limits;
