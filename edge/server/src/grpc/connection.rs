@@ -3,7 +3,7 @@
 //! Each call gets a task of its own, on the same thread. Nothing here knows what a call means: that is the
 //! [`Service`]'s business.
 
-use super::call::{Call, Refused, Shared};
+use super::call::{Call, Head, Refused, Shared};
 use super::counts::Counted;
 use super::limits::{self, Limits};
 use super::message::Budget;
@@ -31,13 +31,13 @@ pub trait Service: 'static {
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
 
-    /// Which line of a table a call of this path is counted in; it begins now.
-    fn begun(&self, path: &str) -> Counted {
-        let _ = path;
+/// Which line of a table this call is counted in; it begins now.
+    fn begun(&self, head: &Head) -> Counted {
+        let _ = head;
         Counted::default()
     }
 
-    /// Answers one HTTP/1 request.
+    /// Answers one request that is no gRPC.
     fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
 }
 
@@ -188,9 +188,20 @@ async fn http2<S: Service>(
             }
             None => return poll_fn(|cx| output.flush(cx)).await,
         };
+        if !is_grpc(request.headers()) {
+            let (service, budget) = (service.clone(), budget.clone());
+            tokio::task::spawn_local(web::serve_http2(request, respond, service, limits, budget));
+            continue;
+        }
         let (call, shared) = Call::new(request, respond, limits.message_bytes_max, budget.clone());
         tokio::task::spawn_local(drive(service.clone(), call, shared));
     }
+}
+
+/// Whether a request is gRPC by what it says of itself; anything else is HTTP.
+fn is_grpc(headers: &http::HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn h2_error(error: io::Error) -> h2::Error {
@@ -205,7 +216,7 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         Err(Refused::Http(status)) => return shared.finish_http(status),
         Err(Refused::Grpc(status)) => return shared.finish(Err(status)),
     }
-    let counted = service.begun(call.head.path());
+    let counted = service.begun(&call.head);
     let began = counted.clock();
     call.count(&counted);
     let mut deadline = call
@@ -231,6 +242,6 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         })
         .await
     };
-    counted.ended(result.as_ref().err().map_or(Code::Ok, Status::code), began);
+    counted.ended(result.as_ref().err().map_or(Code::Ok, |status| status.code), began);
     shared.finish(result);
 }
