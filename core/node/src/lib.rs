@@ -66,7 +66,7 @@ pub use clocks::ClockOffset;
 pub use config::{Boot, Health, NodeConfig};
 pub use counts::Counts;
 pub use effects::{
-    Answer, Dropped, Effects, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
+    Answer, Dropped, Effects, Leadership, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
     StopReason, Tag, Ticket,
 };
 pub use gathering::GATHER_MAX;

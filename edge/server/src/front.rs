@@ -4,11 +4,15 @@
 //! handler holds nothing of the member across an `.await` but its own state, so a client that goes away
 //! costs nothing.
 
+mod health;
 mod levels;
 mod pages;
 mod recipes;
 mod retries;
 mod streams;
+
+pub(crate) use health::Probe;
+pub(crate) use pages::cluster_version;
 
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
@@ -20,6 +24,7 @@ use etcd::{
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use storage::Space;
 use tracing::{info, warn};
 
@@ -44,6 +49,26 @@ impl Front {
             _ => self.single(method, call).await,
         };
         served.map_err(Into::into)
+    }
+}
+
+/// What clients call the version of etcd's API that they speak.
+const CLIENT_API_VERSION: &str = "client-api-version";
+
+impl Front {
+    /// A call begins: it is counted in its method's line.
+    pub(crate) fn begun(&self, head: &grpc::Head) -> grpc::Counted {
+        let metrics = &self.0.metrics;
+        if let Some(method) = api::Method::of_grpc_path(head.path()) {
+            return metrics.begun_native(method);
+        }
+        let Some(method) = Method::of_path(head.path()) else {
+            return grpc::Counted::default();
+        };
+        let version = head.metadata().get(CLIENT_API_VERSION);
+        let version = version.map(http::HeaderValue::as_bytes);
+        metrics.client(version, method.shape() != etcd::Shape::Unary);
+        metrics.begun(method)
     }
 }
 
@@ -256,24 +281,61 @@ impl Front {
     /// Answers from the published state, whatever its age.
     async fn look(&self, read: &Read) -> Result<Bytes, Status> {
         let header = self.0.header();
+        let metrics = &self.0.metrics;
+        let began = Instant::now();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.
             let (state, query) = (self.0.state(), read.query.clone());
             let hashing = tokio::task::spawn_blocking(move || whole(&state, &query, &header));
-            return hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
+            let hashed = hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
+            match read.query {
+                Query::Hash => metrics.hash.observe(began.elapsed()),
+                _ => metrics.hash_kv.observe(began.elapsed()),
+            }
+            return hashed;
         }
-        let reply = self
+        let answered = self
             .0
-            .with_state(|state| etcd::answer(state, &read.query, &header))?;
-        match reply {
-            Reply::Whole(answer) => Ok(answer),
-            Reply::Steps(mut steps) => loop {
+            .with_state(|state| etcd::answer(state, &read.query, &header));
+        let answered = match answered {
+            Ok(Reply::Whole(answer)) => Ok(answer),
+            Ok(Reply::Steps(mut steps)) => loop {
                 if let Some(answer) = steps.step(ROWS_PER_STEP) {
-                    return Ok(answer);
+                    break Ok(answer);
                 }
                 tokio::task::yield_now().await;
             },
+            Err(refusal) => Err(refusal),
+        };
+        match &read.query {
+            Query::Range(_) => metrics.ranged(began, answered.is_ok()),
+            Query::Txn(_) => metrics.txn_ranges.inc(),
+            _ => {}
         }
+        self.warn_slow(read, began.elapsed(), answered.as_ref());
+        answered
+    }
+
+    /// A read that takes long is worth a line, as a command that is applied is.
+    fn warn_slow(&self, read: &Read, took: Duration, answered: Result<&Bytes, &Status>) {
+        let expected = self.0.config.warn_apply;
+        if took < expected {
+            return;
+        }
+        self.0.metrics.applied.slow.inc();
+        let response = match answered {
+            Ok(answer) => format!("size:{}", answer.len()),
+            Err(status) => status.message.to_string(),
+        };
+        let prefix = match read.query {
+            Query::Range(_) => "read-only range ",
+            _ => "read-only txn ",
+        };
+        warn!(
+            took = ?took, "expected-duration" = ?expected, prefix,
+            request = etcd::describe_query(&read.query), response,
+            "apply request took too long"
+        );
     }
 
     async fn read_stream(

@@ -53,6 +53,7 @@ pub mod grpc;
 mod http;
 pub mod identity;
 mod member;
+mod metrics;
 mod native;
 mod peers;
 mod run;

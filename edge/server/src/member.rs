@@ -19,20 +19,22 @@ use crate::config::Config;
 use crate::contenders::Contenders;
 use crate::durable::{Checkpoints, LogThread};
 use crate::events::{Event, Reports};
+use crate::metrics::Metrics;
 use crate::native::{Desks, NotRead};
 use crate::peers::{Inbox, Peers, render_members, send_snapshot};
 use crate::signal::Signal;
 use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
-use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Term};
+use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Revision, Term};
 use bytes::Bytes;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
-    Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
+    Answer, Effects, Leadership, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
     Refused, StopReason, Ticket,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +53,9 @@ const GATHER_LOOK: Duration = node::GATHER_MAX.checked_div(2).expect("two is not
 /// A removed member that waits so long until the others know is worth a line.
 const LEAVING_LONG: Duration = Duration::from_secs(10);
 
+/// A linearizable read that waits so long is slow: a round of heartbeats takes far less.
+const READ_SLOW: Duration = Duration::from_millis(500);
+
 /// Defragmentations that may be waited for at once.
 const DEFRAGS_MAX: usize = 64;
 
@@ -60,6 +65,8 @@ pub(crate) struct StreamWork {
     pub(crate) signal: Signal,
     /// Messages that are to be sent before anything else.
     pub(crate) pending: RefCell<Vec<Bytes>>,
+    /// From where its client comes.
+    from: Option<SocketAddr>,
 }
 
 /// A member at work.
@@ -86,6 +93,7 @@ pub(crate) struct Member {
     reports: Reports,
     space: Cell<Space>,
     pub(crate) vitals: Vitals,
+    pub(crate) metrics: Metrics,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -94,6 +102,14 @@ pub(crate) struct Member {
     leaderless: Cell<Option<Instant>>,
     /// It was said that this member cannot leave.
     leaving_told: Cell<bool>,
+    /// The leader that was told of last.
+    led_by: Cell<MemberId>,
+    /// When the last tick was.
+    ticked: Cell<Option<Instant>>,
+    /// The compaction that is not swept yet, and since when.
+    compacting: Cell<Option<(Revision, Instant)>>,
+    /// Up to where history was compacted when last looked.
+    compacted: Cell<Revision>,
     is_ready: Cell<bool>,
     became_ready: Notify,
     leadership: Notify,
@@ -112,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) log: LogThread,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) reports: Reports,
+    pub(crate) metrics: Metrics,
 }
 
 impl Member {
@@ -148,11 +165,16 @@ impl Member {
             reports: parts.reports,
             space: Cell::new(Space::Normal),
             vitals: Vitals::default(),
+            metrics: parts.metrics,
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
             leaderless: Cell::new(None),
             leaving_told: Cell::new(false),
+            led_by: Cell::new(MemberId::NONE),
+            ticked: Cell::new(None),
+            compacting: Cell::new(None),
+            compacted: Cell::new(parts.node.state().root(etcd::ROOT).compacted()),
             is_ready: Cell::new(false),
             became_ready: Notify::new(),
             leadership: Notify::new(),
@@ -299,13 +321,25 @@ impl Member {
     }
 
     async fn answered(&self, proposed: Result<node::Tag, Refused>) -> Result<Answer, NotAnswered> {
-        let tag = proposed.map_err(NotAnswered::Refused)?;
-        let wait = self.proposals.begin(tag.0, clock::now());
+        let tag = match proposed {
+            Ok(tag) => tag,
+            Err(why) => {
+                self.metrics.proposals_failed.inc();
+                return Err(NotAnswered::Refused(why));
+            }
+        };
+        let began = clock::now();
+        let wait = self.proposals.begin(tag.0, began);
         self.work.set();
         // A wait that is given up tells the node, which then need not keep the tag.
         let forget = Forget { member: self, tag };
         let answer = wait.answer().await;
-        let answer = answer.map_err(|Expired| NotAnswered::Unknown)?;
+        let is_answered = answer.is_ok();
+        self.metrics.requests[usize::from(is_answered)].observe(clock::now().since(began));
+        let Ok(answer) = answer else {
+            self.metrics.proposals_failed.inc();
+            return Err(NotAnswered::Unknown);
+        };
         std::mem::forget(forget);
         Ok(answer)
     }
@@ -323,6 +357,27 @@ impl Member {
 
     /// Waits until the published state may be read at `level`.
     pub(crate) async fn read_at(&self, level: ReadLevel) -> Result<ReadGrant, NotRead> {
+        let began = clock::now();
+        let granted = self.read_when_ready(level).await;
+        let metrics = &self.metrics;
+        let is_linearizable = matches!(level, ReadLevel::Linearizable);
+        if is_linearizable && clock::now().since(began) >= READ_SLOW {
+            metrics.read_indexes_slow.inc();
+        }
+        let reads = &metrics.reads[level_number(level)];
+        match &granted {
+            Ok(_) => reads.granted.inc(),
+            Err(_) => {
+                reads.failed.inc();
+                if is_linearizable {
+                    metrics.read_indexes_failed.inc();
+                }
+            }
+        }
+        granted
+    }
+
+    async fn read_when_ready(&self, level: ReadLevel) -> Result<ReadGrant, NotRead> {
         let ticket = self.next_ticket();
         let now = self.looked();
         let asked = self.node.borrow_mut().read_at(ticket, level, now);
@@ -432,7 +487,10 @@ impl Member {
             self.checkpoints.trim();
         }
         self.work.set();
-        match told.await {
+        let began = clock::now();
+        let told = told.await;
+        self.metrics.defragment.observe(clock::now().since(began));
+        match told {
             Ok(true) => Ok(()),
             // What a disk without room for a checkpoint most likely is.
             Ok(false) => Err(Refusal::NoSpace.into()),
@@ -452,6 +510,36 @@ impl Member {
         Ticket(self.last_ticket.get())
     }
 
+    /// Writes that wait for their outcome.
+    pub(crate) fn n_pending(&self) -> usize {
+        self.proposals.n_open()
+    }
+
+    /// Whether somebody waits for a defragmentation.
+    pub(crate) fn is_defragmenting(&self) -> bool {
+        !self.defrags.borrow().is_empty()
+    }
+
+    /// What the node has done in this life.
+    pub(crate) fn counts(&self) -> node::Counts {
+        self.node.borrow().counts()
+    }
+
+    /// The other members' wall clocks.
+    pub(crate) fn clocks(&self) -> BTreeMap<MemberId, node::ClockOffset> {
+        self.node.borrow().clock_offsets()
+    }
+
+    /// Whether the connection to `member` stands.
+    pub(crate) fn is_connected(&self, member: MemberId) -> bool {
+        self.peers.is_connected(member)
+    }
+
+    /// From where the client of a stream of watches comes.
+    pub(crate) fn stream_from(&self, id: StreamId) -> Option<SocketAddr> {
+        self.streams.borrow().get(&id)?.from
+    }
+
     fn timeout(&self) -> Status {
         if self.stopped.borrow().is_some() {
             return Refusal::Stopped.into();
@@ -462,9 +550,12 @@ impl Member {
     // ---- watch streams ----------------------------------------------------------------------
 
     /// Opens a watch stream.
-    pub(crate) fn open_stream(self: &Rc<Self>) -> OpenStream {
+    pub(crate) fn open_stream(self: &Rc<Self>, from: Option<SocketAddr>) -> OpenStream {
         let id = self.desk.borrow_mut().open();
-        let work = Rc::new(StreamWork::default());
+        let work = Rc::new(StreamWork {
+            from,
+            ..StreamWork::default()
+        });
         self.streams.borrow_mut().insert(id, work.clone());
         OpenStream {
             member: self.clone(),
@@ -541,14 +632,54 @@ impl Member {
         loop {
             interval.tick().await;
             let now = self.looked();
+            self.look_at_heartbeats(now);
             self.node.borrow_mut().tick(now, clock::wall_ms());
             self.proposals.expire(now);
             self.reads.expire(now);
             self.leases.expire(now);
             self.tick_desk(now);
             self.tell_leaving(now);
+            self.look_at_compaction(now);
             self.work.set();
         }
+    }
+
+    /// A leader that is held up for two heartbeats sends them late.
+    fn look_at_heartbeats(&self, now: Instant) {
+        let Some(before) = self.ticked.replace(Some(now)) else {
+            return;
+        };
+        let (passed, expected) = (now.since(before), 2 * self.config.heartbeat);
+        if passed <= expected || !self.node.borrow().is_leader() {
+            return;
+        }
+        self.metrics.heartbeats_late.inc();
+        warn!(
+            "heartbeat-interval" = ?self.config.heartbeat, "expected-duration" = ?expected,
+            "exceeded-duration" = ?(passed - expected),
+            "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk"
+        );
+    }
+
+    /// Says when history was compacted, and when the last of it is gone.
+    fn look_at_compaction(&self, now: Instant) {
+        let compacted = self.with_state(|state| state.root(etcd::ROOT).compacted());
+        if self.compacted.replace(compacted) != compacted {
+            info!("compact-revision" = compacted.0, "compacted");
+            self.compacting.set(Some((compacted, now)));
+        }
+        let Some((compacted, began)) = self.compacting.get() else {
+            return;
+        };
+        if self.node.borrow().is_sweeping() {
+            return;
+        }
+        self.compacting.set(None);
+        let took = now.since(began);
+        self.metrics.compactions.observe(took);
+        let at_s = i64::try_from(clock::wall_ms() / 1000).unwrap_or(0);
+        self.metrics.compacted_at_s.set(at_s);
+        info!("compact-revision" = compacted.0, took = ?took, "finished scheduled compaction");
     }
 
     /// Says once why a member that was removed is still there.
@@ -572,14 +703,27 @@ impl Member {
         while let Some(event) = reports.recv().await {
             let mut node = self.node.borrow_mut();
             match event {
-                Event::Persisted { number, took } => {
+                Event::Persisted {
+                    number,
+                    took,
+                    bytes,
+                } => {
                     self.vitals.synced(took, clock::now());
+                    self.metrics.fsync.observe(took);
+                    self.metrics.wal_bytes.add(bytes);
                     node.persisted(number);
+                }
+                Event::Committed { took } => self.metrics.commit.observe(took),
+                Event::Installed { took } => {
+                    self.metrics.receiving.set(0);
+                    self.metrics.received.observe(took);
                 }
                 Event::Checkpointed {
                     meta,
                     log_floor: Some(floor),
+                    took,
                 } => {
+                    self.metrics.checkpoint.observe(took);
                     let to = node.checkpointed(&meta).min(floor);
                     self.log.free(to);
                     // One that was under way when somebody asked is not the one that was asked for.
@@ -647,16 +791,15 @@ impl Member {
             send_snapshot(own, name, snapshot.to, urls, what, self.reports.clone());
         }
         if let Some(persist) = effects.persist {
+            if persist.snapshot.is_some() {
+                self.metrics.receiving.set(1);
+            }
             self.log.persist(persist);
         }
         if let Some(leadership) = effects.leadership {
             self.term.set(leadership.term);
-            let (leader, term) = (leadership.leader, leadership.term);
-            match leadership.is_self {
-                true => info!(%term, "this member leads"),
-                false if leader.is_none() => info!(%term, "there is no leader"),
-                false => info!(%leader, %term, "another member leads"),
-            }
+            self.tell_leadership(&leadership);
+            let leader = leadership.leader;
             if !leader.is_none() {
                 self.leaderless.set(None);
             } else if self.leaderless.get().is_none() {
@@ -710,6 +853,33 @@ impl Member {
         }
     }
 
+    /// Who leads, in the words that etcd's users look for.
+    fn tell_leadership(&self, leadership: &Leadership) {
+        let (own, term, leader) = (self.identity.member, leadership.term, leadership.leader);
+        let before = self.led_by.get();
+        if leader.is_none() {
+            if !before.is_none() {
+                info!(%term, "raft.node: {own} lost leader {before} at term {term}");
+                self.led_by.set(leader);
+            }
+            return;
+        }
+        if leadership.is_self {
+            info!(%term, "{own} became leader at term {term}");
+        }
+        if leader == before {
+            return;
+        }
+        self.metrics.leader_changes.inc();
+        match before.is_none() {
+            true => info!(%term, "raft.node: {own} elected leader {leader} at term {term}"),
+            false => {
+                info!(%term, "raft.node: {own} changed leader from {before} to {leader} at term {term}");
+            }
+        }
+        self.led_by.set(leader);
+    }
+
     fn stop(&self, reason: StopReason) {
         match &reason {
             StopReason::Removed => warn!("this member was removed from the cluster"),
@@ -754,6 +924,10 @@ impl Member {
 impl Inbox for Member {
     fn receive(&self, from: MemberId, message: PeerMessage) {
         let now = self.looked();
+        if let PeerMessage::ClockReply { asked, .. } = &message {
+            // Every member asks every other for its clock once a second: a probe that is there anyway.
+            self.metrics.peers.answered(from, Instant(*asked), now);
+        }
         self.node.borrow_mut().receive(from, message, now);
         self.work.set();
     }
@@ -799,6 +973,17 @@ impl Drop for ForgetRead<'_> {
         if let Ok(mut node) = self.member.node.try_borrow_mut() {
             node.forget_read(self.ticket);
         }
+    }
+}
+
+/// The place of a level among the counts of reads.
+fn level_number(level: ReadLevel) -> usize {
+    match level {
+        ReadLevel::Linearizable => 0,
+        ReadLevel::Lease => 1,
+        ReadLevel::Bounded(_) => 2,
+        ReadLevel::Session(_) => 3,
+        ReadLevel::Sequential => 4,
     }
 }
 

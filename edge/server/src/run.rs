@@ -10,6 +10,7 @@ use crate::grpc;
 use crate::http::{Door, Port};
 use crate::identity::{Listen, ListenAt};
 use crate::member::{Member, Parts};
+use crate::metrics::{Metered, Metrics};
 use crate::peers::{Peers, listen};
 use ::clock::guard::DriftBound;
 use base::Chain;
@@ -129,15 +130,16 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         member: identity.member,
     };
     let incarnation = data_dir.next_incarnation((clock::wall_ms() / 1000) as u32)?;
+    let metrics = Metrics::new(config.metrics_extensive, config.warn_apply);
     let member = Member::new(Parts {
         identity,
         node: Node::new(
             node_config(&config, identity, incarnation),
             booted.boot,
             vec![
-                Box::new(EtcdDialect),
-                Box::new(native::KeyDialect),
-                Box::new(native::LineDialect),
+                Box::new(Metered::new(EtcdDialect, &metrics.applied)),
+                Box::new(Metered::new(native::KeyDialect, &metrics.applied)),
+                Box::new(Metered::new(native::LineDialect, &metrics.applied)),
             ],
             clock::now(),
         )?,
@@ -147,10 +149,11 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             &identity,
             identity.member.0 ^ clock::wall_ms() << 21,
         ),
-        peers: Peers::new(origin, &config.name),
+        peers: Peers::new(origin, &config.name, metrics.peers.clone()),
         log: log.map_err(RunError::Start)?,
         checkpoints,
         reports: reports.clone(),
+        metrics,
         config,
     });
 
@@ -164,6 +167,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             origin,
             member.clone(),
             reports.clone(),
+            member.metrics.peers.clone(),
         )));
     }
     member.connect(&booted.introduced);

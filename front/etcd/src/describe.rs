@@ -6,6 +6,8 @@
 use crate::method::Method;
 use crate::request::{DeleteView, Kind, OpView, PutView, RangeView, TxnView, two_integers};
 use crate::scan::{Fields, Value};
+use crate::session::Query;
+use store::RangeEnd;
 
 /// Bytes of a name that are said.
 const NAME_BYTES_MAX: usize = 128;
@@ -63,6 +65,26 @@ fn op_words(op: &OpView<'_>) -> String {
         OpView::DeleteRange(it) => delete_words(it),
         OpView::Txn(txn) => format!("txn:<compare:{} >", txn.compare.len()),
         OpView::Empty => "nothing".to_owned(),
+    }
+}
+
+/// A read: `range:<key:"colour" range_end:"" limit:0 >`.
+pub fn describe_query(query: &Query) -> String {
+    match query {
+        Query::Range(read) => {
+            let end = match &read.range.end {
+                RangeEnd::Single => "".into(),
+                RangeEnd::Unbounded => "\\x00".into(),
+                RangeEnd::Before(end) => said(end),
+            };
+            let (key, limit) = (said(&read.range.start), read.options.limit);
+            format!("range:<key:\"{key}\" range_end:\"{end}\" limit:{limit} >")
+        }
+        Query::Txn(message) => match TxnView::read(message) {
+            Ok(txn) => txn_words(&txn),
+            Err(_) => format!("size:{}", message.len()),
+        },
+        other => format!("{other:?}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is said of a request in logs: names, never values and never secrets.
 
-use etcd::proto::etcdserverpb as pb;
-use etcd::{Limits, Method, Plan, Session, describe_command, names};
+use quorate_etcd::proto::etcdserverpb as pb;
+use quorate_etcd::{Limits, Method, Plan, Session, describe_command, names};
 use prost::Message;
 
 const SECRET: &str = "canary-5f1e";

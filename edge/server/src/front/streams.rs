@@ -33,7 +33,7 @@ impl Front {
     pub(super) async fn watch(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
         let wants_leader = super::wants_leader(call);
-        let stream = self.0.open_stream();
+        let stream = self.0.open_stream(call.head.from);
         let Call {
             requests, replies, ..
         } = call;
@@ -117,10 +117,12 @@ impl Front {
     pub(super) async fn snapshot(&self, call: &mut Call) -> Result<(), Ended> {
         let mut stream = SnapshotStream::new(self.0.state());
         let mut worked = Duration::ZERO;
+        let since = Instant::now();
         loop {
             let began = Instant::now();
             let Some(message) = stream.next_message() else {
                 self.0.vitals.backed_up(crate::clock::now());
+                self.0.metrics.snapshot.observe(since.elapsed());
                 return Ok(());
             };
             // Sending it costs about as much again.

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -31,7 +32,7 @@ pub trait Service: 'static {
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
 
-/// Which line of a table this call is counted in; it begins now.
+    /// Which line of a table this call is counted in; it begins now.
     fn begun(&self, head: &Head) -> Counted {
         let _ = head;
         Counted::default()
@@ -111,10 +112,11 @@ async fn connection<S: Service>(
     budget: Budget,
 ) -> io::Result<()> {
     prepare(&socket)?;
+    let from = socket.peer_addr().ok();
     let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&socket)).await;
     let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if is_http2 {
-        return http2(Output::new(socket, first), service, limits, budget).await;
+        return http2(Output::new(socket, first), from, service, limits, budget).await;
     }
     web::serve(socket, first, service, limits, budget).await
 }
@@ -142,6 +144,7 @@ async fn sniff(socket: &TcpStream) -> io::Result<(BytesMut, bool)> {
 
 async fn http2<S: Service>(
     output: Output,
+    from: Option<SocketAddr>,
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
@@ -193,7 +196,8 @@ async fn http2<S: Service>(
             tokio::task::spawn_local(web::serve_http2(request, respond, service, limits, budget));
             continue;
         }
-        let (call, shared) = Call::new(request, respond, limits.message_bytes_max, budget.clone());
+        let (mut call, shared) = Call::new(request, respond, limits.message_bytes_max, budget.clone());
+        call.head.from = from;
         tokio::task::spawn_local(drive(service.clone(), call, shared));
     }
 }

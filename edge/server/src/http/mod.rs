@@ -17,7 +17,7 @@ mod access;
 mod routes;
 
 use crate::front::Front;
-use crate::grpc::{self, Call, Exchange, Page, Service};
+use crate::grpc::{self, Call, Counted, Exchange, Head, Page, Service};
 use crate::member::Member;
 use access::Access;
 use std::rc::Rc;
@@ -61,6 +61,13 @@ impl Service for Port {
                 let text = "quorate: gRPC is not spoken at this address";
                 Err(grpc::Status::new(grpc::Code::Unimplemented, text))
             }
+        }
+    }
+
+    fn begun(&self, head: &Head) -> Counted {
+        match self.door {
+            Door::Clients | Door::Grpc => self.front.begun(head),
+            Door::Http | Door::Metrics => Counted::default(),
         }
     }
 

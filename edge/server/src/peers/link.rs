@@ -6,6 +6,7 @@
 use super::{HANDSHAKE_TIMEOUT, Inbox};
 use crate::grpc::prepare;
 use crate::identity::Url;
+use crate::metrics::{PeerCounts, PeersCounts};
 use crate::signal::Signal;
 use base::limits::PEER_QUEUE_BYTES_MAX;
 use base::{Chain, MemberId, PeerMessage, Rng};
@@ -59,6 +60,7 @@ pub(super) struct Link {
     connected: Cell<bool>,
     closed: Cell<bool>,
     dropping: Cell<bool>,
+    counts: Rc<PeerCounts>,
 }
 
 impl Link {
@@ -68,6 +70,7 @@ impl Link {
         name: &Rc<str>,
         member: &Member,
         inbox: Rc<dyn Inbox>,
+        counts: &PeersCounts,
     ) -> Rc<Link> {
         let link = Rc::new(Link {
             own,
@@ -77,6 +80,7 @@ impl Link {
             connected: Cell::new(false),
             closed: Cell::new(false),
             dropping: Cell::new(false),
+            counts: counts.of(member.id),
         });
         let urls = member
             .peer_urls
@@ -111,6 +115,7 @@ impl Link {
         }
         let mut queue = self.queue.borrow_mut();
         if queue.len() > PEER_QUEUE_BYTES_MAX {
+            self.counts.sent_failures.inc();
             if !self.dropping.replace(true) {
                 warn!(peer = %self.to, bytes = queue.len(), "the queue to a peer is full: messages are dropped");
             }
@@ -138,11 +143,15 @@ impl Dialler {
         while !self.link.closed.get() {
             let lost = match self.connect(turn).await {
                 Ok(socket) => {
-                    info!(%peer, "connected to a peer");
+                    info!("remote-peer-id" = %peer, "established TCP streaming connection with remote peer");
                     (pause, told) = (PAUSE_MIN, String::new());
                     self.link.connected.set(true);
                     let lost = self.write(socket).await;
                     self.link.connected.set(false);
+                    self.link.counts.lost.inc();
+                    if !self.link.closed.get() {
+                        warn!("remote-peer-id" = %peer, reason = %Chain(&lost), "lost TCP streaming connection with remote peer");
+                    }
                     self.link.dropping.set(false);
                     self.link.queue.replace(BytesMut::new());
                     lost
@@ -156,6 +165,7 @@ impl Dialler {
                 self.inbox.receive(peer, PeerMessage::Removed);
             }
             self.inbox.unreachable(peer);
+            self.link.counts.sent_failures.inc();
             turn += 1;
             let reason = Chain(&lost).to_string();
             // A peer that is down is news once, not every second.
@@ -223,6 +233,7 @@ impl Dialler {
             if let Err(error) = writer.write_all(&buffer).await {
                 return error.into();
             }
+            self.link.counts.sent_bytes.add(buffer.len() as u64);
             self.link.dropping.set(false);
             buffer.clear();
             if buffer.capacity() > BUFFER_KEPT_BYTES {

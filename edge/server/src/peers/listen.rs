@@ -3,6 +3,7 @@
 use super::transfer::{Busy, receive_snapshot};
 use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX};
 use crate::events::Reports;
+use crate::metrics::PeersCounts;
 use crate::grpc::{Page, answer_http1, prepare};
 use base::{Chain, MemberId};
 use bytes::BytesMut;
@@ -46,6 +47,7 @@ struct Door {
     busy: Busy,
     strangers: Rc<Cell<usize>>,
     connections: Rc<Cell<usize>>,
+    counts: PeersCounts,
 }
 
 /// Accepts connections of other members until it is dropped.
@@ -54,6 +56,7 @@ pub(crate) async fn listen(
     own: Origin,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
+    counts: PeersCounts,
 ) {
     let door = Rc::new(Door {
         own,
@@ -62,6 +65,7 @@ pub(crate) async fn listen(
         busy: Busy::default(),
         strangers: Rc::default(),
         connections: Rc::default(),
+        counts,
     });
     loop {
         let (socket, address) = match listener.accept().await {
@@ -115,6 +119,7 @@ impl Door {
                     debug!(%address, reason = %Chain(&error), "a peer's connection ended");
                 }
                 _ => {
+                    self.counts.of(MemberId::NONE).received_failures.inc();
                     warn!(%address, reason = %Chain(&error), "a connection to the peer port is closed")
                 }
             }
@@ -202,8 +207,10 @@ impl Door {
         mut reader: FrameReader,
         mut input: BytesMut,
     ) -> Result<(), IncomingError> {
+        let counts = self.counts.of(from);
+        counts.received_bytes.add(input.len() as u64);
         loop {
-            while let Some((_, frame)) = reader.next(&mut input)? {
+            while let Some((_, frame)) = reader.next(&mut input).inspect_err(|_| counts.received_failures.inc())? {
                 match frame {
                     // It connects again and is told then.
                     Frame::Message(_) if self.inbox.was_removed(from) => {
@@ -217,8 +224,9 @@ impl Door {
                 }
             }
             input.reserve(reader.missing(input.len()).max(READ_BYTES));
-            if socket.read_buf(&mut input).await? == 0 {
-                return Err(IncomingError::Closed);
+            match socket.read_buf(&mut input).await? {
+                0 => return Err(IncomingError::Closed),
+                n => counts.received_bytes.add(n as u64),
             }
         }
     }

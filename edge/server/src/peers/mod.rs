@@ -23,6 +23,7 @@ pub(crate) use join::{JoinError, Known, ask_members, render_members};
 pub(crate) use listen::listen;
 pub(crate) use transfer::send_snapshot;
 
+use crate::metrics::PeersCounts;
 use base::{MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
@@ -60,14 +61,16 @@ type Links = BTreeMap<MemberId, (Vec<String>, Rc<Link>)>;
 pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
+    counts: PeersCounts,
     links: RefCell<Links>,
 }
 
 impl Peers {
-    pub(crate) fn new(own: Origin, name: &str) -> Peers {
+    pub(crate) fn new(own: Origin, name: &str, counts: PeersCounts) -> Peers {
         Peers {
             own,
             name: name.into(),
+            counts,
             links: RefCell::default(),
         }
     }
@@ -84,7 +87,7 @@ impl Peers {
         });
         for member in members {
             if member.id != self.own.member && !links.contains_key(&member.id) {
-                let link = Link::open(self.own, &self.name, member, inbox.clone());
+                let link = Link::open(self.own, &self.name, member, inbox.clone(), &self.counts);
                 links.insert(member.id, (member.peer_urls.clone(), link));
             }
         }
