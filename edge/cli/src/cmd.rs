@@ -12,6 +12,7 @@ pub(crate) mod lease;
 pub(crate) mod lock;
 mod options;
 pub(crate) mod put;
+pub(crate) mod audit;
 pub(crate) mod quorum;
 pub(crate) mod range;
 pub(crate) mod server;

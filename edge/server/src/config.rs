@@ -104,7 +104,17 @@ pub struct Config {
     pub auth_token_ttl: Duration,
     /// How many times two to the power of this a password is hashed; 4 to 31.
     pub bcrypt_cost: u32,
-    /// What history is forgotten without being asked.
+    /// What becomes of a request when the audit log's disk is too slow to take its line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AuditMode {
+    /// The line is dropped and counted, and the log itself says so.
+    #[default]
+    Drop,
+    /// The request waits: nothing happens that is not written down.
+    Block,
+}
+
+/// What history is forgotten without being asked.
     pub auto_compaction: AutoCompaction,
     /// Whether a change of the membership is refused that would leave less than a majority of started members.
     pub strict_reconfig: bool,
@@ -134,6 +144,8 @@ pub struct Config {
     pub warn_request: Duration,
     /// Where every change and every refusal is written down; nothing: nowhere.
     pub audit_log: Option<PathBuf>,
+    /// What becomes of a request whose line finds no room.
+    pub audit_mode: AuditMode,
 }
 
 /// What history is forgotten without being asked.
@@ -265,6 +277,7 @@ impl Config {
             warn_apply: Duration::from_millis(100),
             warn_request: Duration::from_millis(300),
             audit_log: None,
+            audit_mode: AuditMode::Drop,
         }
     }
 

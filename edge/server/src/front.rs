@@ -4,6 +4,7 @@
 //! handler holds nothing of the member across an `.await` but its own state, so a client that goes away
 //! costs nothing.
 
+mod audited;
 mod health;
 mod levels;
 mod pages;
@@ -14,6 +15,7 @@ mod streams;
 pub(crate) use health::Probe;
 pub(crate) use pages::cluster_version;
 
+use audited::Noting;
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
@@ -50,6 +52,14 @@ impl Front {
         };
         served.map_err(Into::into)
     }
+}
+
+/// What became of a request that was not refused.
+struct Done {
+    /// What to answer; nothing when that was sent already.
+    answer: Option<Bytes>,
+    /// Whether anything but an answer came of it.
+    is_change: bool,
 }
 
 /// What clients call the version of etcd's API that they speak.
@@ -134,6 +144,22 @@ impl Front {
     /// One request; one answer, or a stream of them.
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
+        let done = match &self.0.audit {
+            None => self.answer(method, body, call).await?,
+            Some(audit) => {
+                let note = Noting::of(audit, method, &body, &call.head);
+                let done = Box::pin(self.answer(method, body, call)).await;
+                note.end(&done).await;
+                done?
+            }
+        };
+        match done.answer {
+            Some(answer) => Ok(call.replies.reply(answer).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn answer(&self, method: Method, body: Bytes, call: &mut Call) -> Result<Done, Ended> {
         self.check_leader(call)?;
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
@@ -144,6 +170,18 @@ impl Front {
         }
         let wanted = levels::wanted(call.head.metadata(), self.0.identity.cluster)?;
         let mut fresh = None;
+        let is_change = !matches!(
+            plan,
+            Plan::Read(_)
+                | Plan::ReadStream(_)
+                | Plan::LeaseTimeToLive { .. }
+                | Plan::Status
+                | Plan::Health { .. }
+        );
+        let streamed = Done {
+            answer: None,
+            is_change,
+        };
         let answer = match plan {
             Plan::Propose {
                 request,
@@ -163,7 +201,10 @@ impl Front {
                     answer
                 }
             },
-            Plan::ReadStream(read) => return self.read_stream(&read, wanted, call).await,
+            Plan::ReadStream(read) => {
+                self.read_stream(&read, wanted, call).await?;
+                return Ok(streamed);
+            }
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = match self.0.lease(lease, false).await? {
                     LeaseAnswer::Alive { remaining_ms, .. } => Some(remaining_ms),
@@ -192,15 +233,27 @@ impl Front {
                 self.0.defragment().await?;
                 Bytes::new()
             }
-            Plan::Snapshot => return self.snapshot(call).await,
+            Plan::Snapshot => {
+                self.snapshot(call).await?;
+                return Ok(streamed);
+            }
             // In a box: it is large, and no other call should have to make room for it.
-            Plan::Recipe(recipe) => return Box::pin(self.recipe(recipe, call)).await,
-            Plan::Health { known } => return self.health(method, known, call).await,
+            Plan::Recipe(recipe) => {
+                Box::pin(self.recipe(recipe, call)).await?;
+                return Ok(streamed);
+            }
+            Plan::Health { known } => {
+                self.health(method, known, call).await?;
+                return Ok(streamed);
+            }
         };
         if wanted.is_some() {
             call.replies.tell(self.told(fresh));
         }
-        Ok(call.replies.reply(answer).await?)
+        Ok(Done {
+            answer: Some(answer),
+            is_change,
+        })
     }
 
     /// A client may ask not to be served by a member that knows no leader.

@@ -41,6 +41,7 @@
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 
+pub mod audit;
 pub mod clock;
 pub mod config;
 mod contenders;
@@ -60,6 +61,12 @@ mod run;
 mod signal;
 mod vitals;
 mod waits;
+
+/// Lines of the log that whoever writes them had to drop. The log is the process', and so is this number.
+pub fn log_lines_dropped() -> &'static std::sync::atomic::AtomicU64 {
+    static DROPPED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    &DROPPED
+}
 
 pub use durable::BootError;
 pub use etcd::ETCD_VERSION;

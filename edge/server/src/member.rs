@@ -14,6 +14,7 @@
 //!
 //! Order that clients rely on: events reach the desk, then the root switches, then answers go out.
 
+use crate::audit::Audit;
 use crate::clock;
 use crate::config::Config;
 use crate::contenders::Contenders;
@@ -94,6 +95,7 @@ pub(crate) struct Member {
     space: Cell<Space>,
     pub(crate) vitals: Vitals,
     pub(crate) metrics: Metrics,
+    pub(crate) audit: Option<Audit>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -129,6 +131,7 @@ pub(crate) struct Parts {
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) reports: Reports,
     pub(crate) metrics: Metrics,
+    pub(crate) audit: Option<Audit>,
 }
 
 impl Member {
@@ -166,6 +169,7 @@ impl Member {
             space: Cell::new(Space::Normal),
             vitals: Vitals::default(),
             metrics: parts.metrics,
+            audit: parts.audit,
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),

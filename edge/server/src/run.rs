@@ -1,5 +1,6 @@
 //! From a configuration to a running member, and its end.
 
+use crate::audit::{Audit, AuditThread};
 use crate::clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
@@ -17,6 +18,7 @@ use base::Chain;
 use etcd::{EtcdDialect, Session};
 use node::{Node, NodeConfig, StopReason};
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -46,6 +48,14 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The audit log cannot be written.
+    #[error("cannot open the audit log {}", path.display())]
+    AuditLog {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The timers do not fit together.
     #[error("the configuration cannot work")]
     Misconfigured(#[from] consensus::Misconfigured),
@@ -67,9 +77,12 @@ pub fn run(config: Config) -> Result<(), RunError> {
         .build()
         .map_err(RunError::Start)?;
     let local = tokio::task::LocalSet::new();
-    let ended = local.block_on(&runtime, run_here(config));
+    let mut last = None;
+    let ended = local.block_on(&runtime, run_here(config, &mut last));
     // Every task is dropped here; what was acknowledged is durable already, so there is nothing to save.
     drop(local);
+    // But for the last lines of the audit log: the way to its thread is gone with the tasks.
+    drop(last);
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
@@ -86,7 +99,7 @@ async fn bind(whom: &'static str, listen: &Listen) -> Result<TcpListener, RunErr
     })
 }
 
-async fn run_here(config: Config) -> Result<(), RunError> {
+async fn run_here(config: Config, last: &mut Option<AuditThread>) -> Result<(), RunError> {
     let mut stop = Stop::listen().map_err(RunError::Start)?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let mut clients = Vec::new();
@@ -130,6 +143,18 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         member: identity.member,
     };
     let incarnation = data_dir.next_incarnation((clock::wall_ms() / 1000) as u32)?;
+    let audit = match &config.audit_log {
+        None => None,
+        Some(path) => {
+            let started = Audit::start(path, config.audit_mode);
+            let (audit, thread) = started.map_err(|source| RunError::AuditLog {
+                path: path.clone(),
+                source,
+            })?;
+            *last = Some(thread);
+            Some(audit)
+        }
+    };
     let metrics = Metrics::new(config.metrics_extensive, config.warn_apply);
     let member = Member::new(Parts {
         identity,
@@ -154,6 +179,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         checkpoints,
         reports: reports.clone(),
         metrics,
+        audit,
         config,
     });
 

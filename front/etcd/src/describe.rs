@@ -139,6 +139,28 @@ pub fn names(method: Method, message: &[u8]) -> Vec<String> {
     names.0
 }
 
+/// The revision in the header of an answer, if it has one.
+pub fn revision_of(answer: &[u8]) -> Option<i64> {
+    let mut fields = Fields::of(field(answer, 1)?);
+    while let Ok(Some((number, value))) = fields.next() {
+        if let (3, Value::Varint(revision)) = (number, value) {
+            return i64::try_from(revision).ok();
+        }
+    }
+    None
+}
+
+/// Whether an answer to a delete says that there was nothing to delete.
+pub fn deleted_nothing(answer: &[u8]) -> bool {
+    let mut fields = Fields::of(answer);
+    while let Ok(Some((number, value))) = fields.next() {
+        if let (2, Value::Varint(n)) = (number, value) {
+            return n == 0;
+        }
+    }
+    true
+}
+
 #[derive(Default)]
 struct Names(Vec<String>);
 

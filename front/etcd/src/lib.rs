@@ -91,7 +91,7 @@ mod watch;
 
 pub use apply::alarms::{Alarm, AlarmKind, alarms};
 pub use apply::{EtcdDialect, LEASE_TTL_MAX_S};
-pub use describe::{describe_command, describe_query, names};
+pub use describe::{deleted_nothing, describe_command, describe_query, names, revision_of};
 pub use header::HeaderParts;
 pub use lease::{LeaseStream, RENEWALS_MAX, Renewal};
 pub use method::{Method, Shape};

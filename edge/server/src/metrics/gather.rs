@@ -277,6 +277,12 @@ impl Member {
             rows.row(&[level, "failed"], reads.failed.get() as f64);
         }
         drop(rows);
+        let dropped = crate::log_lines_dropped().load(std::sync::atomic::Ordering::Relaxed);
+        page.one(&table::LOG_LINES_DROPPED, dropped as f64);
+        if let Some(audit) = &self.audit {
+            page.one(&table::AUDIT_LINES, audit.taken.get() as f64);
+            page.one(&table::AUDIT_LINES_DROPPED, audit.dropped.get() as f64);
+        }
         page.one(&table::SCRAPE_SECONDS, metrics.scraped.get().as_secs_f64());
     }
 }
