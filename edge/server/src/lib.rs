@@ -38,6 +38,7 @@
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
+//! | what systemd is told | `supervisor` |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 
@@ -57,6 +58,7 @@ mod native;
 mod peers;
 mod run;
 mod signal;
+mod supervisor;
 mod vitals;
 mod waits;
 
