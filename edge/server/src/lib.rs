@@ -39,12 +39,14 @@
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
+//! | ports, unix sockets, TLS: how anybody comes in | [`door`], then [`tls`] |
 
 pub mod clock;
 pub mod config;
 mod contenders;
 pub mod datadir;
 pub mod disk;
+pub mod door;
 mod durable;
 mod events;
 mod front;
@@ -55,6 +57,7 @@ mod native;
 mod peers;
 mod run;
 mod signal;
+pub mod tls;
 mod vitals;
 mod waits;
 

@@ -9,13 +9,14 @@
 //! body (bytes and time), the events that wait for a client which does not read. A client that goes away drops its
 //! exchange at an `.await`, and the producer of its events ends.
 
-use super::connection::Service;
+use super::connection::{Guest, Service};
 use super::http1::Page;
 use super::limits::{
     EVENTS_WAITING_MAX, HANDSHAKE_TIMEOUT, HTTP1_BODY_TIMEOUT, HTTP1_HEAD_BYTES_MAX, Limits,
     PARTIAL_FREE_BYTES,
 };
 use super::message::Budget;
+use crate::door::Socket;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -29,7 +30,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// By how much JSON may be longer than the message that it says: base64 takes a third more, and escapes take room.
@@ -39,6 +39,8 @@ const BODY_SHARE: usize = 2;
 pub struct Exchange {
     /// Method, target and headers.
     pub parts: Parts,
+    /// The common name in the certificate that the client has shown and that was believed.
+    pub common_name: Option<Rc<str>>,
     body: Incoming,
     body_bytes_max: usize,
     budget: Budget,
@@ -175,11 +177,12 @@ impl Body for Out {
 
 /// Serves one connection whose first bytes, `first`, were read already.
 pub(super) async fn serve<S: Service>(
-    socket: TcpStream,
+    socket: Socket,
     first: BytesMut,
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
+    guest: Guest,
 ) -> io::Result<()> {
     let io = TokioIo::new(Prefixed { first, socket });
     let served = hyper::server::conn::http1::Builder::new()
@@ -190,10 +193,12 @@ pub(super) async fn serve<S: Service>(
             io,
             service_fn(|request: Request<Incoming>| {
                 let (service, budget) = (service.clone(), budget.clone());
+                let common_name = guest.common_name.clone();
                 async move {
                     let (parts, body) = request.into_parts();
                     let exchange = Exchange {
                         parts,
+                        common_name,
                         body,
                         body_bytes_max: BODY_SHARE * limits.message_bytes_max,
                         budget,
@@ -237,7 +242,7 @@ fn rendered(reply: Reply) -> Response<Out> {
 /// A socket of which something was read already.
 struct Prefixed {
     first: BytesMut,
-    socket: TcpStream,
+    socket: Socket,
 }
 
 impl AsyncRead for Prefixed {
