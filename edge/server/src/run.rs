@@ -4,10 +4,11 @@ use crate::clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
 use crate::disk::FileDisk;
-use crate::door::{Door, Porter, Way};
 use crate::durable::{BootError, Checkpoints, LogThread, boot};
+use crate::entrance::{Entrance, Porter, Way};
 use crate::front::Front;
 use crate::grpc;
+use crate::http::{Door, Port};
 use crate::identity::{Listen, ListenAt, Url};
 use crate::member::{Member, Parts};
 use crate::peers::{Peers, listen};
@@ -96,13 +97,13 @@ pub fn run(config: Config) -> Result<(), RunError> {
 }
 
 /// One side's TLS, and what listens there.
-struct Doors<'a> {
+struct Entrances<'a> {
     side: Side,
     security: Option<Arc<Security>>,
     porter: &'a Porter,
 }
 
-impl<'a> Doors<'a> {
+impl<'a> Entrances<'a> {
     /// Reads what TLS needs. `urls` are where others reach this side.
     fn open(
         side: Side,
@@ -110,7 +111,7 @@ impl<'a> Doors<'a> {
         listens: &[Listen],
         urls: &[String],
         porter: &'a Porter,
-    ) -> Result<Doors<'a>, RunError> {
+    ) -> Result<Entrances<'a>, RunError> {
         let asked = match side {
             Side::Client => &config.client_security,
             Side::Peer => &config.peer_security,
@@ -118,10 +119,10 @@ impl<'a> Doors<'a> {
         let hosts = hosts(listens, urls);
         let opened = Security::open(side, asked, &config.tls, &config.data_dir, &hosts);
         let security = opened.map_err(|source| RunError::Tls {
-            whom: Doors::whom(side),
+            whom: Entrances::whom(side),
             source,
         })?;
-        Ok(Doors {
+        Ok(Entrances {
             side,
             security,
             porter,
@@ -135,7 +136,7 @@ impl<'a> Doors<'a> {
         }
     }
 
-    fn bind(&self, listen: &Listen) -> Result<Door, RunError> {
+    fn bind(&self, listen: &Listen) -> Result<Entrance, RunError> {
         let whom = match self.side {
             Side::Client => "client",
             Side::Peer => "peer",
@@ -155,20 +156,16 @@ impl<'a> Doors<'a> {
                 "scheme is HTTP while key and cert files are present; ignoring key and cert files"
             );
         }
-        let bound = Door::bind(listen, self.security.as_ref(), self.porter);
-        let (door, at) = bound.map_err(|source| RunError::Listen {
-            whom: Doors::whom(self.side),
+        let bound = Entrance::bind(listen, self.security.as_ref(), self.porter);
+        let (entrance, at) = bound.map_err(|source| RunError::Listen {
+            whom: Entrances::whom(self.side),
             address: listen.to_string(),
             source,
         })?;
         if at != *listen {
             info!(whom, asked = %listen, address = %at, "the system has picked a port");
         }
-        Ok(door)
-    }
-
-    fn bind_all(&self, listens: &[Listen]) -> Result<Vec<Door>, RunError> {
-        listens.iter().map(|listen| self.bind(listen)).collect()
+        Ok(entrance)
     }
 }
 
@@ -194,16 +191,32 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     let mut stop = Stop::listen().map_err(RunError::Start)?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let porter = Porter::default();
-    let open = |side, listens, urls| Doors::open(side, &config, listens, urls, &porter);
-    let client_doors = open(
+    let open = |side, listens, urls| Entrances::open(side, &config, listens, urls, &porter);
+    let for_clients = open(
         Side::Client,
         &config.listen_client,
         &config.advertise_client,
     )?;
-    let peer_doors = open(Side::Peer, &config.listen_peer, &config.advertise_peer)?;
-    let clients = client_doors.bind_all(&config.listen_client)?;
-    let peers = peer_doors.bind_all(&config.listen_peer)?;
-    let peer_security = peer_doors.security.clone();
+    let for_peers = open(Side::Peer, &config.listen_peer, &config.advertise_peer)?;
+    let both = match config.listen_client_http.is_empty() {
+        true => Door::Clients,
+        false => Door::Grpc,
+    };
+    let mut clients = Vec::new();
+    for (door, listens) in [
+        (both, &config.listen_client),
+        (Door::Http, &config.listen_client_http),
+        (Door::Metrics, &config.listen_metrics),
+    ] {
+        for listen in listens {
+            clients.push((door, for_clients.bind(listen)?));
+        }
+    }
+    let mut peers = Vec::new();
+    for listen in &config.listen_peer {
+        peers.push(for_peers.bind(listen)?);
+    }
+    let peer_security = for_peers.security.clone();
     let way = Way::new(peer_security.clone());
 
     let open = || FileDisk::open(&data_dir.member()).map_err(BootError::Open);
@@ -267,13 +280,13 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         )));
     }
     member.connect(&booted.introduced);
-    let front = Rc::new(Front(member.clone()));
     let limits = grpc::Limits {
         message_bytes_max: member.config.request_bytes_max + base::limits::REQUEST_OVERHEAD_BYTES,
         ..grpc::Limits::default()
     };
-    for listener in clients {
-        spawn(Box::pin(grpc::serve(listener, front.clone(), limits)));
+    for (door, listener) in clients {
+        let port = Rc::new(Port::new(&member, door));
+        spawn(Box::pin(grpc::serve(listener, port, limits)));
     }
     spawn(Box::pin(Front(member.clone()).withdrawals()));
     spawn(Box::pin(Front(member.clone()).publish()));

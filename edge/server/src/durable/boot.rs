@@ -9,7 +9,7 @@
 use super::{CHECKPOINT_STEP_BYTES, log_config};
 use crate::config::{Config, InitialState};
 use crate::disk::FileDisk;
-use crate::door::Way;
+use crate::entrance::Way;
 use crate::identity::Url;
 use crate::peers::{JoinError, Known, ask_members};
 use base::{Chain, ClusterId, MemberId, Membership, Mutants, SnapshotMeta};

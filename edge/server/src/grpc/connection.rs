@@ -9,7 +9,7 @@ use super::message::Budget;
 use super::output::Output;
 use super::status::{Code, Status};
 use super::web::{self, Exchange, Reply};
-use crate::door::{Door, Socket, Visitor};
+use crate::entrance::{Entrance, Socket, Visitor};
 use base::Chain;
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
@@ -32,17 +32,17 @@ pub trait Service: 'static {
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
 
-    /// Answers one HTTP/1 request.
+    /// Answers one request that is no gRPC.
     fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
 }
 
-/// Serves everybody who comes in by `door`, until this future is dropped. Must run where `spawn_local` works.
-pub async fn serve<S: Service>(door: impl Into<Door>, service: Rc<S>, limits: Limits) {
-    let mut door = door.into();
+/// Serves everybody who comes in by `entrance`, until this future is dropped. Must run where `spawn_local` works.
+pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, limits: Limits) {
+    let mut entrance = entrance.into();
     let open = Rc::new(Cell::new(0_usize));
     let budget = Budget::default();
     loop {
-        let visitor = match door.accept().await {
+        let visitor = match entrance.accept().await {
             Ok(visitor) => visitor,
             Err(error) => {
                 // Out of descriptors, or the client went away first. The former does not pass by itself
@@ -113,6 +113,7 @@ async fn connection<S: Service>(
     let name = visitor.certificate.and_then(|it| it.common_name.clone());
     let guest = Guest {
         common_name: name.map(Rc::from),
+        is_secure: socket.is_secure(),
     };
     let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&mut socket)).await;
     let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -127,6 +128,8 @@ async fn connection<S: Service>(
 pub(super) struct Guest {
     /// The common name in the certificate that was shown and believed.
     pub(super) common_name: Option<Rc<str>>,
+    /// Whether it is TLS.
+    pub(super) is_secure: bool,
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2.
@@ -195,11 +198,24 @@ async fn http2<S: Service>(
             }
             None => return poll_fn(|cx| output.flush(cx)).await,
         };
+        if !is_grpc(request.headers()) {
+            let (service, budget) = (service.clone(), budget.clone());
+            let serving =
+                web::serve_http2(request, respond, service, limits, budget, guest.clone());
+            tokio::task::spawn_local(serving);
+            continue;
+        }
         let (mut call, shared) =
             Call::new(request, respond, limits.message_bytes_max, budget.clone());
         call.head.common_name.clone_from(&guest.common_name);
         tokio::task::spawn_local(drive(service.clone(), call, shared));
     }
+}
+
+/// Whether a request is gRPC by what it says of itself; anything else is HTTP.
+fn is_grpc(headers: &http::HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn h2_error(error: io::Error) -> h2::Error {

@@ -4,7 +4,7 @@
 //! head is bounded in bytes and in time.
 
 use super::limits::HTTP1_HEAD_BYTES_MAX;
-use crate::door::Socket;
+use crate::entrance::Socket;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -9,7 +9,7 @@
 
 use super::authority::AuthorityMend;
 use super::limits::OUTPUT_BYTES_MAX;
-use crate::door::Socket;
+use crate::entrance::Socket;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::io;

@@ -10,7 +10,7 @@
 //! ```
 
 use super::HANDSHAKE_TIMEOUT;
-use crate::door::Way;
+use crate::entrance::Way;
 use crate::identity::Url;
 use base::{ClusterId, MemberId};
 use std::fmt::Write as _;

@@ -4,7 +4,7 @@
 //! the last write leaves in one system call.
 
 use super::{HANDSHAKE_TIMEOUT, Inbox};
-use crate::door::{Socket, Way};
+use crate::entrance::{Socket, Way};
 use crate::identity::Url;
 use crate::signal::Signal;
 use base::limits::PEER_QUEUE_BYTES_MAX;

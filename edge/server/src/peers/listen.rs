@@ -3,7 +3,7 @@
 use super::guest::{self, GuestError};
 use super::transfer::{Busy, receive_snapshot};
 use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX};
-use crate::door::{Door, Socket, Visitor, name};
+use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
 use crate::tls::{Certificate, Security};
@@ -55,7 +55,7 @@ struct Hall {
 
 /// Accepts connections of other members until it is dropped.
 pub(crate) async fn listen(
-    mut door: Door,
+    mut entrance: Entrance,
     security: Option<Arc<Security>>,
     own: Origin,
     inbox: Rc<dyn Inbox>,
@@ -71,7 +71,7 @@ pub(crate) async fn listen(
         connections: Rc::default(),
     });
     loop {
-        let visitor = match door.accept().await {
+        let visitor = match entrance.accept().await {
             Ok(visitor) => visitor,
             Err(error) => {
                 warn!(error = %Chain(&error), "cannot accept a peer's connection");

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `guest.rs` looks at the certificates of those who call, where there are any; what TLS is, is `crate::tls`'s and
-//! `crate::door`'s business.
+//! `crate::entrance`'s business.
 //!
 //! Each member opens one connection to each other for its own messages, and one more for each snapshot. What
 //! the frames look like is `wire`'s business. A connection that fails is made again with growing pauses;
@@ -27,7 +27,7 @@ pub(crate) use join::{JoinError, Known, ask_members, render_members};
 pub(crate) use listen::listen;
 pub(crate) use transfer::send_snapshot;
 
-use crate::door::Way;
+use crate::entrance::Way;
 use base::{MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;

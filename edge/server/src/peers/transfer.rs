@@ -10,7 +10,7 @@
 //! sockets. A receiver takes one snapshot at a time: each needs memory for a whole state.
 
 use super::HANDSHAKE_TIMEOUT;
-use crate::door::{Blocking, Socket, Way};
+use crate::entrance::{Blocking, Socket, Way};
 use crate::events::{Event, Reports};
 use crate::identity::Url;
 use base::{Chain, MemberId, PeerMessage, SnapshotMeta};

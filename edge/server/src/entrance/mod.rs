@@ -1,7 +1,7 @@
 //! The doors of a member: where it listens, and connections whatever they run over.
 //!
 //! ```text
-//!   Listen (config) ── Door::bind ──► Door::accept ──► Visitor { socket, from, certificate }
+//!   Listen (config) ── Entrance::bind ──► Entrance::accept ──► Visitor { socket, from, certificate }
 //!                        │
 //!      http, unix        ├─ a listener of the member's thread
 //!      https, unixs      └─ porter.rs: a thread accepts, does the handshakes, and hands over what is done
@@ -20,7 +20,7 @@ mod socket;
 mod way;
 
 pub(crate) use listener::name;
-pub use listener::{Door, Visitor};
+pub use listener::{Entrance, Visitor};
 pub(crate) use porter::Porter;
 pub(crate) use socket::Blocking;
 pub use socket::Socket;

@@ -338,6 +338,11 @@ impl Sealed {
 }
 
 impl Socket {
+    /// Whether it is under TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self, Socket::Tls(_))
+    }
+
     /// The TCP socket of a connection in the clear.
     pub(crate) fn as_plain_tcp(&self) -> Option<&TcpStream> {
         match self {

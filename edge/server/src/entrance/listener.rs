@@ -17,7 +17,7 @@ const BACKLOG: u32 = 1024;
 
 /// Where a member lets visitors in.
 #[derive(Debug)]
-pub struct Door(Kind);
+pub struct Entrance(Kind);
 
 #[derive(Debug)]
 enum Kind {
@@ -136,7 +136,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-impl Door {
+impl Entrance {
     /// Listens. `security` and its `porter` are needed where TLS is spoken. Returns where it listens really: port 0 is
     /// a port by now. Must run within a runtime.
     ///
@@ -146,7 +146,7 @@ impl Door {
         listen: &Listen,
         security: Option<&Arc<Security>>,
         porter: &Porter,
-    ) -> io::Result<(Door, Listen)> {
+    ) -> io::Result<(Entrance, Listen)> {
         let security = match (listen.is_tls, security) {
             (false, _) => None,
             (true, Some(security)) => Some(security.clone()),
@@ -161,7 +161,7 @@ impl Door {
             None => Kind::Plain(bound),
             Some(security) => Kind::Tls(porter.watch(bound, security)?),
         };
-        Ok((Door(kind), Listen { at, is_tls }))
+        Ok((Entrance(kind), Listen { at, is_tls }))
     }
 
     /// The next visitor. Under TLS the handshake is done.
@@ -183,9 +183,9 @@ impl Door {
     }
 }
 
-impl From<TcpListener> for Door {
-    fn from(listener: TcpListener) -> Door {
-        Door(Kind::Plain(Bound::Tcp(listener)))
+impl From<TcpListener> for Entrance {
+    fn from(listener: TcpListener) -> Entrance {
+        Entrance(Kind::Plain(Bound::Tcp(listener)))
     }
 }
 
