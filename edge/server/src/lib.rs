@@ -41,6 +41,7 @@
 //! | what systemd is told | `supervisor` |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
+//! | ports, unix sockets, TLS: how anybody comes in | [`entrance`], then [`tls`] |
 
 pub mod clock;
 pub mod config;
@@ -48,6 +49,7 @@ mod contenders;
 pub mod datadir;
 pub mod disk;
 mod durable;
+pub mod entrance;
 mod events;
 mod front;
 pub mod grpc;
@@ -59,6 +61,7 @@ mod peers;
 mod run;
 mod signal;
 mod supervisor;
+pub mod tls;
 mod vitals;
 mod waits;
 

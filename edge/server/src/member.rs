@@ -638,14 +638,14 @@ impl Member {
             self.peers.send(*to, message);
         }
         for snapshot in effects.send_snapshots {
-            let urls = self.peers.urls(snapshot.to);
+            let reached = (self.peers.urls(snapshot.to), self.peers.way());
             let own = wire::Origin {
                 cluster: self.identity.cluster,
                 member: self.identity.member,
             };
             let name = self.config.name.clone();
             let what = (snapshot.meta, snapshot.state);
-            send_snapshot(own, name, snapshot.to, urls, what, self.reports.clone());
+            send_snapshot(own, name, snapshot.to, reached, what, self.reports.clone());
         }
         if let Some(persist) = effects.persist {
             self.log.persist(persist);
@@ -765,6 +765,10 @@ impl Inbox for Member {
 
     fn was_removed(&self, member: MemberId) -> bool {
         self.node.borrow().has_seen_off(member)
+    }
+
+    fn members(&self) -> Vec<store::Member> {
+        self.state.borrow().members()
     }
 
     fn members_page(&self) -> String {
