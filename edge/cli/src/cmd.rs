@@ -1,5 +1,6 @@
 //! The commands, each in a file of its own: its arguments, and what it does.
 
+pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod del;
@@ -12,7 +13,6 @@ pub(crate) mod lease;
 pub(crate) mod lock;
 mod options;
 pub(crate) mod put;
-pub(crate) mod audit;
 pub(crate) mod quorum;
 pub(crate) mod range;
 pub(crate) mod server;

@@ -26,7 +26,7 @@ use crate::peers::{Inbox, Peers, render_members, send_snapshot};
 use crate::signal::Signal;
 use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
-use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Revision, Term};
+use base::{ClusterId, Instant, LeaseId, MemberId, Membership, PeerMessage, Revision, Term};
 use bytes::Bytes;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
@@ -34,7 +34,7 @@ use node::{
     Refused, StopReason, Ticket,
 };
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tracing::{error, info, warn};
 
-/// How often the desk looks for quiet watches.
+/// How often the desk looks for quiet watches, unless they are to hear more often than that.
 const DESK_TICK: Duration = Duration::from_millis(500);
 
 /// While a batch is gathered, how often to look whether it has waited long enough.
@@ -104,6 +104,8 @@ pub(crate) struct Member {
     leaderless: Cell<Option<Instant>>,
     /// It was said that this member cannot leave.
     leaving_told: Cell<bool>,
+    /// The alarms that were told of last.
+    alarms: RefCell<Vec<etcd::Alarm>>,
     /// The leader that was told of last.
     led_by: Cell<MemberId>,
     /// When the last tick was.
@@ -143,7 +145,8 @@ impl Member {
             term: parts.node.status().term,
         };
         let request_bytes_max = parts.config.request_bytes_max;
-        let desk = WatchDesk::new(header, request_bytes_max, base::Mutants::none());
+        let mut desk = WatchDesk::new(header, request_bytes_max, base::Mutants::none());
+        desk.set_progress_interval(parts.config.progress_notify);
         let member = Rc::new(Member {
             identity: parts.identity,
             state: RefCell::new(parts.node.state().clone()),
@@ -175,6 +178,7 @@ impl Member {
             defrags: RefCell::default(),
             leaderless: Cell::new(None),
             leaving_told: Cell::new(false),
+            alarms: RefCell::default(),
             led_by: Cell::new(MemberId::NONE),
             ticked: Cell::new(None),
             compacting: Cell::new(None),
@@ -578,7 +582,7 @@ impl Member {
     }
 
     fn tick_desk(&self, now: Instant) {
-        if now.since(self.desk_ticked.get()) < DESK_TICK {
+        if now.since(self.desk_ticked.get()) < DESK_TICK.min(self.config.progress_notify / 2) {
             return;
         }
         self.desk_ticked.set(now);
@@ -644,6 +648,7 @@ impl Member {
             self.tick_desk(now);
             self.tell_leaving(now);
             self.look_at_compaction(now);
+            self.look_at_alarms();
             self.work.set();
         }
     }
@@ -781,18 +786,22 @@ impl Member {
     }
 
     fn carry_out(self: &Rc<Self>, effects: Effects) {
+        let before = match effects.membership.is_some() {
+            true => self.with_state(|state| state.membership().clone()),
+            false => Membership::default(),
+        };
         for (to, message) in &effects.send {
             self.peers.send(*to, message);
         }
         for snapshot in effects.send_snapshots {
-            let urls = self.peers.urls(snapshot.to);
+            let reached = (self.peers.urls(snapshot.to), self.peers.way());
             let own = wire::Origin {
                 cluster: self.identity.cluster,
                 member: self.identity.member,
             };
             let name = self.config.name.clone();
             let what = (snapshot.meta, snapshot.state);
-            send_snapshot(own, name, snapshot.to, urls, what, self.reports.clone());
+            send_snapshot(own, name, snapshot.to, reached, what, self.reports.clone());
         }
         if let Some(persist) = effects.persist {
             if persist.snapshot.is_some() {
@@ -850,11 +859,52 @@ impl Member {
             self.checkpoints.write(meta, state);
         }
         if let Some(membership) = effects.membership {
-            info!(voters = ?membership.voters, learners = ?membership.learners, "the membership changed");
+            self.tell_membership(&before, &membership);
         }
         if let Some(reason) = effects.stop {
             self.stop(reason);
         }
+    }
+
+    /// Who came and who went.
+    fn tell_membership(&self, before: &Membership, now: &Membership) {
+        let (own, cluster) = (self.identity.member, self.identity.cluster);
+        let all = |it: &Membership| -> BTreeSet<MemberId> {
+            it.voters.iter().chain(&it.learners).copied().collect()
+        };
+        let (were, are) = (all(before), all(now));
+        for id in are.difference(&were) {
+            let is_learner = now.learners.contains(id);
+            let urls = self.with_state(|state| state.member(*id).map(|it| it.peer_urls));
+            info!(
+                "cluster-id" = %cluster, "local-member-id" = %own, "added-peer-id" = %id,
+                "added-peer-peer-urls" = ?urls.unwrap_or_default(), "added-peer-is-learner" = is_learner,
+                "added member"
+            );
+        }
+        for id in were.difference(&are) {
+            info!("cluster-id" = %cluster, "local-member-id" = %own, "removed-remote-peer-id" = %id, "removed member");
+        }
+        for id in now.voters.iter().filter(|id| before.learners.contains(id)) {
+            info!("cluster-id" = %cluster, "local-member-id" = %own, "promoted-member-id" = %id, "promote member");
+        }
+        info!(voters = ?now.voters, learners = ?now.learners, "the membership changed");
+    }
+
+    /// Says which alarms were raised and which are gone.
+    fn look_at_alarms(&self) {
+        let raised: Vec<etcd::Alarm> = self.with_state(|state| etcd::alarms(state).collect());
+        let mut before = self.alarms.borrow_mut();
+        if raised == *before {
+            return;
+        }
+        for alarm in raised.iter().filter(|alarm| !before.contains(alarm)) {
+            warn!(alarm = alarm.kind.name(), "from" = %alarm.member, "alarm raised");
+        }
+        for alarm in before.iter().filter(|alarm| !raised.contains(alarm)) {
+            warn!(alarm = alarm.kind.name(), "from" = %alarm.member, "alarm disarmed");
+        }
+        *before = raised;
     }
 
     /// Who leads, in the words that etcd's users look for.
@@ -942,6 +992,10 @@ impl Inbox for Member {
 
     fn was_removed(&self, member: MemberId) -> bool {
         self.node.borrow().has_seen_off(member)
+    }
+
+    fn members(&self) -> Vec<store::Member> {
+        self.state.borrow().members()
     }
 
     fn members_page(&self) -> String {

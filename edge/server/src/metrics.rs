@@ -24,6 +24,8 @@ mod page;
 mod peers;
 mod process;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use applied::{ApplyCounts, Metered};
 pub(crate) use page::CONTENT_TYPE;
@@ -230,7 +232,7 @@ impl Metrics {
 }
 
 #[cfg(test)]
-mod tests {
+mod counting {
     use super::*;
 
     #[test]

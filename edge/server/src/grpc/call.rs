@@ -39,6 +39,8 @@ pub struct Head {
     pub timeout: Option<Duration>,
     /// From where the call comes; nothing where that has no name.
     pub from: Option<SocketAddr>,
+    /// The common name in the certificate that the client has shown and that was believed.
+    pub common_name: Option<Rc<str>>,
 }
 
 impl Head {
@@ -70,6 +72,7 @@ impl Call {
                 parts,
                 timeout: None,
                 from: None,
+                common_name: None,
             },
             requests: Requests {
                 body,

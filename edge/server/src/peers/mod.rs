@@ -7,6 +7,9 @@
 //!   join.rs     ── GET /members over HTTP/1 ────────► listen.rs ── the members, as text
 //! ```
 //!
+//! `guest.rs` looks at the certificates of those who call, where there are any; what TLS is, is `crate::tls`'s and
+//! `crate::entrance`'s business.
+//!
 //! Each member opens one connection to each other for its own messages, and one more for each snapshot. What
 //! the frames look like is `wire`'s business. A connection that fails is made again with growing pauses;
 //! messages that find no connection or a full queue are dropped, as a network may, and Raft sends again.
@@ -14,6 +17,7 @@
 //! Invariants: nothing is read from a stranger beyond a small frame; a frame of another cluster, another
 //! sender or wrong bytes closes the connection with one line in the log.
 
+mod guest;
 mod join;
 mod link;
 mod listen;
@@ -23,6 +27,7 @@ pub(crate) use join::{JoinError, Known, ask_members, render_members};
 pub(crate) use listen::listen;
 pub(crate) use transfer::send_snapshot;
 
+use crate::entrance::Way;
 use crate::metrics::PeersCounts;
 use base::{MemberId, PeerMessage};
 use link::Link;
@@ -50,6 +55,8 @@ pub(crate) trait Inbox: 'static {
     fn unreachable(&self, to: MemberId);
     /// Whether this member was removed from the cluster.
     fn was_removed(&self, member: MemberId) -> bool;
+    /// The members that are known here.
+    fn members(&self) -> Vec<Member>;
     /// The members, for one that joins.
     fn members_page(&self) -> String;
 }
@@ -62,14 +69,16 @@ pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
     counts: PeersCounts,
+    way: Way,
     links: RefCell<Links>,
 }
 
 impl Peers {
-    pub(crate) fn new(own: Origin, name: &str, counts: PeersCounts) -> Peers {
+    pub(crate) fn new(own: Origin, name: &str, way: Way, counts: PeersCounts) -> Peers {
         Peers {
             own,
             name: name.into(),
+            way,
             counts,
             links: RefCell::default(),
         }
@@ -87,7 +96,14 @@ impl Peers {
         });
         for member in members {
             if member.id != self.own.member && !links.contains_key(&member.id) {
-                let link = Link::open(self.own, &self.name, member, inbox.clone(), &self.counts);
+                let link = Link::open(
+                    self.own,
+                    &self.name,
+                    &self.way,
+                    member,
+                    inbox.clone(),
+                    &self.counts,
+                );
                 links.insert(member.id, (member.peer_urls.clone(), link));
             }
         }
@@ -98,6 +114,11 @@ impl Peers {
         if let Some((_, link)) = self.links.borrow().get(&to) {
             link.send(message);
         }
+    }
+
+    /// How they are reached.
+    pub(crate) fn way(&self) -> Way {
+        self.way.clone()
     }
 
     /// Where `member` is reached.
