@@ -66,8 +66,8 @@ pub use clocks::ClockOffset;
 pub use config::{Boot, Health, NodeConfig};
 pub use counts::Counts;
 pub use effects::{
-    Answer, Dropped, Effects, Leadership, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
-    StopReason, Tag, Ticket,
+    Answer, Dropped, Effects, Leadership, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend,
+    Status, StopReason, Tag, Ticket,
 };
 pub use gathering::GATHER_MAX;
 pub use levels::{How, NoLease, ReadGrant, ReadLevel, ReadNow};

@@ -167,7 +167,8 @@ impl Writer {
             }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
-                self.chain.add(&Entry::Dropped(lost), crate::clock::wall_ms());
+                self.chain
+                    .add(&Entry::Dropped(lost), crate::clock::wall_ms());
             }
             let tries = match records.is_closed() {
                 true => LAST_LINES_TRIES,

@@ -104,17 +104,7 @@ pub struct Config {
     pub auth_token_ttl: Duration,
     /// How many times two to the power of this a password is hashed; 4 to 31.
     pub bcrypt_cost: u32,
-    /// What becomes of a request when the audit log's disk is too slow to take its line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum AuditMode {
-    /// The line is dropped and counted, and the log itself says so.
-    #[default]
-    Drop,
-    /// The request waits: nothing happens that is not written down.
-    Block,
-}
-
-/// What history is forgotten without being asked.
+    /// What history is forgotten without being asked.
     pub auto_compaction: AutoCompaction,
     /// Whether a change of the membership is refused that would leave less than a majority of started members.
     pub strict_reconfig: bool,
@@ -146,6 +136,16 @@ pub enum AuditMode {
     pub audit_log: Option<PathBuf>,
     /// What becomes of a request whose line finds no room.
     pub audit_mode: AuditMode,
+}
+
+/// What becomes of a request when the audit log's disk is too slow to take its line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AuditMode {
+    /// The line is dropped and counted, and the log itself says so.
+    #[default]
+    Drop,
+    /// The request waits: nothing happens that is not written down.
+    Block,
 }
 
 /// What history is forgotten without being asked.

@@ -15,10 +15,10 @@ mod streams;
 pub(crate) use health::Probe;
 pub(crate) use pages::cluster_version;
 
-use audited::Noting;
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
+use audited::Noting;
 use base::{Chain, LeaseId};
 use bytes::Bytes;
 use etcd::{
@@ -428,7 +428,7 @@ impl Front {
         let learners_max = self.0.config.learners_max;
         self.0
             .with_state(|state| etcd::check_cluster_op(state, &op, learners_max))?;
-        let mut added = None;
+        let (mut added, mut is_promotion) = (None, false);
         let change = match op {
             ClusterOp::Add {
                 peer_urls,
@@ -445,10 +445,16 @@ impl Front {
             }
             ClusterOp::Remove(member) => MemberChange::Remove { member },
             ClusterOp::Update { member, peer_urls } => MemberChange::Update { member, peer_urls },
-            ClusterOp::Promote(member) => MemberChange::Promote { member },
+            ClusterOp::Promote(member) => {
+                is_promotion = true;
+                MemberChange::Promote { member }
+            }
         };
         let answer = self.0.change_members(change).await?;
         check_change(outcome(&answer)?.status)?;
+        if is_promotion {
+            self.0.metrics.learners_promoted.inc();
+        }
         let header = self.0.header();
         Ok(self.0.with_state(|state| match added {
             Some(added) => etcd::answer_member_add(state, added, &header),

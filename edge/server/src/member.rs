@@ -30,8 +30,8 @@ use base::{ClusterId, Instant, LeaseId, MemberId, Membership, PeerMessage, Revis
 use bytes::Bytes;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
-    Answer, Effects, Leadership, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
-    Refused, StopReason, Ticket,
+    Answer, Effects, Leadership, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel,
+    ReadNow, Refused, StopReason, Ticket,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

@@ -157,7 +157,10 @@ impl Metrics {
             reads: Default::default(),
             ranges: [Histogram::new(&cells::APPLY), Histogram::new(&cells::APPLY)],
             txn_ranges: Counter::default(),
-            requests: [Histogram::new(&cells::REQUEST), Histogram::new(&cells::REQUEST)],
+            requests: [
+                Histogram::new(&cells::REQUEST),
+                Histogram::new(&cells::REQUEST),
+            ],
             learners_promoted: Counter::default(),
             fsync: Histogram::new(&cells::DISK),
             wal_bytes: Counter::default(),

@@ -322,7 +322,12 @@ async fn run_here(config: Config, last: &mut Option<AuditThread>) -> Result<(), 
         ..grpc::Limits::default()
     };
     for (door, is_secure, address, listener) in clients {
-        spawn(Box::pin(tell_serving(member.clone(), door, is_secure, address)));
+        spawn(Box::pin(tell_serving(
+            member.clone(),
+            door,
+            is_secure,
+            address,
+        )));
         let port = Rc::new(Port::new(&member, door));
         spawn(Box::pin(grpc::serve(listener, port, limits)));
     }
@@ -416,8 +421,12 @@ async fn hand_over(member: &Rc<Member>) {
     let Some(successor) = member.connected_voters().first().copied() else {
         let is_single = member.with_state(|state| state.membership().voters.len() == 1);
         match is_single {
-            true => info!("local-member-id" = %own, "skipped leadership transfer for single voting member cluster"),
-            false => warn!("local-member-id" = %own, "skipped leadership transfer; no other voter is connected"),
+            true => {
+                info!("local-member-id" = %own, "skipped leadership transfer for single voting member cluster")
+            }
+            false => {
+                warn!("local-member-id" = %own, "skipped leadership transfer; no other voter is connected")
+            }
         }
         return;
     };

@@ -42,7 +42,11 @@ fn put_words(put: &PutView<'_>) -> String {
 }
 
 fn delete_words(it: &DeleteView<'_>) -> String {
-    format!("delete_range:<key:\"{}\" range_end:\"{}\" >", said(it.key), said(it.end))
+    format!(
+        "delete_range:<key:\"{}\" range_end:\"{}\" >",
+        said(it.key),
+        said(it.end)
+    )
 }
 
 fn txn_words(txn: &TxnView<'_>) -> String {
@@ -60,7 +64,11 @@ fn txn_words(txn: &TxnView<'_>) -> String {
 
 fn op_words(op: &OpView<'_>) -> String {
     match op {
-        OpView::Range(range) => format!("range:<key:\"{}\" range_end:\"{}\" >", said(range.key), said(range.end)),
+        OpView::Range(range) => format!(
+            "range:<key:\"{}\" range_end:\"{}\" >",
+            said(range.key),
+            said(range.end)
+        ),
         OpView::Put(put) => put_words(put),
         OpView::DeleteRange(it) => delete_words(it),
         OpView::Txn(txn) => format!("txn:<compare:{} >", txn.compare.len()),
@@ -93,7 +101,9 @@ pub fn names(method: Method, message: &[u8]) -> Vec<String> {
     let mut names = Names::default();
     match method {
         Method::Put => names.add_all(PutView::read(message).ok().map(|put| [put.key, b""])),
-        Method::DeleteRange => names.add_all(DeleteView::read(message).ok().map(|it| [it.key, it.end])),
+        Method::DeleteRange => {
+            names.add_all(DeleteView::read(message).ok().map(|it| [it.key, it.end]))
+        }
         Method::Range | Method::RangeStream => {
             names.add_all(RangeView::read(message).ok().map(|it| [it.key, it.end]));
         }
@@ -105,7 +115,10 @@ pub fn names(method: Method, message: &[u8]) -> Vec<String> {
         Method::Compact => names.number("revision", message, 1, false),
         Method::LeaseGrant => names.number("lease", message, 2, true),
         Method::LeaseRevoke | Method::LeaseTimeToLive => names.number("lease", message, 1, true),
-        Method::MemberRemove | Method::MemberUpdate | Method::MemberPromote | Method::MoveLeader => {
+        Method::MemberRemove
+        | Method::MemberUpdate
+        | Method::MemberPromote
+        | Method::MoveLeader => {
             names.number("member", message, 1, true);
         }
         Method::MemberAdd => names.field(message, 1),

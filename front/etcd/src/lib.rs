@@ -102,7 +102,8 @@ pub use session::*;
 pub use snapshot::{SnapshotDamage, SnapshotStream, snapshot_contents};
 pub use status::{Code, Refusal, Status};
 pub use watch::{
-    EventCache, Handled, Lagging, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream, WatchVitals,
+    EventCache, Handled, Lagging, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream,
+    WatchVitals,
 };
 
 /// etcd's commands in the log.

@@ -1,8 +1,8 @@
 //! What is said of a request in logs: names, never values and never secrets.
 
+use prost::Message;
 use quorate_etcd::proto::etcdserverpb as pb;
 use quorate_etcd::{Limits, Method, Plan, Session, describe_command, names};
-use prost::Message;
 
 const SECRET: &str = "canary-5f1e";
 
@@ -89,8 +89,12 @@ fn what_nobody_listed_stays_unsaid() {
         let said = names(*method, &put("k").encode_to_vec()).join(" ");
         let says_names = matches!(
             method,
-            Method::UserGrantRole | Method::UserRevokeRole | Method::RoleRevokePermission
-                | Method::DeleteRange | Method::Range | Method::RangeStream
+            Method::UserGrantRole
+                | Method::UserRevokeRole
+                | Method::RoleRevokePermission
+                | Method::DeleteRange
+                | Method::Range
+                | Method::RangeStream
         );
         assert!(says_names || !said.contains(SECRET), "{method:?}: {said}");
     }

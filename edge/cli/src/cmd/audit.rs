@@ -50,9 +50,9 @@ pub(crate) fn run(audit: &Audit, voice: Voice) -> Result<(), Complaint> {
         let complaint = Complaint::unexpected(format!("{named}: {}", Chain(&broken)));
         match broken {
             Broken::Unreadable(_) => complaint,
-            Broken::Changed { .. } | Broken::Torn { .. } => complaint
-                .exits(exit::CONDITION)
-                .help("what stands before that line is as it was written; nothing after it is proven"),
+            Broken::Changed { .. } | Broken::Torn { .. } => complaint.exits(exit::CONDITION).help(
+                "what stands before that line is as it was written; nothing after it is proven",
+            ),
         }
     })?;
     let answer = Answer {

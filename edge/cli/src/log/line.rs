@@ -68,7 +68,12 @@ impl Line<'_> {
                 Value::from(self.caller.as_str()),
                 Value::from(self.message)
             ),
-            false => write!(line, "{ts}\t{level}\t{}\t{}", self.caller, escaped(self.message)),
+            false => write!(
+                line,
+                "{ts}\t{level}\t{}\t{}",
+                self.caller,
+                escaped(self.message)
+            ),
         };
         for (at, (name, value)) in self.rest.iter().enumerate() {
             let name = Value::from(*name);
@@ -237,8 +242,14 @@ mod tests {
 
     #[test]
     fn a_caller_is_the_crate_and_the_file() {
-        assert_eq!(short("edge/server/src/peers/link.rs"), "server/peers/link.rs");
-        assert_eq!(short("/root/.cargo/registry/src/x/h2-0.4.20/src/server.rs"), "h2-0.4.20/server.rs");
+        assert_eq!(
+            short("edge/server/src/peers/link.rs"),
+            "server/peers/link.rs"
+        );
+        assert_eq!(
+            short("/root/.cargo/registry/src/x/h2-0.4.20/src/server.rs"),
+            "h2-0.4.20/server.rs"
+        );
         assert_eq!(short("main.rs"), "main.rs");
     }
 }

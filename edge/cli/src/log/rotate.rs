@@ -201,7 +201,8 @@ fn remove_old(path: &Path, rotation: &Rotation, now: SystemTime) -> io::Result<(
     for (at, (_, path, modified)) in old.iter().enumerate() {
         let is_too_many = rotation.maxbackups > 0 && at >= rotation.maxbackups;
         let age = now.duration_since(*modified).unwrap_or_default();
-        let is_too_old = rotation.maxage > 0 && age >= DAY.saturating_mul(rotation.maxage.min(100_000) as u32);
+        let is_too_old =
+            rotation.maxage > 0 && age >= DAY.saturating_mul(rotation.maxage.min(100_000) as u32);
         if is_too_many || is_too_old {
             fs::remove_file(path)?;
         }
@@ -213,10 +214,13 @@ fn remove_old(path: &Path, rotation: &Rotation, now: SystemTime) -> io::Result<(
 fn is_moment(text: &str) -> bool {
     let shape = "dddd-dd-ddTdd-dd-dd.ddd";
     text.len() == shape.len()
-        && text.bytes().zip(shape.bytes()).all(|(byte, wanted)| match wanted {
-            b'd' => byte.is_ascii_digit(),
-            exactly => byte == exactly,
-        })
+        && text
+            .bytes()
+            .zip(shape.bytes())
+            .all(|(byte, wanted)| match wanted {
+                b'd' => byte.is_ascii_digit(),
+                exactly => byte == exactly,
+            })
 }
 
 #[cfg(test)]
@@ -226,7 +230,11 @@ mod tests {
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).expect("a folder");
         let name = |entry: io::Result<fs::DirEntry>| {
-            entry.expect("an entry").file_name().to_string_lossy().into_owned()
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
         };
         let mut names: Vec<String> = entries.map(name).collect();
         names.sort();
@@ -235,11 +243,18 @@ mod tests {
 
     #[test]
     fn rotation_is_said_as_in_etcd() {
-        let text = r#"{"maxsize": 10, "maxage": 1, "maxbackups": 2, "localtime": true, "compress": true}"#;
+        let text =
+            r#"{"maxsize": 10, "maxage": 1, "maxbackups": 2, "localtime": true, "compress": true}"#;
         let rotation = Rotation::parse(text).expect("as in etcd");
-        assert_eq!((rotation.maxsize, rotation.maxage, rotation.maxbackups), (10, 1, 2));
+        assert_eq!(
+            (rotation.maxsize, rotation.maxage, rotation.maxbackups),
+            (10, 1, 2)
+        );
         assert!(rotation.compress);
-        assert_eq!(Rotation::parse("").expect("nothing said"), Rotation::default());
+        assert_eq!(
+            Rotation::parse("").expect("nothing said"),
+            Rotation::default()
+        );
         assert!(Rotation::parse("{").is_err());
     }
 
@@ -250,15 +265,24 @@ mod tests {
         let mut file = RotatingFile::open(&path, Some(Rotation::default())).expect("a file");
         file.bytes_max = 100;
         for n in 0..20 {
-            file.write(format!("line {n:02} of ten and more bytes\n").as_bytes()).expect("room");
+            file.write(format!("line {n:02} of ten and more bytes\n").as_bytes())
+                .expect("room");
         }
         let mut text = String::new();
-        for name in names(folder.path()).iter().filter(|name| *name != "etcd.log") {
-            assert!(is_moment(&name["etcd-".len()..name.len() - ".log".len()]), "{name}");
+        for name in names(folder.path())
+            .iter()
+            .filter(|name| *name != "etcd.log")
+        {
+            assert!(
+                is_moment(&name["etcd-".len()..name.len() - ".log".len()]),
+                "{name}"
+            );
             text += &fs::read_to_string(folder.path().join(name)).expect("readable");
         }
         text += &fs::read_to_string(&path).expect("readable");
-        let expected: String = (0..20).map(|n| format!("line {n:02} of ten and more bytes\n")).collect();
+        let expected: String = (0..20)
+            .map(|n| format!("line {n:02} of ten and more bytes\n"))
+            .collect();
         assert_eq!(text, expected);
         let again = RotatingFile::open(&path, None).expect("a file");
         assert_eq!(again.written, fs::metadata(&path).expect("there").len());

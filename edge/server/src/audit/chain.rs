@@ -65,7 +65,9 @@ impl HashChain {
             Entry::Dropped(lost) => write!(line, ",\"event\":\"dropped\",\"lost\":{lost}"),
             Entry::Request(it) => {
                 let names: Vec<Value> = it.names.iter().map(|name| name.as_str().into()).collect();
-                let revision = it.revision.map_or_else(|| "null".to_owned(), |n| n.to_string());
+                let revision = it
+                    .revision
+                    .map_or_else(|| "null".to_owned(), |n| n.to_string());
                 write!(
                     line,
                     ",\"who\":{},\"from\":{},\"method\":{},\"names\":{},\"revision\":{revision},\"code\":\"{}\",\
@@ -123,9 +125,14 @@ pub(super) fn open(path: &Path) -> io::Result<(File, HashChain)> {
     file.seek(SeekFrom::Start(from))?;
     let mut end = Vec::new();
     file.by_ref().take(LINE_BYTES_MAX).read_to_end(&mut end)?;
-    let complete = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let complete = end
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     if complete == 0 && from > 0 {
-        return Err(io::Error::other("it is no audit log: it has a line of more than 64 KiB"));
+        return Err(io::Error::other(
+            "it is no audit log: it has a line of more than 64 KiB",
+        ));
     }
     if complete < end.len() {
         file.set_len(from + complete as u64)?;
@@ -135,7 +142,9 @@ pub(super) fn open(path: &Path) -> io::Result<(File, HashChain)> {
     if !lines.is_empty() {
         let last = lines[..complete - 1].rsplit(|byte| *byte == b'\n').next();
         let last = last.and_then(|line| Link::read(std::str::from_utf8(line).ok()?));
-        let last = last.ok_or_else(|| io::Error::other("it is no audit log: its last line has no hash that fits"))?;
+        let last = last.ok_or_else(|| {
+            io::Error::other("it is no audit log: its last line has no hash that fits")
+        })?;
         (chain.n, chain.hash) = (last.n, last.hash);
     }
     Ok((file, chain))
@@ -210,13 +219,20 @@ pub fn verify(log: impl Read) -> Result<Verified, Broken> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let n = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+        let n = reader
+            .by_ref()
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut line)?;
         if n == 0 {
             break;
         }
         lines += 1;
-        let words = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
-        let link = words.and_then(Link::read).ok_or(Broken::Changed { line: lines })?;
+        let words = line
+            .strip_suffix(b"\n")
+            .and_then(|line| std::str::from_utf8(line).ok());
+        let link = words
+            .and_then(Link::read)
+            .ok_or(Broken::Changed { line: lines })?;
         let follows = match &before {
             None => link.n != 1 || link.prev == NOTHING,
             Some(before) => link.n == before.n + 1 && link.prev == before.hash,
@@ -255,7 +271,10 @@ mod tests {
         let mut chain = HashChain::new();
         chain.add(&Entry::Opened, 1_800_000_000_000);
         for at in 0..n {
-            chain.add(&Entry::Request(&record(&format!("k{at}"))), 1_800_000_000_123);
+            chain.add(
+                &Entry::Request(&record(&format!("k{at}"))),
+                1_800_000_000_123,
+            );
         }
         chain.add(&Entry::Dropped(3), 1_800_000_000_999);
         String::from_utf8(chain.ready().to_vec()).expect("text")
@@ -280,7 +299,10 @@ mod tests {
         assert_eq!((verified.lines, verified.dropped), (7, 3));
         // Whoever rotates the file takes whole lines from its beginning.
         let rest = &log[log.find('\n').expect("lines") + 1..];
-        assert_eq!(verify(rest.as_bytes()).expect("it holds").last, verified.last);
+        assert_eq!(
+            verify(rest.as_bytes()).expect("it holds").last,
+            verified.last
+        );
         assert_eq!(verify(&b""[..]).expect("nothing is a chain").lines, 0);
     }
 

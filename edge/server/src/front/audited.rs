@@ -22,7 +22,9 @@ pub(super) struct Noting<'a> {
 
 impl<'a> Noting<'a> {
     pub(super) fn of(audit: &'a Audit, method: Method, body: &Bytes, head: &Head) -> Noting<'a> {
-        let from = head.from.map_or_else(|| "local".to_owned(), |from| from.to_string());
+        let from = head
+            .from
+            .map_or_else(|| "local".to_owned(), |from| from.to_string());
         let record = Record {
             who: ANONYMOUS.to_owned(),
             from,

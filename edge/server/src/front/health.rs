@@ -81,8 +81,12 @@ impl Probe {
 
 /// What a query says about `name`: every value, in order.
 fn asked<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let parts = query.split('&').map(|part| part.split_once('=').unwrap_or((part, "")));
-    parts.filter(move |(key, _)| *key == name).map(|(_, value)| value)
+    let parts = query
+        .split('&')
+        .map(|part| part.split_once('=').unwrap_or((part, "")));
+    parts
+        .filter(move |(key, _)| *key == name)
+        .map(|(_, value)| value)
 }
 
 impl Front {
@@ -135,7 +139,12 @@ impl Front {
     pub(crate) async fn probe_page(&self, probe: Probe, query: &str) -> Page {
         let excludes = |check: Check| asked(query, "exclude").any(|it| it == check.name());
         let (mut told, mut is_well) = (String::new(), true);
-        for check in probe.checks.iter().copied().filter(|check| !excludes(*check)) {
+        for check in probe
+            .checks
+            .iter()
+            .copied()
+            .filter(|check| !excludes(*check))
+        {
             let found = self.look_at(check).await;
             let name = check.name();
             self.0.metrics.checked(probe.page, name, found.is_ok());
@@ -149,11 +158,23 @@ impl Front {
             };
         }
         if !is_well {
-            error!(path = probe.page, reason = told, "status-code" = 503, "Health check error");
+            error!(
+                path = probe.page,
+                reason = told,
+                "status-code" = 503,
+                "Health check error"
+            );
             return Page::text(503, told + "\n");
         }
         let is_verbose = asked(query, "verbose").next().is_some();
-        Page::text(200, if is_verbose { told + "ok\n" } else { "ok\n".to_owned() })
+        Page::text(
+            200,
+            if is_verbose {
+                told + "ok\n"
+            } else {
+                "ok\n".to_owned()
+            },
+        )
     }
 
     async fn look_at(&self, check: Check) -> Result<(), String> {
@@ -184,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_path_names_a_probe_or_one_of_its_looks() {
-        let checks = |path: &str| Probe::of_path(path).map(|probe| (probe.page, probe.checks.len()));
+        let checks =
+            |path: &str| Probe::of_path(path).map(|probe| (probe.page, probe.checks.len()));
         assert_eq!(checks("/livez"), Some(("livez", 1)));
         assert_eq!(checks("/readyz"), Some(("readyz", 4)));
         assert_eq!(checks("/livez/serializable_read"), Some(("livez", 1)));

@@ -269,6 +269,9 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         })
         .await
     };
-    counted.ended(result.as_ref().err().map_or(Code::Ok, |status| status.code), began);
+    counted.ended(
+        result.as_ref().err().map_or(Code::Ok, |status| status.code),
+        began,
+    );
     shared.finish(result);
 }

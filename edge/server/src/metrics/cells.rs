@@ -189,7 +189,9 @@ mod tests {
     #[test]
     fn a_value_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
         let histogram = Histogram::new(&DISK);
-        for us in [0, 1, 1000, 1001, 2000, 5000, 8_192_000, 8_192_001, 99_000_000] {
+        for us in [
+            0, 1, 1000, 1001, 2000, 5000, 8_192_000, 8_192_001, 99_000_000,
+        ] {
             histogram.observe(Duration::from_micros(us));
         }
         let counts: Vec<(String, u64)> = histogram
@@ -210,11 +212,16 @@ mod tests {
     #[test]
     fn the_quick_way_to_a_bucket_is_the_slow_one() {
         for buckets in [&DISK, &NETWORK, &APPLY, &HASH, &COMPACT, &TTL, &DEFRAGMENT] {
-            for ns in (0..60).flat_map(|shift| [(1_u64 << shift) - 1, 1 << shift, (3 << shift) / 2]) {
+            for ns in (0..60).flat_map(|shift| [(1_u64 << shift) - 1, 1 << shift, (3 << shift) / 2])
+            {
                 let naive = buckets
                     .bounds()
                     .position(|bound| ns as f64 <= (bound * buckets.unit as f64).round());
-                assert_eq!(buckets.bucket_of(ns), naive.unwrap_or(buckets.len()), "{ns} {buckets:?}");
+                assert_eq!(
+                    buckets.bucket_of(ns),
+                    naive.unwrap_or(buckets.len()),
+                    "{ns} {buckets:?}"
+                );
             }
         }
     }
@@ -236,6 +243,9 @@ mod tests {
         );
         assert!(text(&APPLY).ends_with("13.1072 26.2144 52.4288"));
         assert!(text(&SNAPSHOT).ends_with("163.84 327.68 655.36"));
-        assert!(text(&DEFRAGMENT).starts_with("0.1 0.2 0.4 0.8 1.6") && text(&DEFRAGMENT).ends_with(" 409.6"));
+        assert!(
+            text(&DEFRAGMENT).starts_with("0.1 0.2 0.4 0.8 1.6")
+                && text(&DEFRAGMENT).ends_with(" 409.6")
+        );
     }
 }

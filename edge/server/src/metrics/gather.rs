@@ -42,12 +42,27 @@ impl Member {
         page.one(&table::PROPOSALS_COMMITTED, status.commit.0 as f64);
         page.one(&table::PROPOSALS_APPLIED, status.applied.index.0 as f64);
         page.one(&table::PROPOSALS_PENDING, self.n_pending() as f64);
-        page.one(&table::PROPOSALS_FAILED, metrics.proposals_failed.get() as f64);
-        page.one(&table::HEARTBEATS_LATE, metrics.heartbeats_late.get() as f64);
+        page.one(
+            &table::PROPOSALS_FAILED,
+            metrics.proposals_failed.get() as f64,
+        );
+        page.one(
+            &table::HEARTBEATS_LATE,
+            metrics.heartbeats_late.get() as f64,
+        );
         page.one(&table::SLOW_APPLIES, metrics.applied.slow.get() as f64);
-        page.one(&table::SLOW_READ_INDEXES, metrics.read_indexes_slow.get() as f64);
-        page.one(&table::READ_INDEXES_FAILED, metrics.read_indexes_failed.get() as f64);
-        page.one(&table::LEARNERS_PROMOTED, metrics.learners_promoted.get() as f64);
+        page.one(
+            &table::SLOW_READ_INDEXES,
+            metrics.read_indexes_slow.get() as f64,
+        );
+        page.one(
+            &table::READ_INDEXES_FAILED,
+            metrics.read_indexes_failed.get() as f64,
+        );
+        page.one(
+            &table::LEARNERS_PROMOTED,
+            metrics.learners_promoted.get() as f64,
+        );
         page.one(&table::SNAPSHOT_APPLYING, metrics.receiving.get() as f64);
         let mut applies = page.family(&table::APPLY_SECONDS);
         for (op, pair) in metrics.applied.took() {
@@ -77,11 +92,13 @@ impl Member {
             }
         }
         drop(clients);
-        page.family(&table::SERVER_VERSION).row(&[etcd::ETCD_VERSION], 1.0);
+        page.family(&table::SERVER_VERSION)
+            .row(&[etcd::ETCD_VERSION], 1.0);
         let cluster = cluster_version();
         let cluster = cluster.trim_end_matches(".0");
         page.family(&table::CLUSTER_VERSION).row(&[cluster], 1.0);
-        page.family(&table::SERVER_ID).row(&[&status.member.to_string()], 1.0);
+        page.family(&table::SERVER_ID)
+            .row(&[&status.member.to_string()], 1.0);
         let quota = self.session.borrow().limits().quota_bytes;
         page.one(&table::QUOTA, quota as f64);
         page.one(&table::HEALTH_SUCCESS, metrics.healthy.get() as f64);
@@ -129,7 +146,10 @@ impl Member {
             let root = state.root(etcd::ROOT);
             page.one(&table::COMPACTED, root.compacted().0 as f64);
             // The tree keeps counts: the present is never scanned for one.
-            page.one(&table::KEYS, root.count(&everything, None).unwrap_or(0) as f64);
+            page.one(
+                &table::KEYS,
+                root.count(&everything, None).unwrap_or(0) as f64,
+            );
             page.one(&table::APPLY_VERSION, f64::from(state.apply_version()));
         });
         let applied = &metrics.applied;
@@ -199,10 +219,17 @@ impl Member {
             rows.row(&[&own, &member.id.to_string()], 1.0);
         }
         drop(rows);
-        let others = || members.iter().filter(|member| member.id != self.identity.member);
+        let others = || {
+            members
+                .iter()
+                .filter(|member| member.id != self.identity.member)
+        };
         let mut rows = page.family(&table::PEERS_ACTIVE);
         for member in others() {
-            rows.row(&[&own, &member.id.to_string()], yes(self.is_connected(member.id)));
+            rows.row(
+                &[&own, &member.id.to_string()],
+                yes(self.is_connected(member.id)),
+            );
         }
         drop(rows);
         let mut rows = page.family(&table::PEERS_LOST);

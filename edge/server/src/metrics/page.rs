@@ -90,7 +90,12 @@ impl Rows<'_> {
     }
 
     fn begin(&self, labels: &[&str]) -> proto::Metric {
-        debug_assert_eq!(labels.len(), self.family.labels.len(), "{}", self.family.name);
+        debug_assert_eq!(
+            labels.len(),
+            self.family.labels.len(),
+            "{}",
+            self.family.name
+        );
         let pairs = self.family.labels.iter().zip(labels).map(|(name, value)| {
             let mut pair = proto::LabelPair::default();
             pair.set_name((*name).to_owned());

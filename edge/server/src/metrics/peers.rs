@@ -67,7 +67,10 @@ impl PeersCounts {
     /// Everybody, as they are now.
     pub(crate) fn all(&self) -> Vec<(MemberId, Rc<PeerCounts>)> {
         let peers = self.0.borrow();
-        peers.iter().map(|(id, counts)| (*id, counts.clone())).collect()
+        peers
+            .iter()
+            .map(|(id, counts)| (*id, counts.clone()))
+            .collect()
     }
 }
 

@@ -1,9 +1,9 @@
 //! The table is pinned, and where it says what etcd says it says the same.
 
+use super::cells;
 use super::cells::{Buckets, Histogram};
 use super::page::Page;
 use super::table::{self, ALL, Family, Kind};
-use super::cells;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -25,7 +25,9 @@ const NOT_ON_ITS_PAGES: [&str; 4] = [
 /// Which histograms have which buckets.
 fn buckets(family: &Family) -> Option<&'static Buckets> {
     Some(match family.name {
-        "etcd_server_apply_duration_seconds" | "etcd_server_range_duration_seconds" => &cells::APPLY,
+        "etcd_server_apply_duration_seconds" | "etcd_server_range_duration_seconds" => {
+            &cells::APPLY
+        }
         "etcd_network_peer_round_trip_time_seconds" => &cells::NETWORK,
         "etcd_mvcc_hash_duration_seconds" | "etcd_mvcc_hash_rev_duration_seconds" => &cells::HASH,
         "etcd_disk_backend_snapshot_duration_seconds" => &cells::SNAPSHOT,
@@ -55,14 +57,23 @@ fn the_table_is_as_it_was() {
             [] => "-".to_owned(),
             labels => labels.join(","),
         };
-        let _ = writeln!(text, "{} {} {labels} {}", family.name, kind(family), family.help);
+        let _ = writeln!(
+            text,
+            "{} {} {labels} {}",
+            family.name,
+            kind(family),
+            family.help
+        );
     }
     if std::env::var_os("UPDATE").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics/table.txt");
         std::fs::write(path, &text).expect("the source can be written");
         return;
     }
-    assert_eq!(text, GOLDEN, "UPDATE=1 writes it anew: then read the difference");
+    assert_eq!(
+        text, GOLDEN,
+        "UPDATE=1 writes it anew: then read the difference"
+    );
 }
 
 #[test]
@@ -74,9 +85,16 @@ fn what_etcd_has_is_of_etcds_kind_with_its_labels_and_buckets() {
             Some((words.next()?, words.collect()))
         })
         .collect();
-    for family in ALL.iter().filter(|family| !family.name.starts_with("quorate_")) {
+    for family in ALL
+        .iter()
+        .filter(|family| !family.name.starts_with("quorate_"))
+    {
         let Some(theirs) = theirs.get(family.name) else {
-            assert!(NOT_ON_ITS_PAGES.contains(&family.name), "{} is not etcd's", family.name);
+            assert!(
+                NOT_ON_ITS_PAGES.contains(&family.name),
+                "{} is not etcd's",
+                family.name
+            );
             continue;
         };
         let [their_kind, their_labels, bounds @ ..] = &theirs[..] else {
@@ -125,14 +143,32 @@ fn a_page_is_prometheus_text() {
     drop(page.family(&table::CLOCK_OFFSET));
     let text = page.render();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "# HELP etcd_network_peer_round_trip_time_seconds How long another member took to answer a question.");
-    assert_eq!(lines[1], "# TYPE etcd_network_peer_round_trip_time_seconds histogram");
+    assert_eq!(
+        lines[0],
+        "# HELP etcd_network_peer_round_trip_time_seconds How long another member took to answer a question."
+    );
+    assert_eq!(
+        lines[1],
+        "# TYPE etcd_network_peer_round_trip_time_seconds histogram"
+    );
     let label = "To=\"a\\\"b\\\\c\\nd\"";
-    assert_eq!(lines[2], format!("etcd_network_peer_round_trip_time_seconds_bucket{{{label},le=\"0.0001\"}} 0"));
-    assert_eq!(lines[3], format!("etcd_network_peer_round_trip_time_seconds_bucket{{{label},le=\"0.0002\"}} 1"));
-    assert!(text.contains(&format!("etcd_network_peer_round_trip_time_seconds_bucket{{{label},le=\"+Inf\"}} 1\n")));
-    assert!(text.contains(&format!("etcd_network_peer_round_trip_time_seconds_sum{{{label}}} 0.00015\n")));
-    assert!(text.contains(&format!("etcd_network_peer_round_trip_time_seconds_count{{{label}}} 1\n")));
+    assert_eq!(
+        lines[2],
+        format!("etcd_network_peer_round_trip_time_seconds_bucket{{{label},le=\"0.0001\"}} 0")
+    );
+    assert_eq!(
+        lines[3],
+        format!("etcd_network_peer_round_trip_time_seconds_bucket{{{label},le=\"0.0002\"}} 1")
+    );
+    assert!(text.contains(&format!(
+        "etcd_network_peer_round_trip_time_seconds_bucket{{{label},le=\"+Inf\"}} 1\n"
+    )));
+    assert!(text.contains(&format!(
+        "etcd_network_peer_round_trip_time_seconds_sum{{{label}}} 0.00015\n"
+    )));
+    assert!(text.contains(&format!(
+        "etcd_network_peer_round_trip_time_seconds_count{{{label}}} 1\n"
+    )));
     assert!(text.ends_with("# TYPE quorate_term gauge\nquorate_term 7\n"));
     assert!(!text.contains("clock_offset"));
 }

@@ -5,8 +5,8 @@ use super::transfer::{Busy, receive_snapshot};
 use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX};
 use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
-use crate::metrics::PeersCounts;
 use crate::grpc::{Page, answer_http1, prepare};
+use crate::metrics::PeersCounts;
 use crate::tls::{Certificate, Security};
 use base::{Chain, MemberId};
 use bytes::BytesMut;
@@ -250,7 +250,10 @@ impl Hall {
         let counts = self.counts.of(from);
         counts.received_bytes.add(input.len() as u64);
         loop {
-            while let Some((_, frame)) = reader.next(&mut input).inspect_err(|_| counts.received_failures.inc())? {
+            while let Some((_, frame)) = reader
+                .next(&mut input)
+                .inspect_err(|_| counts.received_failures.inc())?
+            {
                 match frame {
                     // It connects again and is told then.
                     Frame::Message(_) if self.inbox.was_removed(from) => {
