@@ -52,6 +52,10 @@ pub(crate) struct Metrics {
     pub(crate) applied: Arc<ApplyCounts>,
     /// What goes to and comes from other members.
     pub(crate) peers: PeersCounts,
+    /// Connections of clients.
+    pub(crate) connections: Gauge,
+    /// Connections of clients that were one too many.
+    pub(crate) connections_refused: Counter,
     /// Leaders seen.
     pub(crate) leader_changes: Counter,
     /// Writes without an outcome.
@@ -149,6 +153,8 @@ impl Metrics {
             calls: Arc::new(CallCounts::new(etcds.chain(natives), extensive)),
             applied: Arc::new(ApplyCounts::new(warn_apply)),
             peers: PeersCounts::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
             leader_changes: Counter::default(),
             proposals_failed: Counter::default(),
             heartbeats_late: Counter::default(),

@@ -37,6 +37,11 @@ impl Gauge {
         self.0.store(value, Relaxed);
     }
 
+    /// It is so much more now, or less.
+    pub(crate) fn add(&self, n: i64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
     /// What it is.
     pub(crate) fn get(&self) -> i64 {
         self.0.load(Relaxed)

@@ -304,6 +304,10 @@ impl Member {
             rows.row(&[level, "failed"], reads.failed.get() as f64);
         }
         drop(rows);
+        page.one(&table::CONNECTIONS, metrics.connections.get() as f64);
+        let refused = metrics.connections_refused.get() as f64;
+        page.family(&table::CONNECTIONS_REFUSED)
+            .row(&["limit"], refused);
         let dropped = crate::log_lines_dropped().load(std::sync::atomic::Ordering::Relaxed);
         page.one(&table::LOG_LINES_DROPPED, dropped as f64);
         if let Some(audit) = &self.audit {

@@ -156,6 +156,6 @@ families! {
     AUDIT_LINES Counter "quorate_audit_lines_total" [] "Lines of the audit log that were taken.";
     AUDIT_LINES_DROPPED Counter "quorate_audit_lines_dropped_total" [] "Lines of the audit log that were dropped because the disk is too slow.";
     CONNECTIONS Gauge "quorate_client_connections" [] "Connections of clients.";
-    CONNECTIONS_REFUSED Counter "quorate_client_connections_refused_total" ["reason"] "Connections of clients that were refused, or ended before they said anything sensible.";
+    CONNECTIONS_REFUSED Counter "quorate_client_connections_refused_total" ["reason"] "Connections of clients that were refused, by why.";
     SCRAPE_SECONDS Gauge "quorate_scrape_duration_seconds" [] "How long the page before this one took to gather.";
 }
