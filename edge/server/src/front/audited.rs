@@ -26,7 +26,7 @@ impl<'a> Noting<'a> {
             .from
             .map_or_else(|| "local".to_owned(), |from| from.to_string());
         let record = Record {
-            who: ANONYMOUS.to_owned(),
+            who: head.common_name.as_deref().unwrap_or(ANONYMOUS).to_owned(),
             from,
             method: method.path(),
             names: etcd::names(method, body),

@@ -28,6 +28,17 @@ use tracing::{debug, warn};
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What happens to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It begins.
+    Begun,
+    /// It is over.
+    Ended,
+    /// There are too many: it is refused.
+    Refused,
+}
+
 /// What answers the calls.
 pub trait Service: 'static {
     /// Serves one call. The transport ends it with the returned status; a call that is dropped because
@@ -38,6 +49,11 @@ pub trait Service: 'static {
     fn begun(&self, head: &Head) -> Counted {
         let _ = head;
         Counted::default()
+    }
+
+    /// A connection begins, or ends; or it is one too many.
+    fn connected(&self, change: Change) {
+        let _ = change;
     }
 
     /// Answers one request that is no gRPC.
@@ -65,14 +81,17 @@ pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, li
                 limit = limits.connections_max,
                 "too many client connections: one refused"
             );
+            service.connected(Change::Refused);
             continue;
         }
         let (service, budget) = (service.clone(), budget.clone());
         let slot = Slot::taken(&open);
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection(visitor, service, limits, budget).await {
+            service.connected(Change::Begun);
+            if let Err(error) = connection(visitor, service.clone(), limits, budget).await {
                 debug!(error = %Chain(&error), "a client's connection ended");
             }
+            service.connected(Change::Ended);
             drop(slot);
         });
     }

@@ -34,7 +34,7 @@ mod web;
 
 pub use call::{Call, Head, Replies, Requests};
 pub(crate) use connection::prepare;
-pub use connection::{Service, serve};
+pub use connection::{Change, Service, serve};
 pub use counts::Counted;
 pub(crate) use counts::{CODE_NAMES, CallCounts};
 pub use http1::Page;

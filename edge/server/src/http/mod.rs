@@ -17,7 +17,7 @@ mod access;
 mod routes;
 
 use crate::front::Front;
-use crate::grpc::{self, Call, Counted, Exchange, Head, Page, Service};
+use crate::grpc::{self, Call, Change, Counted, Exchange, Head, Page, Service};
 use crate::member::Member;
 use access::Access;
 use std::rc::Rc;
@@ -68,6 +68,15 @@ impl Service for Port {
         match self.door {
             Door::Clients | Door::Grpc => self.front.begun(head),
             Door::Http | Door::Metrics => Counted::default(),
+        }
+    }
+
+    fn connected(&self, change: Change) {
+        let metrics = &self.front.0.metrics;
+        match change {
+            Change::Begun => metrics.connections.add(1),
+            Change::Ended => metrics.connections.add(-1),
+            Change::Refused => metrics.connections_refused.inc(),
         }
     }
 

@@ -134,3 +134,72 @@ impl<D: Dialect> Dialect for Metered<D> {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etcd::proto::etcdserverpb as pb;
+    use etcd::{EtcdDialect, Limits, Method, Plan, Session};
+    use prost::Message;
+    use std::sync::Arc;
+    use store::{Genesis, Store};
+
+    fn put(lease: i64) -> bytes::Bytes {
+        let put = pb::PutRequest {
+            key: "key".into(),
+            value: "value".into(),
+            lease,
+            ..Default::default()
+        };
+        let planned =
+            Session::new(Limits::default(), 1).plan(Method::Put, put.encode_to_vec().into());
+        match planned {
+            Ok(Plan::Propose { request, .. }) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn apply(dialect: &dyn Dialect, store: &mut Store, request: &[u8]) -> Outcome {
+        let stamp = Stamp::default();
+        let mut txn = store.begin(dialect.root(), &stamp);
+        let outcome = dialect.apply(&mut txn, request, &stamp);
+        txn.finish();
+        outcome
+    }
+
+    #[test]
+    fn what_is_counted_decides_nothing() {
+        let counts = Arc::new(ApplyCounts::new(Duration::from_secs(60)));
+        let metered = Metered::new(EtcdDialect, &counts);
+        let (mut with, mut without) = (
+            Store::new(Genesis::default()),
+            Store::new(Genesis::default()),
+        );
+        for request in [&put(0)[..], &put(7), &[], &[200, 1], &[4]] {
+            let outcome = apply(&metered, &mut with, request);
+            assert_eq!(outcome, apply(&EtcdDialect, &mut without, request));
+        }
+        assert_eq!(with.state().digest(), without.state().digest());
+        assert_eq!((counts.puts.get(), counts.put_bytes.get()), (1, 8));
+        assert_eq!(counts.slow.get(), 0);
+        let took = |op: &str, success: usize| {
+            let pair = counts
+                .took()
+                .find(|(name, _)| name == op)
+                .map(|(_, pair)| pair);
+            pair.map_or(0, |pair| pair[success].n())
+        };
+        // One put was done, one was on a lease that is not there; the rest makes no sense.
+        assert_eq!((took("Put", 1), took("Put", 0)), (1, 1));
+        assert_eq!(took("Compaction", 0) + took("Compaction", 1), 1);
+        assert_eq!(took("Native", 0), 2);
+    }
+
+    #[test]
+    fn what_took_long_is_counted() {
+        let counts = Arc::new(ApplyCounts::new(Duration::ZERO));
+        let metered = Metered::new(EtcdDialect, &counts);
+        apply(&metered, &mut Store::new(Genesis::default()), &put(0));
+        assert_eq!(counts.slow.get(), 1);
+    }
+}
