@@ -19,6 +19,7 @@ use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
 use audited::Noting;
+pub(crate) use audited::note_native;
 use base::{Chain, LeaseId};
 use bytes::Bytes;
 use etcd::{
@@ -40,7 +41,16 @@ impl Front {
     /// Serves one gRPC call.
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
-            return Native(self.0.clone()).serve(method, call).await;
+            let served = Native(self.0.clone()).serve(method, call).await;
+            if let Some(audit) = &self.0.audit {
+                let code = served
+                    .as_ref()
+                    .err()
+                    .map_or(grpc::Code::Ok, |status| status.code);
+                let who = (call.head.common_name.as_deref(), call.head.from);
+                note_native(audit, method.grpc_path(), method, who, code).await;
+            }
+            return served;
         }
         let Some(method) = Method::of_path(call.head.path()) else {
             return Err(unknown_path(call.head.path()));

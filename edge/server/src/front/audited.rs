@@ -9,6 +9,7 @@ use crate::clock;
 use crate::grpc::{CODE_NAMES, Code, Head};
 use bytes::Bytes;
 use etcd::Method;
+use std::net::SocketAddr;
 
 /// Who asks when nobody says so.
 const ANONYMOUS: &str = "anonymous";
@@ -72,6 +73,46 @@ impl<'a> Noting<'a> {
         record.code = CODE_NAMES[code as usize];
         self.audit.note(record).await;
     }
+}
+
+/// A call of the native API has ended, over gRPC or as JSON. Its names are not said, and neither are its words: they may
+/// hold what the client sent.
+pub(crate) async fn note_native(
+    audit: &Audit,
+    path: &'static str,
+    method: api::Method,
+    (name, from): (Option<&str>, Option<SocketAddr>),
+    code: Code,
+) {
+    use api::Method as Native;
+    let is_change = matches!(
+        method,
+        Native::Put
+            | Native::Delete
+            | Native::Txn
+            | Native::Compact
+            | Native::Grant
+            | Native::Revoke
+            | Native::Enter
+            | Native::Acquire
+            | Native::Leave
+            | Native::Proclaim
+    );
+    if code == Code::Ok && !is_change || code == Code::Cancelled {
+        return;
+    }
+    let from = from.map_or_else(|| "local".to_owned(), |from| from.to_string());
+    let record = Record {
+        who: name.unwrap_or(ANONYMOUS).to_owned(),
+        from,
+        method: path,
+        names: Vec::new(),
+        revision: None,
+        code: CODE_NAMES[code as usize],
+        words: String::new(),
+        wall_ms: clock::wall_ms(),
+    };
+    audit.note(record).await;
 }
 
 impl Drop for Noting<'_> {

@@ -1,8 +1,8 @@
 //! Which path is whose: the one table.
 
 use super::{Door, Port};
-use crate::front::{Front, Probe};
-use crate::grpc::{Exchange, Page, Reply};
+use crate::front::{Front, Probe, note_native};
+use crate::grpc::{Code, Exchange, Page, Reply};
 use crate::metrics::CONTENT_TYPE;
 use crate::native::Native;
 use http::{HeaderMap, HeaderValue, header};
@@ -12,9 +12,44 @@ impl Port {
     pub(super) async fn route(&self, exchange: Exchange) -> Reply {
         let path = exchange.parts.uri.path();
         if self.door != Door::Metrics && path.starts_with("/v1/") {
-            return Native(self.front.0.clone()).exchange(exchange).await;
+            return self.native(exchange).await;
         }
         page(&self.front, self.door, &exchange).await
+    }
+}
+
+impl Port {
+    /// A call of Quorate's own API as JSON.
+    async fn native(&self, exchange: Exchange) -> Reply {
+        let member = &self.front.0;
+        let method = api::Method::of_json_path(exchange.parts.uri.path());
+        let (name, from) = (exchange.common_name.clone(), exchange.from);
+        let reply = Native(member.clone()).exchange(exchange).await;
+        if let (Some(audit), Some(method)) = (&member.audit, method) {
+            let status = match &reply {
+                Reply::Page { page, .. } => page.status,
+                Reply::Events(_) | Reply::Http(_) => 200,
+            };
+            let who = (name.as_deref(), from);
+            note_native(audit, method.json_path(), method, who, code_of(status)).await;
+        }
+        reply
+    }
+}
+
+/// The code that comes nearest to an HTTP status.
+fn code_of(status: u16) -> Code {
+    match status {
+        200..=299 => Code::Ok,
+        400 | 405 | 413 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::NotFound,
+        409 | 412 => Code::FailedPrecondition,
+        429 | 507 => Code::ResourceExhausted,
+        503 => Code::Unavailable,
+        504 => Code::DeadlineExceeded,
+        _ => Code::Unknown,
     }
 }
 
