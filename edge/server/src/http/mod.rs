@@ -15,9 +15,11 @@
 
 mod access;
 mod routes;
+mod vars;
 
 use crate::front::Front;
-use crate::grpc::{self, Call, Exchange, Page, Service};
+use crate::gateway::Gateway;
+use crate::grpc::{self, Call, Content, Exchange, Page, Reply, Service};
 use crate::member::Member;
 use access::Access;
 use std::rc::Rc;
@@ -40,6 +42,7 @@ pub(crate) struct Port {
     front: Front,
     door: Door,
     access: Access,
+    gateway: Gateway,
 }
 
 impl Port {
@@ -49,6 +52,7 @@ impl Port {
             front: Front(member.clone()),
             door,
             access: Access::new(&member.config),
+            gateway: Gateway::default(),
         }
     }
 }
@@ -64,7 +68,7 @@ impl Service for Port {
         }
     }
 
-    async fn exchange(&self, exchange: Exchange) -> grpc::Reply {
+    async fn exchange(&self, exchange: Exchange) -> Reply {
         if self.door == Door::Grpc {
             let text =
                 "404: this address speaks gRPC alone; HTTP is at --listen-client-http-urls\n";
@@ -78,8 +82,8 @@ impl Service for Port {
             Err(page) => return page.into(),
         };
         let reply = match exchange.parts.method == http::Method::OPTIONS {
-            // A preflight; and what etcd answers to any other.
-            true => Page::text(200, "").into(),
+            // A preflight, or what etcd answers to any other.
+            true => Reply::Http(http::Response::new(Content::whole(""))),
             false => self.route(exchange).await,
         };
         reply.with(beside)
