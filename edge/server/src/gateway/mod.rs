@@ -21,10 +21,13 @@ mod requests;
 
 use crate::front::Front;
 use crate::grpc::{Answers, Call, Code, Content, Exchange, Reply, Status};
+use crate::member::Member;
 use bytes::Bytes;
 use etcd::json::{JsonError, Schema};
-use etcd::{Method, Shape};
+use etcd::proto::etcdserverpb::AuthStatusResponse;
+use etcd::{Method, Query, Shape};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use prost::Message as _;
 use requests::{Many, One};
 use std::cell::Cell;
 use std::future::Future;
@@ -59,6 +62,18 @@ impl Drop for Slot {
 /// Whether a path is the gateway's.
 pub(crate) fn is_gateways(path: &str) -> bool {
     path.starts_with("/v3/") || path.starts_with("/v3beta/")
+}
+
+/// Whether users and roles count.
+pub(crate) fn is_auth_enabled(member: &Member) -> bool {
+    let header = member.header();
+    let answer = member.with_state(|state| etcd::answer(state, &Query::AuthStatus, &header));
+    match answer {
+        Ok(etcd::Reply::Whole(answer)) => {
+            AuthStatusResponse::decode(answer).is_ok_and(|status| status.enabled)
+        }
+        _ => false,
+    }
 }
 
 impl Gateway {

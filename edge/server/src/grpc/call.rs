@@ -36,6 +36,8 @@ pub struct Head {
     parts: http::request::Parts,
     /// The time that the client gives us, from its `grpc-timeout`.
     pub timeout: Option<Duration>,
+    /// The common name in the certificate that the client has shown and that was believed.
+    pub common_name: Option<Rc<str>>,
 }
 
 impl Head {
@@ -66,6 +68,7 @@ impl Call {
             head: Head {
                 parts,
                 timeout: None,
+                common_name: None,
             },
             requests: Requests(Source::Http2 {
                 body,
@@ -87,6 +90,8 @@ impl Call {
         let call = Call {
             head: Head {
                 parts,
+                // A certificate speaks for who holds the connection, and not for whoever asks through it.
+                common_name: None,
                 timeout: None,
             },
             requests: Requests(Source::Elsewhere(requests)),

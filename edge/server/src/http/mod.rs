@@ -18,7 +18,7 @@ mod routes;
 mod vars;
 
 use crate::front::Front;
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
 use crate::grpc::{self, Call, Content, Exchange, Page, Reply, Service};
 use crate::member::Member;
 use access::Access;
@@ -81,11 +81,28 @@ impl Service for Port {
             Ok(beside) => beside,
             Err(page) => return page.into(),
         };
+        if self.names_nobody(&exchange) {
+            let text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+            return Page::text(400, text).into();
+        }
         let reply = match exchange.parts.method == http::Method::OPTIONS {
             // A preflight, or what etcd answers to any other.
             true => Reply::Http(http::Response::new(Content::whole(""))),
             false => self.route(exchange).await,
         };
         reply.with(beside)
+    }
+}
+
+impl Port {
+    /// Whether a certificate is shown to the gateway in the belief that it says who asks: it does not, and with
+    /// authentication on that would be a surprise.
+    fn names_nobody(&self, exchange: &Exchange) -> bool {
+        let member = &self.front.0;
+        exchange.common_name.is_some()
+            && member.config.client_security.client_cert_auth
+            && member.config.grpc_gateway
+            && gateway::is_gateways(exchange.parts.uri.path())
+            && gateway::is_auth_enabled(member)
     }
 }
