@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _,
-    SerializeOptions, Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
+    Value,
 };
 use quorate_etcd::Method;
 use quorate_etcd::json::{JsonError, JsonValues, Schema};
@@ -94,6 +94,8 @@ fn check(schema: Schema, seed: u64) {
     let descriptor = pool().get_message_by_name(schema.name()).unwrap();
     let message = Choices(seed | 1).message(descriptor.clone(), 4);
     let bytes = prost::Message::encode_to_vec(&message);
+    // What was set to its default is as if it were not set, once it was encoded.
+    let message = DynamicMessage::decode(descriptor.clone(), &bytes[..]).unwrap();
     let mut written = Vec::new();
     schema.write(&bytes, &mut written).unwrap();
 

@@ -22,7 +22,7 @@ pub(crate) fn curl(url: &str, arguments: &[&str], body: Option<&[u8]>) -> Answer
         .args(["-s", "-i", "-m", &patience()])
         .args(arguments);
     if body.is_some() {
-        command.args(["--data-binary", "@-", "-H", "Expect:"]);
+        command.args(["--data-binary", "@-"]);
     }
     command
         .arg(url)

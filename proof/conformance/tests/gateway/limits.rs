@@ -183,3 +183,31 @@ async fn metadata_and_deadlines_come_in_headers() {
         range.headers
     );
 }
+
+#[tokio::test]
+async fn the_pages_of_a_member_are_where_etcds_are() {
+    let target = member().await;
+    let get = |path: &str, arguments: &[&str]| {
+        curl(&format!("{}{path}", target.endpoints[0]), arguments, None)
+    };
+    let vars = get("/debug/vars", &[]);
+    let vars: serde_json::Value = serde_json::from_str(&vars.body).expect("JSON");
+    let status = &vars["raft.status"];
+    assert_eq!(status["raftState"], "StateLeader");
+    assert_eq!(status["id"], status["lead"]);
+    assert!(status["applied"].as_u64() > Some(0) && vars["file_descriptor_limit"].is_u64());
+    let written = [
+        ("POST", "/debug/vars", 405),
+        ("GET", "/config/local/log", 404),
+    ];
+    for (method, path, status) in written {
+        assert_eq!(get(path, &["-X", method]).status, status, "{path}");
+    }
+    if is_ours() {
+        for path in ["/debug/requests", "/debug/events", "/debug/pprof"] {
+            assert_eq!(get(path, &[]).status, 404, "{path}");
+        }
+        let websocket = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"];
+        assert_eq!(get("/v3/watch", &websocket).status, 501);
+    }
+}

@@ -5,6 +5,7 @@
 //! word) is asked of ours alone.
 
 mod curl;
+mod guide;
 mod limits;
 mod script;
 mod streams;

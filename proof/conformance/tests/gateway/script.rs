@@ -57,7 +57,7 @@ fn tell(target: &Target, command: &str, told: &mut String) {
 }
 
 /// The same JSON with its fields in order, and what is by chance hidden.
-fn masked(json: &str) -> String {
+pub(crate) fn masked(json: &str) -> String {
     match serde_json::from_str::<Value>(json) {
         Ok(mut value) => {
             mask(&mut value);
