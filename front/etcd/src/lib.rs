@@ -59,7 +59,7 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`.
+//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
@@ -80,6 +80,7 @@ mod read_only;
 mod request;
 
 mod apply;
+pub mod auth;
 mod lease;
 pub mod recipes;
 mod session;
