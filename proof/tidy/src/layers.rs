@@ -87,6 +87,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     ("proof/levels", "levels", &["checker", "cluster"]),
     ("proof/chaos", "chaos", &["base", "checker", "cluster"]),
     ("proof/conformance", "conformance", &["cluster", "client"]),
+    ("proof/clients", "clients", &["cluster"]),
     ("bench", "bench", &["cluster", "levels"]),
     ("tools/protoc", "protoc", &[]),
 ];

@@ -1,0 +1,2 @@
+//! The Rust client's program.
+fn main() {}
