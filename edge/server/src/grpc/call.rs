@@ -35,6 +35,8 @@ pub struct Head {
     parts: http::request::Parts,
     /// The time that the client gives us, from its `grpc-timeout`.
     pub timeout: Option<Duration>,
+    /// The common name in the certificate that the client has shown and that was believed.
+    pub common_name: Option<Rc<str>>,
 }
 
 impl Head {
@@ -65,6 +67,7 @@ impl Call {
             head: Head {
                 parts,
                 timeout: None,
+                common_name: None,
             },
             requests: Requests {
                 body,
@@ -80,10 +83,6 @@ impl Call {
         let headers = &self.head.parts.headers;
         if self.head.parts.method != http::Method::POST {
             return Err(Refused::Http(StatusCode::METHOD_NOT_ALLOWED));
-        }
-        let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        if !content_type.is_some_and(|t| t.starts_with(b"application/grpc")) {
-            return Err(Refused::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
         if let Some(encoding) = headers.get(GRPC_ENCODING)
             && encoding != "identity"

@@ -4,9 +4,9 @@
 //! head is bounded in bytes and in time.
 
 use super::limits::HTTP1_HEAD_BYTES_MAX;
+use crate::entrance::Socket;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// A plain answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,7 +84,7 @@ fn is_complete(head: &[u8]) -> bool {
 
 /// Reads the rest of a request whose first bytes are `head`, asks `page`, answers and closes.
 pub(crate) async fn answer<F: Future<Output = Page>>(
-    mut socket: TcpStream,
+    mut socket: Socket,
     mut head: BytesMut,
     page: impl FnOnce(String, String) -> F,
 ) -> std::io::Result<()> {
@@ -104,6 +104,7 @@ pub(crate) async fn answer<F: Future<Output = Page>>(
         }
     };
     socket.write_all(page.render(with_body).as_bytes()).await?;
+    socket.flush().await?;
     socket.shutdown().await
 }
 
