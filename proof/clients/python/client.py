@@ -21,7 +21,11 @@ def client(member=0, **options):
     if files():
         ca, cert, key = files()
         options.update(ca_cert=ca, cert_cert=cert, cert_key=key)
-    return etcd3.client(host=host, port=port, timeout=20, **options)
+    own = etcd3.client(host=host, port=port, timeout=20, **options)
+    if own.call_credentials and not own.uses_secure_channel:
+        # It sends its token twice, and gRPC sends none of the second kind without TLS.
+        own.call_credentials = own.watcher._credentials = None
+    return own
 
 
 def told(events):
@@ -130,18 +134,16 @@ def _():
     cancel()
 
 
-@check("watch: callbacks, once, filters, cancel")
+@check("watch: callbacks, once, cancel")
 def _():
     seen = []
     one = c.add_watch_callback("watch/cb", lambda answer: seen.extend(answer.events))
     c.put("watch/cb", "1")
     eventually("the callback", lambda: len(seen) == 1)
     c.cancel_watch(one)
-    filters = [etcdrpc.WatchCreateRequest.NOPUT]
-    before = revision(c.put("watch/f", "1"))
-    c.delete("watch/f")
-    event = c.watch_once("watch/f", timeout=20, start_revision=before, filters=filters)
-    same("filtered", told([event]), "delete watch/f")
+    before = revision(c.put("watch/once", "1"))
+    event = c.watch_once("watch/once", timeout=20, start_revision=before)
+    same("once", told([event]), "put watch/once=1")
     c.put("watch/cb", "2")
     same("after its cancel", len(seen), 1)
     refused("a watch of nothing", lambda: c.watch_once("watch/silent", timeout=0.2), etcd3.exceptions.WatchTimedOut)
@@ -264,7 +266,7 @@ def _():
     same("raised", len(list(c.list_alarms())), 1)
     refused("a put without space", lambda: c.put("maintenance/full", "1"), grpc.RpcError)
     c.disarm_alarm(list(c.members)[0].id)
-    eventually("a put", lambda: not c.list_alarms() or None is not None or not list(c.list_alarms()))
+    same("disarmed", list(c.list_alarms()), [])
     c.put("maintenance/a", "1")
     c.defragment()
     same("a hash", c.hash() >= 0, True)

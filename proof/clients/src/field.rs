@@ -7,10 +7,12 @@
 //!   CLIENTS_CA, _CERT, _KEY   files, when the URLs say https
 //!   CLIENTS_CONTROL     host:port; one line in, one out: `kill 2` → `ok`, `start 2` → `ok` when it serves
 //!   CLIENTS_NOT_YET     beginnings of names of checks that this server cannot pass yet, by commas
+//!   CLIENTS_RANGE_STREAM   `yes` where the server has the next release's stream of a range
 //! ```
 
 use crate::Failure;
-use cluster::{Cluster, Server};
+use crate::certificates::Certificates;
+use cluster::{Cluster, Place, Server};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -29,6 +31,7 @@ pub(crate) struct Field {
     cluster: Arc<Mutex<Cluster>>,
     endpoints: Vec<String>,
     control: SocketAddr,
+    certificates: Option<Certificates>,
 }
 
 impl Field {
@@ -37,10 +40,32 @@ impl Field {
     /// # Errors
     /// They do not start, or do not serve within [`START_MAX`].
     pub(crate) fn start(server: &Server, folder: &Path, tls: bool) -> Result<Field, Failure> {
-        if tls {
-            return Err("a client port with TLS is not there yet".into());
+        let certificates = tls.then(|| Certificates::make(folder)).transpose()?;
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            let mut place = Place::loopback()?;
+            if tls {
+                place.client_scheme = "https";
+            }
+            places.push(place);
         }
-        let cluster = Cluster::start(server, folder, 3)?;
+        let server = match &certificates {
+            None => server.clone(),
+            Some(made) => {
+                let [ca, cert, key] = [&made.authority, &made.member.certificate, &made.member.key]
+                    .map(|path| path.display().to_string());
+                server.clone().with(&[
+                    "--client-cert-auth",
+                    "--trusted-ca-file",
+                    &ca,
+                    "--cert-file",
+                    &cert,
+                    "--key-file",
+                    &key,
+                ])
+            }
+        };
+        let cluster = Cluster::start_at(&server, folder, places)?;
         let endpoints = cluster.endpoints();
         let cluster = Arc::new(Mutex::new(cluster));
         for member in 0..3 {
@@ -60,6 +85,7 @@ impl Field {
             cluster,
             endpoints,
             control,
+            certificates,
         })
     }
 
@@ -67,6 +93,11 @@ impl Field {
     pub(crate) fn tell(&self, command: &mut Command) {
         command.env("CLIENTS_ENDPOINTS", self.endpoints.join(","));
         command.env("CLIENTS_CONTROL", self.control.to_string());
+        if let Some(made) = &self.certificates {
+            command.env("CLIENTS_CA", &made.authority);
+            command.env("CLIENTS_CERT", &made.client.certificate);
+            command.env("CLIENTS_KEY", &made.client.key);
+        }
     }
 
     /// The last lines of every member's log.

@@ -8,6 +8,7 @@
 //!   … -- --tls                                      the client port with TLS, certificates on both sides
 //!
 //!   programs.rs   the clients: what makes each ready (go build, npm ci, pip, mvn), what runs it
+//!   certificates.rs   an authority, and certificates of both sides
 //!   field.rs      three members for one client, and the line by which it may kill and start them
 //!   report.rs     what a program prints, read and judged
 //! ```
@@ -18,6 +19,7 @@
 //!
 //! It knows nothing of our code; `cluster` starts any server that takes etcd's flags.
 
+mod certificates;
 mod field;
 mod programs;
 mod report;
@@ -38,7 +40,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// `ours`, `etcd` (the real one, which proof/peers builds), or the path of a program with etcd's flags
+    /// `ours`, `etcd` or `etcd-3.7` (the real ones, which proof/peers builds), or a program with etcd's flags
     #[arg(long, default_value = "ours")]
     against: String,
     /// Only these clients, by commas
@@ -54,6 +56,9 @@ struct Arguments {
     #[arg(long, short)]
     verbose: bool,
 }
+
+/// The real etcd of the next release, as proof/peers calls it.
+const NEXT: &str = "etcd-3.7";
 
 /// Where things are.
 pub(crate) struct Places {
@@ -137,6 +142,9 @@ fn play(
         String::new()
     };
     command.env("CLIENTS_NOT_YET", not_yet);
+    // Ours has what etcd has from 3.7 on.
+    let streams = is_ours || arguments.against == NEXT;
+    command.env("CLIENTS_RANGE_STREAM", if streams { "yes" } else { "no" });
     let mut report = report::watch(command, &places.made.join(format!("{}.log", client.name)))?;
     if !report.holds() {
         report.last_words = field.last_words();
@@ -166,12 +174,12 @@ fn server_program(against: &str, places: &Places) -> Result<PathBuf, Failure> {
             }
             ours
         }
-        "etcd" => {
+        "etcd" | NEXT => {
             let built = Command::new(places.sources.join("../peers/build")).status()?;
             if !built.success() {
                 return Err("proof/peers/build failed, so there is no real etcd".into());
             }
-            places.made.join("../peers/etcd")
+            places.made.join("../peers").join(against)
         }
         path => PathBuf::from(path),
     };

@@ -96,7 +96,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
 ];
 
 /// Beginnings of names of checks that a server of ours cannot pass yet. They are counted aloud.
-const NOT_YET: &[&str] = &["auth:", "gateway:", "snapshot:"];
+const NOT_YET: &[&str] = &["snapshot:"];
 
 impl Program {
     /// What our server does not have yet, for `CLIENTS_NOT_YET`.
@@ -159,7 +159,7 @@ impl Program {
                     .args(["--quiet", "--batch-mode"]);
                 build
                     .arg(format!("-Dmade={}", made.display()))
-                    .arg("package");
+                    .arg("compile");
                 succeed(
                     build,
                     "Maven and a JDK of at least 17 (Debian: maven, openjdk-17-jdk-headless)",
