@@ -89,6 +89,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     // Knows the server by its flags and its answers alone.
     ("proof/differential", "differential", &["base", "cluster"]),
     ("proof/conformance", "conformance", &["cluster", "client"]),
+    ("proof/clients", "clients", &["cluster"]),
     ("bench", "bench", &["cluster", "levels"]),
     ("tools/protoc", "protoc", &[]),
 ];
