@@ -14,7 +14,9 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         "node",
         &["base", "clock", "store", "consensus"],
     ),
-    ("front/etcd", "etcd", &["base", "store", "wire"]),
+    // bbolt's format, for etcd's backups: it knows nothing of ours.
+    ("front/bolt", "bolt", &[]),
+    ("front/etcd", "etcd", &["base", "store", "wire", "bolt"]),
     ("front/api", "api", &["base"]),
     ("front/native", "native", &["base", "clock", "store", "api"]),
     (
