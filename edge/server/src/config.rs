@@ -3,13 +3,17 @@
 //! The command line turns what was typed into this ([`Config`]); after it, nobody reads flags, files or the
 //! environment. Core and front receive plain values from here and never the whole.
 
-use crate::identity::{Url, UrlError, cluster_id, member_id};
+mod security;
+
+use crate::identity::{Listen, Url, UrlError, cluster_id, member_id};
 use base::limits::{REQUEST_BYTES_MAX, TXN_OPS_MAX};
 use base::{ClusterId, MemberId};
 use clock::guard::DriftBound;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use security::{TlsPolicy, TlsVersion, TransportSecurity};
 
 /// etcd's default for `--quota-backend-bytes 0`.
 pub const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
@@ -47,11 +51,15 @@ pub struct Config {
     /// Where its data is.
     pub data_dir: PathBuf,
     /// Where it listens for clients.
-    pub listen_client: Vec<SocketAddr>,
+    pub listen_client: Vec<Listen>,
+    /// Where it listens for those that ask only for metrics and health.
+    pub listen_metrics: Vec<Listen>,
+    /// Where HTTP is served, if not where gRPC is.
+    pub listen_client_http: Vec<Listen>,
     /// Where clients reach it.
     pub advertise_client: Vec<String>,
     /// Where it listens for other members.
-    pub listen_peer: Vec<SocketAddr>,
+    pub listen_peer: Vec<Listen>,
     /// Where other members reach it.
     pub advertise_peer: Vec<String>,
     /// The cluster as it starts.
@@ -81,6 +89,60 @@ pub struct Config {
     pub clock_error_max: Option<Duration>,
     /// By how much a leader's wall clock may be ahead of the others' before it is not believed.
     pub clock_ahead_max: Duration,
+    /// TLS towards clients.
+    pub client_security: TransportSecurity,
+    /// TLS between members, both as a server and as a client.
+    pub peer_security: TransportSecurity,
+    /// What TLS may be, on both.
+    pub tls: TlsPolicy,
+    /// How tokens are made, as etcd's `--auth-token` says it: `simple`, or `jwt` and its options.
+    pub auth_token: String,
+    /// How long a simple token lives unused.
+    pub auth_token_ttl: Duration,
+    /// How many times two to the power of this a password is hashed; 4 to 31.
+    pub bcrypt_cost: u32,
+    /// What history is forgotten without being asked.
+    pub auto_compaction: AutoCompaction,
+    /// Whether a change of the membership is refused that would leave less than a majority of started members.
+    pub strict_reconfig: bool,
+    /// Makes a cluster of this member alone out of what it has.
+    pub force_new_cluster: bool,
+    /// Whether a member compares what it has with the others before it serves.
+    pub corrupt_check_initial: bool,
+    /// How often the members' contents are compared; nothing: never.
+    pub corrupt_check_every: Option<Duration>,
+    /// How often what was hashed at compactions is compared; nothing: never.
+    pub compact_hash_check_every: Option<Duration>,
+    /// How long a watch that asked for progress stays quiet at most.
+    pub progress_notify: Duration,
+    /// Which web pages' scripts may ask, as origins; `*` for all.
+    pub cors: Vec<String>,
+    /// Which names clients may call this member by in HTTP; `*` for all.
+    pub host_whitelist: Vec<String>,
+    /// Whether JSON over HTTP is served.
+    pub grpc_gateway: bool,
+    /// Whether metrics include histograms of every method.
+    pub metrics_extensive: bool,
+    /// Streams that one connection may have open at once; nothing: this server's own limit.
+    pub streams_max: Option<u32>,
+    /// An apply that takes longer is worth a line.
+    pub warn_apply: Duration,
+    /// A request that takes longer is worth a line.
+    pub warn_request: Duration,
+    /// Where every change and every refusal is written down; nothing: nowhere.
+    pub audit_log: Option<PathBuf>,
+}
+
+/// What history is forgotten without being asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AutoCompaction {
+    /// None.
+    #[default]
+    Off,
+    /// What is older than this.
+    Periodic(Duration),
+    /// What is more than so many revisions back.
+    Revisions(i64),
 }
 
 /// Why a configuration cannot work.
@@ -137,7 +199,7 @@ impl Config {
     /// A member alone, by etcd's defaults.
     pub fn new(name: &str, data_dir: PathBuf) -> Config {
         let peer = "http://localhost:2380".to_owned();
-        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let loopback = |port| Listen::tcp(SocketAddr::from(([127, 0, 0, 1], port)));
         Config {
             name: name.to_owned(),
             data_dir,
@@ -161,6 +223,29 @@ impl Config {
             read_lease_drift_ppm: None,
             clock_error_max: None,
             clock_ahead_max: CLOCK_AHEAD_MAX,
+            listen_metrics: Vec::new(),
+            listen_client_http: Vec::new(),
+            client_security: TransportSecurity::default(),
+            peer_security: TransportSecurity::default(),
+            tls: TlsPolicy::default(),
+            auth_token: "simple".to_owned(),
+            auth_token_ttl: Duration::from_secs(300),
+            bcrypt_cost: 10,
+            auto_compaction: AutoCompaction::Off,
+            strict_reconfig: true,
+            force_new_cluster: false,
+            corrupt_check_initial: false,
+            corrupt_check_every: None,
+            compact_hash_check_every: None,
+            progress_notify: Duration::from_secs(600),
+            cors: vec!["*".to_owned()],
+            host_whitelist: vec!["*".to_owned()],
+            grpc_gateway: true,
+            metrics_extensive: false,
+            streams_max: None,
+            warn_apply: Duration::from_millis(100),
+            warn_request: Duration::from_millis(300),
+            audit_log: None,
         }
     }
 
@@ -328,10 +413,10 @@ mod tests {
             text.ends_with("--initial-advertise-peer-urls says http://10.0.0.1:1"),
             "{text}"
         );
-        let text = refusal(|c| c.initial_cluster[1].peer_urls[0] = "https://a:1".into());
-        assert_eq!(
-            text,
-            "--initial-cluster: \"https://a:1\": https is not supported yet; use http"
+        let text = refusal(|c| c.initial_cluster[1].peer_urls[0] = "ftp://a:1".into());
+        assert!(
+            text.starts_with("--initial-cluster: \"ftp://a:1\" is not of the form"),
+            "{text}"
         );
         let text = refusal(|c| c.election = Duration::from_millis(400));
         let rule = "--election-timeout is 400 ms: at least five times --heartbeat-interval";

@@ -7,6 +7,7 @@ use crate::disk::FileDisk;
 use crate::durable::{BootError, Checkpoints, LogThread, boot};
 use crate::front::Front;
 use crate::grpc;
+use crate::identity::{Listen, ListenAt};
 use crate::member::{Member, Parts};
 use crate::peers::{Peers, listen};
 use ::clock::guard::DriftBound;
@@ -14,7 +15,6 @@ use base::Chain;
 use etcd::{EtcdDialect, Session};
 use node::{Node, NodeConfig, StopReason};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -40,7 +40,7 @@ pub enum RunError {
         /// `clients` or `members`.
         whom: &'static str,
         /// Where.
-        address: SocketAddr,
+        address: String,
         /// Why.
         source: io::Error,
     },
@@ -72,11 +72,14 @@ pub fn run(config: Config) -> Result<(), RunError> {
     ended
 }
 
-async fn bind(whom: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
-    let bound = TcpListener::bind(address).await;
+async fn bind(whom: &'static str, listen: &Listen) -> Result<TcpListener, RunError> {
+    let bound = match &listen.at {
+        ListenAt::Tcp(address) if !listen.is_tls => TcpListener::bind(address).await,
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    };
     bound.map_err(|source| RunError::Listen {
         whom,
-        address,
+        address: listen.to_string(),
         source,
     })
 }
@@ -87,10 +90,10 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     let mut clients = Vec::new();
     let mut peers = Vec::new();
     for address in &config.listen_client {
-        clients.push(bind("clients", *address).await?);
+        clients.push(bind("clients", address).await?);
     }
     for address in &config.listen_peer {
-        peers.push(bind("members", *address).await?);
+        peers.push(bind("members", address).await?);
     }
 
     let open = || FileDisk::open(&data_dir.member()).map_err(BootError::Open);
