@@ -339,7 +339,7 @@ fn url_error(flag: &'static str, error: &UrlError) -> FlagError {
 }
 
 /// `n1=http://…,n2=http://…`; a name may come several times, once for each of its URLs.
-fn initial_cluster(text: &str) -> Result<Vec<InitialMember>, FlagError> {
+pub(crate) fn initial_cluster(text: &str) -> Result<Vec<InitialMember>, FlagError> {
     let wrong = || FlagError::Value {
         flag: "initial-cluster",
         value: text.to_owned(),

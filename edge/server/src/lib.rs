@@ -37,9 +37,11 @@
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
+//! | backups: what is in a file, and a data directory from it | [`backup`], `durable/restore` |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 
+pub mod backup;
 pub mod clock;
 pub mod config;
 mod contenders;
@@ -58,6 +60,6 @@ mod signal;
 mod vitals;
 mod waits;
 
-pub use durable::BootError;
+pub use durable::{BootError, FoundError};
 pub use etcd::ETCD_VERSION;
 pub use run::{RunError, run};

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! What keeps hostile bytes harmless: a page's number and its overflow are looked at against the file's length
-//! before memory is taken, a walk goes down [`DEPTH_MAX`] levels at most and takes each page once, and keys must
-//! ascend. The free list is not looked at, so it makes no difference whether there is one.
+//! before memory is taken, a walk goes down [`DEPTH_MAX`] levels at most and takes each page once, entries of a page
+//! share no bytes, and keys must ascend. The free list is not looked at, so it makes no difference whether there is one.
 
 use crate::layout::{
     BRANCH, BUCKET_BYTES, ELEMENT_BYTES, HEADER_BYTES, IS_BUCKET, LEAF, META_BYTES, Meta,
@@ -211,13 +211,21 @@ impl<S: ReadAt> File<S> {
 
     /// What a bucket holds, in the order of the keys.
     pub fn items(&self, bucket: &Bucket) -> Items<'_, S> {
+        self.walk(bucket.clone(), self.nothing_seen())
+    }
+
+    fn walk(&self, bucket: Bucket, seen: Seen) -> Items<'_, S> {
         Items {
             file: self,
-            seen: Seen(vec![0; self.meta.pages.div_ceil(8) as usize]),
-            start: Some(bucket.clone()),
+            seen,
+            start: Some(bucket),
             path: Vec::new(),
             last_key: Vec::new(),
         }
+    }
+
+    fn nothing_seen(&self) -> Seen {
+        Seen(vec![0; self.meta.pages.div_ceil(8) as usize])
     }
 
     /// Walks through everything, buckets in buckets too.
@@ -227,12 +235,9 @@ impl<S: ReadAt> File<S> {
     pub fn check(&self) -> Result<Totals, ReadError> {
         let mut totals = Totals::default();
         let mut waiting = vec![(self.root(), 0)];
-        let mut seen = Seen(vec![0; self.meta.pages.div_ceil(8) as usize]);
+        let mut seen = self.nothing_seen();
         while let Some((bucket, nested)) = waiting.pop() {
-            let mut items = Items {
-                seen,
-                ..self.items(&bucket)
-            };
+            let mut items = self.walk(bucket, seen);
             while let Some(item) = items.next()? {
                 match item.entry {
                     Entry::Value(_) => totals.n_entries += 1,
@@ -336,15 +341,34 @@ impl Page {
             _ => return Err(Damage::Kind(id)),
         };
         let count = usize::from(u16_at(&bytes, 10).ok_or(Damage::Kind(id))?);
-        if HEADER_BYTES + count * ELEMENT_BYTES > bytes.len() {
-            return Err(Damage::Element(id));
-        }
-        Ok(Page {
+        let page = Page {
             id,
             is_leaf,
             count,
             bytes,
-        })
+        };
+        match page.content_bytes().is_some_and(|n| n <= page.bytes.len()) {
+            true => Ok(page),
+            false => Err(Damage::Element(id)),
+        }
+    }
+
+    /// Bytes of all that is in the page. Were its entries allowed to share bytes, a small file could pretend to
+    /// hold very much.
+    fn content_bytes(&self) -> Option<usize> {
+        let mut n_bytes = HEADER_BYTES + self.count * ELEMENT_BYTES;
+        for at in 0..self.count {
+            let element = HEADER_BYTES + at * ELEMENT_BYTES;
+            let number = |index: usize| u32_at(&self.bytes, element + 4 * index);
+            let lengths = match self.is_leaf {
+                true => [number(2)?, number(3)?],
+                false => [number(1)?, 0],
+            };
+            for length in lengths {
+                n_bytes = n_bytes.checked_add(length as usize)?;
+            }
+        }
+        Some(n_bytes)
     }
 
     /// Number `at` of a leaf: whether it is a bucket, its key, its value.

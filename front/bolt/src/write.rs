@@ -315,7 +315,8 @@ impl Writer {
     }
 
     fn fill_page(&mut self) {
-        self.out.resize(self.out.len().next_multiple_of(PAGE_BYTES), 0);
+        self.out
+            .resize(self.out.len().next_multiple_of(PAGE_BYTES), 0);
     }
 }
 

@@ -59,7 +59,7 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`.
+//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
@@ -80,6 +80,7 @@ mod read_only;
 mod request;
 
 mod apply;
+pub mod backup;
 mod lease;
 pub mod recipes;
 mod session;
@@ -95,7 +96,7 @@ pub use range::{RangeAnswer, RangeChunks, RangeQuery};
 pub use read_only::TxnAnswer;
 pub use request::{Kind, RangeOptions};
 pub use session::*;
-pub use snapshot::{SnapshotDamage, SnapshotStream, snapshot_contents};
+pub use snapshot::SnapshotStream;
 pub use status::{Code, Refusal, Status};
 pub use watch::{EventCache, Handled, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream};
 
