@@ -127,7 +127,7 @@ pub struct Restored {
 /// # Errors
 /// The file is of no use, or the directory cannot be made.
 pub fn restore(path: &Path, config: &Config, how: Restore) -> Result<Restored, BackupError> {
-    config.check()?;
+    config.check_cluster()?;
     let contents = backup::restore(&open(path, how.check)?)?;
     let founded = durable::found(config, contents.state, how.bump, how.mark_compacted)?;
     Ok(Restored {

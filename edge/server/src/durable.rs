@@ -22,7 +22,7 @@ pub(crate) use boot::boot;
 pub(crate) use checkpoint::Checkpoints;
 pub(crate) use log::LogThread;
 pub use restore::FoundError;
-pub(crate) use restore::{Founded, found};
+pub(crate) use restore::found;
 
 use crate::disk::FileDisk;
 use base::Chain;

@@ -50,10 +50,8 @@ Examples:
     #[command(before_help = "\
 Examples:
   quorate snapshot restore backup.db --name n1 --data-dir ./n1
-  quorate snapshot restore backup.db --name n1 --data-dir /var/lib/quorate \\
-    --initial-cluster n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380,n3=http://10.0.0.3:2380 \\
-    --initial-cluster-token after-the-fire --initial-advertise-peer-urls http://10.0.0.1:2380 \\
-    --bump-revision 1000000000 --mark-compacted
+  quorate snapshot restore backup.db --name n1 --data-dir ./n1 --initial-cluster n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380 --initial-advertise-peer-urls http://10.0.0.1:2380
+  quorate snapshot restore backup.db --bump-revision 1000000000 --mark-compacted
   quorate snapshot restore /var/lib/etcd/member/snap/db --skip-hash-check --data-dir ./n1")]
     Restore(Box<Restore>),
 }
@@ -80,13 +78,9 @@ pub(crate) struct Restore {
     /// Its directory, which must be new or empty; NAME.etcd without it.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The new cluster: NAME=URL, with commas between.
-    #[arg(
-        long,
-        value_name = "MEMBERS",
-        default_value = "default=http://localhost:2380"
-    )]
-    initial_cluster: String,
+    /// The new cluster: NAME=URL, with commas between; without it this member alone.
+    #[arg(long, value_name = "MEMBERS")]
+    initial_cluster: Option<String>,
     /// Tells the new cluster from others with the same URLs, and from the one that it was.
     #[arg(long, value_name = "TOKEN", default_value = "etcd-cluster")]
     initial_cluster_token: String,
@@ -247,10 +241,20 @@ pub(crate) fn restore(restore: &Restore, voice: Voice) -> Result<(), Complaint> 
         None => PathBuf::from(format!("{name}.etcd")),
     };
     let mut config = Config::new(&name, data_dir);
-    config.initial_cluster = flags::initial_cluster(&restore.initial_cluster)
-        .map_err(|error| Complaint::usage(Chain(&error).to_string()))?;
+    let peer_urls = restore.initial_advertise_peer_urls.iter();
+    let alone: Vec<String> = peer_urls
+        .map(|url| format!("{}={url}", config.name))
+        .collect();
+    let read = |members: &str| {
+        flags::initial_cluster(members).map_err(|error| Complaint::usage(Chain(&error).to_string()))
+    };
+    // Through the same eyes as the cluster's, so that the same URL has the same letters.
+    config.advertise_peer = read(&alone.join(","))?
+        .into_iter()
+        .flat_map(|member| member.peer_urls)
+        .collect();
+    config.initial_cluster = read(restore.initial_cluster.as_ref().unwrap_or(&alone.join(",")))?;
     config.token = restore.initial_cluster_token.clone();
-    config.advertise_peer = restore.initial_advertise_peer_urls.clone();
     let how = How {
         check: match restore.skip_hash_check {
             true => HashCheck::Skipped,

@@ -95,10 +95,10 @@ pub(crate) fn found(
 
 /// Refuses to put anything where something is.
 fn check_free(target: &Path) -> Result<(), FoundError> {
-    match fs::read_dir(target) {
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
+    match fs::read_dir(target).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(FoundError::NotEmpty(target.display().to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(_) => Err(FoundError::NotEmpty(target.display().to_string())),
         Err(error) => Err(failed("look at", target)(error)),
     }
 }
