@@ -4,6 +4,7 @@
 //! handler holds nothing of the member across an `.await` but its own state, so a client that goes away
 //! costs nothing.
 
+mod backup;
 mod levels;
 mod pages;
 mod recipes;
