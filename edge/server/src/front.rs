@@ -156,6 +156,9 @@ impl Front {
                 })
             }
             Plan::Change(op) => self.change(op).await?,
+            Plan::Authenticate(_) | Plan::Password(_) | Plan::Downgrade => {
+                return Err(Refusal::DowngradeUnimplemented.into());
+            }
             Plan::MoveLeader(to) => {
                 self.0.move_leader(to).await?;
                 Bytes::new()
