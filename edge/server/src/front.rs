@@ -5,6 +5,7 @@
 //! costs nothing.
 
 mod audited;
+mod backup;
 mod health;
 mod levels;
 mod pages;
@@ -76,6 +77,21 @@ struct Done {
 const CLIENT_API_VERSION: &str = "client-api-version";
 
 impl Front {
+    /// As [`Front::serve`], for a call that did not come as gRPC: no transport counts it.
+    pub(crate) async fn serve_elsewhere(&self, call: &mut Call) -> Result<(), grpc::Status> {
+        let counted = self.begun(&call.head);
+        let counting = grpc::Counting::new(&counted);
+        call.count(&counted);
+        let served = self.serve(call).await;
+        counting.end(
+            served
+                .as_ref()
+                .err()
+                .map_or(grpc::Code::Ok, |status| status.code),
+        );
+        served
+    }
+
     /// A call begins: it is counted in its method's line.
     pub(crate) fn begun(&self, head: &grpc::Head) -> grpc::Counted {
         let metrics = &self.0.metrics;
@@ -231,6 +247,9 @@ impl Front {
                 })
             }
             Plan::Change(op) => self.change(op).await?,
+            Plan::Authenticate(_) | Plan::Password(_) | Plan::Downgrade => {
+                return Err(Refusal::DowngradeUnimplemented.into());
+            }
             Plan::MoveLeader(to) => {
                 self.0.move_leader(to).await?;
                 Bytes::new()

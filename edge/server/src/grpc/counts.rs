@@ -131,6 +131,35 @@ impl Counted {
     }
 }
 
+/// A call that no transport counts. Dropped before its end, its client is gone.
+pub(crate) struct Counting {
+    counted: Counted,
+    began: Option<Instant>,
+    code: Code,
+}
+
+impl Counting {
+    /// It has begun.
+    pub(crate) fn new(counted: &Counted) -> Counting {
+        Counting {
+            began: counted.clock(),
+            counted: counted.clone(),
+            code: Code::Cancelled,
+        }
+    }
+
+    /// It ends.
+    pub(crate) fn end(mut self, code: Code) {
+        self.code = code;
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.counted.ended(self.code, self.began);
+    }
+}
+
 /// gRPC's names of its codes, as its metrics write them.
 pub(crate) const CODE_NAMES: [&str; CODES] = [
     "OK",

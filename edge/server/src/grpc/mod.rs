@@ -32,14 +32,16 @@ mod output;
 mod status;
 mod web;
 
+pub(crate) use call::{Answers, Messages, parse_timeout};
 pub use call::{Call, Head, Replies, Requests};
 pub(crate) use connection::prepare;
 pub use connection::{Change, Service, serve};
 pub use counts::Counted;
-pub(crate) use counts::{CODE_NAMES, CallCounts};
+pub(crate) use counts::{CODE_NAMES, CallCounts, Counting};
 pub use http1::Page;
 pub(crate) use http1::answer as answer_http1;
 pub use limits::Limits;
+pub(crate) use message::Claim;
 pub use message::{Assembler, Budget, frame};
 pub use status::{Code, Status};
 pub use web::{BodyError, Closed, Content, EventSender, Events, Exchange, Reply, RequestBody};

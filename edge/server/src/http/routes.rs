@@ -1,7 +1,8 @@
 //! Which path is whose: the one table.
 
-use super::{Door, Port};
+use super::{Door, Port, vars};
 use crate::front::{Front, Probe, note_native};
+use crate::gateway;
 use crate::grpc::{Code, Exchange, Page, Reply};
 use crate::metrics::CONTENT_TYPE;
 use crate::native::Native;
@@ -13,6 +14,10 @@ impl Port {
         let path = exchange.parts.uri.path();
         if self.door != Door::Metrics && path.starts_with("/v1/") {
             return self.native(exchange).await;
+        }
+        let has_gateway = self.door != Door::Metrics && self.front.0.config.grpc_gateway;
+        if has_gateway && gateway::is_gateways(path) {
+            return self.gateway.exchange(&self.front, exchange).await;
         }
         page(&self.front, self.door, &exchange).await
     }
@@ -62,7 +67,7 @@ async fn page(front: &Front, door: Door, exchange: &Exchange) -> Reply {
     let probe = Probe::of_path(path);
     let is_known = probe.is_some()
         || path == "/health"
-        || is_clients && matches!(path, "/version" | "/status");
+        || is_clients && matches!(path, "/version" | "/status" | "/debug/vars");
     let page = match path {
         // As in etcd, whatever the method.
         "/metrics" => Page {
@@ -78,6 +83,7 @@ async fn page(front: &Front, door: Door, exchange: &Exchange) -> Reply {
         }
         "/version" => front.version_page(),
         "/status" => front.status_page(),
+        "/debug/vars" => vars::page(&front.0),
         _ => match probe {
             Some(probe) => front.probe_page(probe, query).await,
             None => front.health_page(query).await,
