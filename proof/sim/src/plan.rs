@@ -4,6 +4,7 @@
 //! at once rarely gets far enough to be interesting; many worlds with one to six kinds of fault each
 //! meet more than any mixture.
 
+use crate::governing::Rules;
 use crate::member::Wall;
 use crate::workload::Workload;
 use base::Rng;
@@ -225,6 +226,8 @@ pub struct Plan {
     pub long_pauses: bool,
     /// Clients of the native front.
     pub natives: Option<Natives>,
+    /// Users, permissions and alarms; only where nobody comes by the native front, which knows no users.
+    pub rules: Option<Rules>,
 }
 
 /// How clocks run by themselves.
@@ -426,6 +429,7 @@ impl Plan {
             walls: Walls::Apart,
             long_pauses: false,
             natives: Natives::draw(seed),
+            rules: Rules::draw(seed).filter(|_| Natives::draw(seed).is_none()),
             faults,
         };
         plan.draw_clocks();
@@ -471,6 +475,7 @@ impl Plan {
                 ttl_s: 2,
                 hasty: rng.one_in(2),
             }),
+            rules: None,
             ..Plan::draw(seed)
         }
     }
@@ -538,6 +543,10 @@ impl fmt::Display for Plan {
         if let Some(it) = &self.natives {
             let (n, readers) = (it.n_contenders, it.n_readers);
             write!(f, ", {n} contend for {:?}, {readers} read", it.lines)?;
+        }
+        if let Some(it) = &self.rules {
+            let alarms = if it.alarms { " and alarms" } else { "" };
+            write!(f, ", {} users under rules{alarms}", it.n_users)?;
         }
         Ok(())
     }
