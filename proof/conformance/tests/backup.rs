@@ -502,7 +502,7 @@ async fn what_only_we_know_comes_back_and_an_etcds_revision_does_not_go_back() {
     let restored = Native::builder().endpoints(ours.endpoints());
     let restored = restored.connect().await.expect("a client");
     let got = restored.get(Key::from("ours")).await.expect("a native get");
-    assert_eq!(got.value().map(|it| &it[..]), Some(&b"2"[..]));
+    assert_eq!(got.kv.expect("it is there").text(), Some("2"));
     let mut client = connect(&ours.endpoints()).await;
     assert_eq!(all(&mut client, 0).await.1, newest);
 }
