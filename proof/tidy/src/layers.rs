@@ -90,7 +90,10 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     ("proof/cluster", "cluster", &[]),
     ("proof/levels", "levels", &["checker", "cluster"]),
     ("proof/chaos", "chaos", &["base", "checker", "cluster"]),
+    // Knows the server by its flags and its answers alone.
+    ("proof/differential", "differential", &["base", "cluster"]),
     ("proof/conformance", "conformance", &["cluster", "client"]),
+    ("proof/clients", "clients", &["cluster"]),
     ("bench", "bench", &["cluster", "levels"]),
     ("tools/protoc", "protoc", &[]),
 ];

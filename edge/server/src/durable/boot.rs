@@ -9,6 +9,7 @@
 use super::{CHECKPOINT_STEP_BYTES, log_config};
 use crate::config::{Config, InitialState};
 use crate::disk::FileDisk;
+use crate::entrance::Way;
 use crate::identity::Url;
 use crate::peers::{JoinError, Known, ask_members};
 use base::{Chain, ClusterId, MemberId, Membership, Mutants, SnapshotMeta};
@@ -76,8 +77,12 @@ pub(crate) struct Booted {
 }
 
 /// Finds out with what to start.
-pub(crate) async fn boot(config: &Config, disk: &mut FileDisk) -> Result<Booted, BootError> {
-    let (identity, introduced) = identity(config, disk).await?;
+pub(crate) async fn boot(
+    config: &Config,
+    disk: &mut FileDisk,
+    way: &Way,
+) -> Result<Booted, BootError> {
+    let (identity, introduced) = identity(config, disk, way).await?;
     let recovered = recover(disk, &identity, &log_config(), Mutants::none())?;
     for note in &recovered.notes {
         warn!(note, "recovery");
@@ -197,6 +202,7 @@ pub(super) fn begin(
 async fn identity(
     config: &Config,
     disk: &mut FileDisk,
+    way: &Way,
 ) -> Result<(Identity, Vec<Member>), BootError> {
     let expected = Identity {
         cluster: config.initial_cluster_id(),
@@ -224,11 +230,11 @@ async fn identity(
     if config.initial_state == InitialState::New {
         return Ok((expected, Vec::new()));
     }
-    join(config).await
+    join(config, way).await
 }
 
 /// Asks the members of the running cluster who this one is.
-async fn join(config: &Config) -> Result<(Identity, Vec<Member>), BootError> {
+async fn join(config: &Config, way: &Way) -> Result<(Identity, Vec<Member>), BootError> {
     let others = config
         .initial_cluster
         .iter()
@@ -241,7 +247,7 @@ async fn join(config: &Config) -> Result<(Identity, Vec<Member>), BootError> {
     let mut answered = false;
     loop {
         for url in &urls {
-            match ask_members(url).await {
+            match ask_members(url, way).await {
                 Ok(known) => {
                     answered = true;
                     if let Some(member) = find_self(&known, config) {

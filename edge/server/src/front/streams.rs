@@ -33,8 +33,9 @@ impl Front {
             requests, replies, ..
         } = call;
         replies.open()?;
+        let mut asks = true;
         loop {
-            match next_of(requests, &stream).await? {
+            match next_of(requests, asks, &stream).await? {
                 Woken::Request(request) => {
                     let handled = {
                         let state = self.0.state();
@@ -44,8 +45,8 @@ impl Front {
                         replies.send(message).await?;
                     }
                 }
-                // The client has no more to ask and may still want to hear; etcd ends the stream.
-                Woken::End => return Ok(()),
+                // The client has no more to ask and still wants to hear, as long as there is a watch.
+                Woken::End => asks = false,
                 Woken::Work if wants_leader && self.0.is_leaderless() => {
                     return Err(Refusal::NoLeader.into());
                 }
@@ -67,6 +68,9 @@ impl Front {
                     replies.send(message).await?;
                 }
                 tokio::task::yield_now().await;
+            }
+            if !asks && !self.0.desk.borrow().has_watches(stream.id) {
+                return Ok(());
             }
         }
     }
@@ -134,10 +138,13 @@ impl Front {
     }
 }
 
-async fn next_of(requests: &mut Requests, stream: &OpenStream) -> Result<Woken, Ended> {
+async fn next_of(requests: &mut Requests, asks: bool, stream: &OpenStream) -> Result<Woken, Ended> {
     poll_fn(|cx| {
         if stream.work.signal.poll_wait(cx).is_ready() {
             return Poll::Ready(Ok(Woken::Work));
+        }
+        if !asks {
+            return Poll::Pending;
         }
         match requests.poll_next(cx) {
             Poll::Ready(Ok(Some(request))) => Poll::Ready(Ok(Woken::Request(request))),

@@ -10,13 +10,13 @@
 //! ```
 
 use super::HANDSHAKE_TIMEOUT;
+use crate::entrance::Way;
 use crate::identity::Url;
 use base::{ClusterId, MemberId};
 use std::fmt::Write as _;
 use std::io;
 use store::Member;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Bytes of an answer: 64 members with all their URLs.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -81,12 +81,12 @@ fn parse_members(text: &str) -> Option<Known> {
 }
 
 /// Asks the member at `url`.
-pub(crate) async fn ask_members(url: &Url) -> Result<Known, JoinError> {
+pub(crate) async fn ask_members(url: &Url, way: &Way) -> Result<Known, JoinError> {
     let failed = |source| JoinError::Io {
         url: url.to_string(),
         source,
     };
-    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url)).await;
+    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, way)).await;
     let text = asked
         .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
         .map_err(failed)?;
@@ -100,10 +100,11 @@ pub(crate) async fn ask_members(url: &Url) -> Result<Known, JoinError> {
     parse_members(body).ok_or_else(not_understood)
 }
 
-async fn ask(url: &Url) -> io::Result<String> {
-    let mut socket = TcpStream::connect((url.host(), url.port())).await?;
+async fn ask(url: &Url, way: &Way) -> io::Result<String> {
+    let mut socket = way.connect(url).await?;
     let request = format!("GET /members HTTP/1.1\r\nHost: {}\r\n\r\n", url.host());
     socket.write_all(request.as_bytes()).await?;
+    socket.flush().await?;
     let mut text = String::new();
     socket
         .take(ANSWER_BYTES_MAX)

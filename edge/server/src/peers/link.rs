@@ -4,7 +4,7 @@
 //! the last write leaves in one system call.
 
 use super::{HANDSHAKE_TIMEOUT, Inbox};
-use crate::grpc::prepare;
+use crate::entrance::{Socket, Way};
 use crate::identity::Url;
 use crate::signal::Signal;
 use base::limits::PEER_QUEUE_BYTES_MAX;
@@ -18,7 +18,6 @@ use std::task::Poll;
 use std::time::Duration;
 use store::Member;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 use wire::{Frame, FrameReader, Hello, HelloReply, Origin, Purpose};
 
@@ -66,6 +65,7 @@ impl Link {
     pub(super) fn open(
         own: Origin,
         name: &Rc<str>,
+        way: &Way,
         member: &Member,
         inbox: Rc<dyn Inbox>,
     ) -> Rc<Link> {
@@ -86,6 +86,7 @@ impl Link {
             link: link.clone(),
             urls: urls.collect(),
             name: name.clone(),
+            way: way.clone(),
             inbox,
             // Pauses of members that lost each other must not fall together.
             rng: Rng::new(own.member.0 ^ member.id.0.rotate_left(32) ^ crate::clock::now().0),
@@ -125,6 +126,7 @@ struct Dialler {
     link: Rc<Link>,
     urls: Vec<Url>,
     name: Rc<str>,
+    way: Way,
     inbox: Rc<dyn Inbox>,
     rng: Rng,
 }
@@ -172,7 +174,7 @@ impl Dialler {
         }
     }
 
-    async fn connect(&self, turn: usize) -> Result<TcpStream, LinkError> {
+    async fn connect(&self, turn: usize) -> Result<Socket, LinkError> {
         let url = self
             .urls
             .get(turn % self.urls.len().max(1))
@@ -181,12 +183,11 @@ impl Dialler {
             url: url.to_string(),
             source,
         };
-        let connecting = TcpStream::connect((url.host(), url.port()));
+        let connecting = self.way.connect(url);
         let mut socket = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
             .map_err(failed)?;
-        prepare(&socket).map_err(failed)?;
         let hello = Hello::new(Purpose::Messages, self.link.to, &self.name);
         let introduced = introduce(&mut socket, self.link.own, hello);
         tokio::time::timeout(HANDSHAKE_TIMEOUT, introduced)
@@ -196,13 +197,12 @@ impl Dialler {
     }
 
     /// Writes what is queued until the connection breaks.
-    async fn write(&self, mut socket: TcpStream) -> LinkError {
-        let (mut reader, mut writer) = socket.split();
+    async fn write(&self, mut socket: Socket) -> LinkError {
         let mut buffer = BytesMut::new();
         let mut heard = [0; 64];
         loop {
             {
-                let mut hearing = std::pin::pin!(reader.read(&mut heard));
+                let mut hearing = std::pin::pin!(socket.read(&mut heard));
                 let woken = poll_fn(|cx| {
                     // The other side never speaks here: what comes is its end.
                     if let Poll::Ready(result) = hearing.as_mut().poll(cx) {
@@ -220,7 +220,10 @@ impl Dialler {
                 return LinkError::Closed;
             }
             std::mem::swap(&mut buffer, &mut *self.link.queue.borrow_mut());
-            if let Err(error) = writer.write_all(&buffer).await {
+            if let Err(error) = socket.write_all(&buffer).await {
+                return error.into();
+            }
+            if let Err(error) = socket.flush().await {
                 return error.into();
             }
             self.link.dropping.set(false);
@@ -233,10 +236,11 @@ impl Dialler {
 }
 
 /// Says hello and reads the answer.
-async fn introduce(socket: &mut TcpStream, own: Origin, hello: Hello) -> Result<(), LinkError> {
+async fn introduce(socket: &mut Socket, own: Origin, hello: Hello) -> Result<(), LinkError> {
     let mut out = BytesMut::new();
     wire::encode(own, &Frame::Hello(hello), &mut out);
     socket.write_all(&out).await?;
+    socket.flush().await?;
     let mut reader = FrameReader::of_stranger();
     let mut input = BytesMut::new();
     loop {

@@ -2,6 +2,7 @@
 
 use super::plan::Query;
 use crate::apply::alarms;
+use crate::auth::{self, Caller, Needs};
 use crate::backup::hash_kv;
 use crate::header::HeaderParts;
 use crate::pb;
@@ -45,14 +46,30 @@ impl Steps {
     }
 }
 
-/// Answers a read from `state`.
+/// Answers a read from `state` to whoever asks: [`answer_as`], where nobody has said who they are.
+///
+/// # Errors
+/// As [`answer_as`].
+pub fn answer(state: &State, query: &Query, header: &HeaderParts) -> Result<Reply, Status> {
+    answer_as(state, &Ok(None), query, header)
+}
+
+/// Answers a read from `state`, if `caller` may read it in that very state.
 ///
 /// The two hashes read every retained version; a driver that has other work gives them (with a clone of
 /// the state) to a thread that has time.
 ///
 /// # Errors
-/// The revision is compacted or in the future.
-pub fn answer(state: &State, query: &Query, header: &HeaderParts) -> Result<Reply, Status> {
+/// The caller may not read it, or the revision is compacted or in the future.
+pub fn answer_as(
+    state: &State,
+    caller: &Caller,
+    query: &Query,
+    header: &HeaderParts,
+) -> Result<Reply, Status> {
+    if auth::is_enabled(state) {
+        auth::permit_caller(state, caller, &Needs::of_query(query)?)?;
+    }
     let revision = state.revision();
     let body = match query {
         Query::Range(range) => {
@@ -99,12 +116,11 @@ pub fn answer(state: &State, query: &Query, header: &HeaderParts) -> Result<Repl
             pb::uint(&mut body, 4, hash.hash_revision.0);
             body
         }
-        Query::AuthStatus => {
-            let mut body = Vec::new();
-            // Not enabled, as of the first revision of the users and roles.
-            pb::uint(&mut body, 3, 1);
-            body
-        }
+        Query::AuthStatus => auth::answer_status(state),
+        Query::User(name) => auth::answer_user(state, name)?,
+        Query::Users => auth::answer_users(state),
+        Query::Role(name) => auth::answer_role(state, name)?,
+        Query::Roles => auth::answer_roles(state),
     };
     Ok(Reply::Whole(header.before(revision, &body)))
 }
@@ -176,6 +192,13 @@ pub fn answer_lease_time_to_live(
         _ => pb::uint(&mut body, 3, -1i64 as u64),
     }
     header.before(state.revision(), &body)
+}
+
+/// Answers `Authenticate`: the token that the client shows from now on.
+pub fn answer_authenticate(token: &str, revision: Revision, header: &HeaderParts) -> Bytes {
+    let mut body = Vec::new();
+    pb::bytes(&mut body, 2, token.as_bytes());
+    header.before(revision, &body)
 }
 
 /// What a member knows of itself, for `Status`.

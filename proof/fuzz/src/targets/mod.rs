@@ -5,6 +5,7 @@ pub mod bolt_file;
 pub mod change;
 pub mod checkpoint;
 pub mod engine;
+pub mod etcd_json;
 pub mod etcd_log;
 pub mod etcd_requests;
 pub mod etcd_snapshot;
@@ -57,6 +58,7 @@ pub const ALL: &[Target] = &[
     system_command::TARGET,
     change::TARGET,
     etcd_requests::TARGET,
+    etcd_json::TARGET,
     etcd_log::TARGET,
     watch_desk::TARGET,
     log::TARGET,
