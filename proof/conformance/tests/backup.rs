@@ -8,7 +8,7 @@ use etcd_client::{
     Client, CompactionOptions, DeleteOptions, EventType, GetOptions, PutOptions, Txn, TxnOp,
     WatchOptions,
 };
-use quorate_conformance::{PATIENCE, Target, alone, connect, eventually, program, serves};
+use quorate_conformance::{PATIENCE, Target, alone, connect, eventually, program};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -229,10 +229,60 @@ async fn restored(file: &Path, n: usize, flags: &[&str]) -> (Cluster, TempDir) {
     let server = Server::new("restored", &program, folder.path()).expect("the program");
     let cluster = Cluster::start_at(&server, folder.path(), places).expect("it starts");
     for endpoint in cluster.endpoints() {
-        let is_there = serves(&endpoint).await;
+        let is_there = is_up(&endpoint).await;
         assert!(is_there, "{}", cluster.last_words());
     }
     (cluster, folder)
+}
+
+/// A real etcd that goes on from `file`, restored by its own tool, with its data in `folder`.
+async fn etcd_from(file: &Path, folder: &TempDir) -> (Cluster, PathBuf) {
+    let places = vec![Place::loopback().expect("ports")];
+    let peer_url = places[0].peer_url();
+    let (data, cluster) = (folder.path().join("n1"), format!("n1={peer_url}"));
+    let restore = [
+        "snapshot",
+        "restore",
+        text(file),
+        "--name=n1",
+        "--data-dir",
+        text(&data),
+        "--initial-cluster",
+        &cluster,
+        "--initial-advertise-peer-urls",
+        &peer_url,
+    ];
+    run(&peer("etcdutl"), &restore);
+    let server = Server::new("etcd", text(&peer("etcd")), folder.path()).expect("etcd");
+    let etcd = Cluster::start_at(&server, folder.path(), places).expect("it starts");
+    let endpoint = &etcd.endpoints()[0];
+    assert!(is_up(endpoint).await, "{}", etcd.last_words());
+    (etcd, data)
+}
+
+/// Whether an endpoint says anything within the time, be it that it lets nobody in.
+async fn is_up(endpoint: &str) -> bool {
+    let until = std::time::Instant::now() + PATIENCE;
+    while std::time::Instant::now() < until {
+        let asked = async {
+            let mut client = Client::connect([endpoint], None).await.ok()?;
+            match client.get("no-such-key", None::<GetOptions>).await {
+                Ok(_) => Some(()),
+                Err(error) => error
+                    .to_string()
+                    .contains("user name is empty")
+                    .then_some(()),
+            }
+        };
+        if matches!(
+            timeout(std::time::Duration::from_secs(2), asked).await,
+            Ok(Some(()))
+        ) {
+            return true;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    false
 }
 
 /// A real etcd of this program, alone.
@@ -325,25 +375,7 @@ async fn an_etcd_goes_on_from_our_backup() {
     let file = folder.path().join("ours.db");
     save(&peer("etcdctl"), &target.endpoints[0], &file);
 
-    let places = vec![Place::loopback().expect("ports")];
-    let peer_url = places[0].peer_url();
-    let (data, cluster) = (folder.path().join("n1"), format!("n1={peer_url}"));
-    let restore = [
-        "snapshot",
-        "restore",
-        text(&file),
-        "--name=n1",
-        "--data-dir",
-        text(&data),
-        "--initial-cluster",
-        &cluster,
-        "--initial-advertise-peer-urls",
-        &peer_url,
-    ];
-    run(&peer("etcdutl"), &restore);
-    let server = Server::new("etcd", text(&peer("etcd")), folder.path()).expect("etcd");
-    let etcd = Cluster::start_at(&server, folder.path(), places).expect("it starts");
-    assert!(serves(&etcd.endpoints()[0]).await, "{}", etcd.last_words());
+    let (etcd, _) = etcd_from(&file, &folder).await;
     let mut theirs = connect(&etcd.endpoints()).await;
 
     assert_eq!(picture(&mut theirs).await, picture(&mut client).await);
@@ -505,6 +537,87 @@ async fn what_only_we_know_comes_back_and_an_etcds_revision_does_not_go_back() {
     assert_eq!(got.kv.expect("it is there").text(), Some("2"));
     let mut client = connect(&ours.endpoints()).await;
     assert_eq!(all(&mut client, 0).await.1, newest);
+}
+
+/// Makes users by etcd's own tool and lets nobody else in.
+fn let_in(endpoint: &str) {
+    let endpoint = format!("--endpoints={endpoint}");
+    for line in [
+        "put shown/a 1",
+        "put hidden/a 2",
+        "user add root:of-all",
+        "user add alice:in-wonderland",
+        "role add root",
+        "role add reader",
+        "role grant-permission reader read shown/ shown0",
+        "user grant-role root root",
+        "user grant-role alice reader",
+        "auth enable",
+    ] {
+        let words: Vec<&str> = std::iter::once(&endpoint[..])
+            .chain(line.split(' '))
+            .collect();
+        let output = Command::new(peer("etcdctl")).args(&words).output();
+        let output = output.expect("etcdctl");
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Some make the role of root by themselves.
+        let is_there = said.contains("role name already exists");
+        assert!(output.status.success() || is_there, "{line}: {said}");
+    }
+}
+
+/// Who may do what after `let_in`, and after every way that its data took.
+fn check_who_is_let_in(endpoint: &str) {
+    let endpoint = format!("--endpoints={endpoint}");
+    for (user, key, expected) in [
+        ("alice:in-wonderland", "shown/a", "shown/a\n1\n"),
+        ("alice:in-wonderland", "hidden/a", "permission denied"),
+        ("alice:of-all", "shown/a", "authentication failed"),
+        ("root:of-all", "hidden/a", "hidden/a\n2\n"),
+        ("", "shown/a", "user name is empty"),
+    ] {
+        let user = format!("--user={user}");
+        let mut words = vec![&endpoint[..], "get", key];
+        if user != "--user=" {
+            words.push(&user);
+        }
+        let output = Command::new(peer("etcdctl")).args(&words).output();
+        let output = output.expect("etcdctl");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains(expected), "{user} {key}: {said}");
+    }
+}
+
+/// As `save`, as somebody who may.
+fn save_as_root(endpoint: &str, file: &Path) {
+    let endpoint = format!("--endpoints={endpoint}");
+    let words = [
+        &endpoint[..],
+        "--user=root:of-all",
+        "snapshot",
+        "save",
+        text(file),
+    ];
+    run(&peer("etcdctl"), &words);
+}
+
+#[tokio::test]
+async fn users_and_roles_come_along_both_ways() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let theirs = etcd(&peer("etcd")).await;
+    let_in(&theirs.endpoints[0]);
+    check_who_is_let_in(&theirs.endpoints[0]);
+    let file = folder.path().join("theirs.db");
+    save_as_root(&theirs.endpoints[0], &file);
+    let (ours, _folder) = restored(&file, 1, &[]).await;
+    check_who_is_let_in(&ours.endpoints()[0]);
+
+    // And on, into an etcd again.
+    let again = folder.path().join("ours.db");
+    save_as_root(&ours.endpoints()[0], &again);
+    let (etcd, _data) = etcd_from(&again, &folder).await;
+    check_who_is_let_in(&etcd.endpoints()[0]);
 }
 
 /// The same writes to both: hashes agree at every revision that both can hash.
