@@ -34,10 +34,10 @@ impl Tree {
     pub(crate) fn of(message: &DynamicMessage, names: &Names) -> Tree {
         let known = message.fields().map(|(field, value)| {
             let mut tree = Tree::value(value, names);
-            // Members stand in the order of their ids, which the server chose, and etcd's leases by the time they
-            // have left.
+            // Members stand in the order of their ids, which the server chose, etcd's leases by the time they
+            // have left, and a lease's keys as chance has it.
             if let (Tree::List(list), true) =
-                (&mut tree, matches!(field.name(), "members" | "leases"))
+                (&mut tree, matches!(field.name(), "members" | "leases" | "keys"))
             {
                 list.sort_by_key(Tree::to_string);
             }

@@ -71,10 +71,12 @@ pub(super) fn operation(rng: &mut Rng) -> Operation {
             remember: None,
         },
         20 => {
-            let request = pb::DowngradeRequest {
-                action: i32::try_from(rng.below(4)).unwrap_or(0),
-                version: one_of(rng, &["", "3.5.0", "3.6.0", "3.4.0", "x"]).to_owned(),
-            };
+            // One that is enabled changes etcd's storage: only what is refused, or undoes nothing.
+            let (action, version) = one_of(
+                rng,
+                &[(0, "3.5.0"), (0, "3.4.0"), (0, "x"), (1, ""), (1, "3.4.0"), (1, "x"), (2, ""), (3, "3.5.0")],
+            );
+            let request = pb::DowngradeRequest { action, version: version.to_owned() };
             Ask::new("Maintenance/Downgrade", &request)
         }
         _ => alarm(rng, 0),
