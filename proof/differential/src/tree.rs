@@ -36,9 +36,10 @@ impl Tree {
             let mut tree = Tree::value(value, names);
             // Members stand in the order of their ids, which the server chose, etcd's leases by the time they
             // have left, and a lease's keys as chance has it.
-            if let (Tree::List(list), true) =
-                (&mut tree, matches!(field.name(), "members" | "leases" | "keys"))
-            {
+            if let (Tree::List(list), true) = (
+                &mut tree,
+                matches!(field.name(), "members" | "leases" | "keys"),
+            ) {
                 list.sort_by_key(Tree::to_string);
             }
             (field.name().to_owned(), tree)

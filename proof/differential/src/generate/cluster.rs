@@ -74,9 +74,21 @@ pub(super) fn operation(rng: &mut Rng) -> Operation {
             // One that is enabled changes etcd's storage: only what is refused, or undoes nothing.
             let (action, version) = one_of(
                 rng,
-                &[(0, "3.5.0"), (0, "3.4.0"), (0, "x"), (1, ""), (1, "3.4.0"), (1, "x"), (2, ""), (3, "3.5.0")],
+                &[
+                    (0, "3.5.0"),
+                    (0, "3.4.0"),
+                    (0, "x"),
+                    (1, ""),
+                    (1, "3.4.0"),
+                    (1, "x"),
+                    (2, ""),
+                    (3, "3.5.0"),
+                ],
             );
-            let request = pb::DowngradeRequest { action, version: version.to_owned() };
+            let request = pb::DowngradeRequest {
+                action,
+                version: version.to_owned(),
+            };
             Ask::new("Maintenance/Downgrade", &request)
         }
         _ => alarm(rng, 0),
@@ -136,7 +148,7 @@ fn alarmed(rng: &mut Rng) -> Vec<Operation> {
             0 => Operation::Ask(Ask::new("Maintenance/Status", &pb::StatusRequest {})),
             1 => Operation::Ask(alarm(rng, 0)),
             2 => lease::operation(rng),
-            3 => txn::operation(rng),
+            3 => txn::flat(rng),
             _ => kv::operation(rng),
         });
     }
