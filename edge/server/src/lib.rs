@@ -40,10 +40,12 @@
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
 //! | what systemd is told | `supervisor` |
+//! | backups: what is in a file, and a data directory from it | [`backup`], `durable/restore` |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 //! | ports, unix sockets, TLS: how anybody comes in | [`entrance`], then [`tls`] |
 
+pub mod backup;
 pub mod clock;
 pub mod config;
 mod contenders;
@@ -67,6 +69,6 @@ pub mod tls;
 mod vitals;
 mod waits;
 
-pub use durable::BootError;
+pub use durable::{BootError, FoundError};
 pub use etcd::ETCD_VERSION;
 pub use run::{RunError, run};

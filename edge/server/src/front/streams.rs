@@ -1,24 +1,19 @@
-//! The calls that go on: watches, lease keep-alive, snapshots, health.
+//! The calls that go on: watches, lease keep-alive, health. Snapshots are in `backup`.
 
 use super::{Ended, Front};
 use crate::grpc::{Call, Requests};
 use crate::member::OpenStream;
 use bytes::Bytes;
-use etcd::{Health, LeaseStream, Method, Refusal, SnapshotStream, Status};
+use etcd::{Health, LeaseStream, Method, Refusal, Status};
 use node::LeaseAnswer;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 /// Bytes of events that one stream takes from its watches at a time; what it holds behind a client that
 /// does not read.
 const POLL_BYTES: usize = 256 * 1024;
-
-/// A snapshot is made and sent for so long, then it rests as long: a client that reads as fast as it can would
-/// have the member's thread for itself otherwise.
-const SNAPSHOT_BURST: Duration = Duration::from_millis(1);
 
 /// What a watch stream's task woke for.
 enum Woken {
@@ -115,26 +110,6 @@ impl Front {
             }
         }
         Ok(())
-    }
-
-    /// The whole state, while writes go on.
-    pub(super) async fn snapshot(&self, call: &mut Call) -> Result<(), Ended> {
-        let mut stream = SnapshotStream::new(self.0.state());
-        let mut worked = Duration::ZERO;
-        loop {
-            let began = Instant::now();
-            let Some(message) = stream.next_message() else {
-                self.0.vitals.backed_up(crate::clock::now());
-                return Ok(());
-            };
-            // Sending it costs about as much again.
-            worked += 2 * began.elapsed();
-            call.replies.send(message).await?;
-            match worked < SNAPSHOT_BURST {
-                true => tokio::task::yield_now().await,
-                false => tokio::time::sleep(std::mem::take(&mut worked)).await,
-            }
-        }
     }
 
     pub(super) async fn health(

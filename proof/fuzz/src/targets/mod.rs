@@ -1,6 +1,7 @@
 //! The targets: one function for each way by which bytes from outside come in.
 
 pub mod batch;
+pub mod bolt_file;
 pub mod change;
 pub mod checkpoint;
 pub mod engine;
@@ -63,6 +64,7 @@ pub const ALL: &[Target] = &[
     log::TARGET,
     checkpoint::TARGET,
     snapshot_stream::TARGET,
+    bolt_file::TARGET,
     etcd_snapshot::TARGET,
 ];
 
