@@ -24,10 +24,11 @@ mod recipe;
 mod txn;
 mod watch;
 
-pub(crate) use auth::user_number;
+pub(crate) use auth::{root_token, user_number};
 
 use crate::marks::{COMPACTED, NOW};
 use crate::operation::{Operation, Which};
+use crate::watching::BARRIER_KEY;
 use base::Rng;
 use std::collections::VecDeque;
 

@@ -27,6 +27,7 @@ mod transport;
 mod tree;
 mod watching;
 
+use crate::differences::Rules;
 use crate::generate::{Generator, Scope};
 use crate::operation::Operation;
 use crate::pair::{Failure, Pair, Programs, Tally};
@@ -80,6 +81,9 @@ struct Run {
     /// Go on after differences that no rule explains, and print the first of each kind
     #[arg(long)]
     all: bool,
+    /// Another list of what may differ than this build's
+    #[arg(long)]
+    differences: Option<PathBuf>,
     /// Print each operation before it is done
     #[arg(long)]
     verbose: bool,
@@ -88,10 +92,13 @@ struct Run {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.mode {
-        Mode::Rules => {
-            print!("{}", report::rules());
-            ExitCode::SUCCESS
-        }
+        Mode::Rules => match Rules::of_this_build() {
+            Ok(rules) => {
+                print!("{}", report::rules(&rules));
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(&error),
+        },
         Mode::Run(run) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -123,7 +130,7 @@ async fn compare(run: &Run) -> ExitCode {
     };
     let started = Instant::now();
     let (outcome, tally) = play(&programs, &history, run.verbose, run.all).await;
-    print!("{}", report::tables(&tally));
+    print!("{}", report::tables(&tally, &programs.rules));
     match outcome {
         Ok(()) if !tally.unexplained.is_empty() => ExitCode::FAILURE,
         Ok(()) => {
@@ -187,10 +194,15 @@ fn programs(run: &Run) -> std::io::Result<Programs> {
         Some(peer) => peer.clone(),
         None => built_peer()?,
     };
+    let rules = match &run.differences {
+        Some(path) => Rules::read(&std::fs::read_to_string(path)?),
+        None => Rules::of_this_build(),
+    };
     Ok(Programs {
         peer,
         ours,
         n_members: run.members,
+        rules: rules.map_err(std::io::Error::other)?,
     })
 }
 

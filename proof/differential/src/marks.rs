@@ -10,6 +10,7 @@
 //! So one plan fits both servers, and any part of it can be left out when a failure is shrunk.
 
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
+use std::collections::BTreeMap;
 
 /// The present revision, plus or minus the distance.
 pub(crate) const NOW: i64 = 1 << 50;
@@ -17,6 +18,8 @@ pub(crate) const NOW: i64 = 1 << 50;
 pub(crate) const COMPACTED: i64 = 1 << 51;
 /// The n-th lease that the server named.
 pub(crate) const GRANTED: i64 = 1 << 52;
+/// What marks stood for before they were given away again.
+const FORMER: i64 = GRANTED + 1000;
 /// The n-th member's id.
 pub(crate) const MEMBER: i64 = 1 << 53;
 /// The cluster's id.
@@ -36,15 +39,24 @@ pub(crate) struct Known {
 /// What one server chose, by the marks that stand for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
-    numbers: Vec<(i64, i64)>,
+    chosen: BTreeMap<i64, i64>,
+    marks: BTreeMap<i64, i64>,
+    n_former: i64,
     texts: Vec<(String, String)>,
 }
 
 impl Names {
-    /// `mark` stands for `number` from now on.
+    /// `mark` stands for `number` from now on. What it stood for has a mark of its own from now on.
     pub(crate) fn learn(&mut self, mark: i64, number: i64) {
-        self.numbers.retain(|(known, _)| *known != mark);
-        self.numbers.push((mark, number));
+        if let Some(former) = self.chosen.insert(mark, number)
+            && former != number
+        {
+            let other = FORMER + self.n_former;
+            self.n_former += 1;
+            self.chosen.insert(other, former);
+            self.marks.insert(former, other);
+        }
+        self.marks.insert(number, mark);
     }
 
     /// `word` stands for `text` from now on.
@@ -59,8 +71,7 @@ impl Names {
         if number.unsigned_abs() < 1 << 32 {
             return number;
         }
-        let found = self.numbers.iter().find(|(_, chosen)| *chosen == number);
-        found.map_or(number, |(mark, _)| *mark)
+        self.marks.get(&number).copied().unwrap_or(number)
     }
 
     fn number_of(&self, mark: i64, known: Known) -> i64 {
@@ -71,8 +82,7 @@ impl Names {
         if near(COMPACTED) {
             return known.compacted + (mark - COMPACTED);
         }
-        let found = self.numbers.iter().find(|(name, _)| *name == mark);
-        found.map_or(mark, |(_, chosen)| *chosen)
+        self.chosen.get(&mark).copied().unwrap_or(mark)
     }
 
     pub(crate) fn marked_text(&self, text: &str) -> String {
@@ -87,23 +97,7 @@ impl Names {
 
     /// Keys of locks end with their lease in hexadecimal.
     pub(crate) fn marked_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        self.swap_leases(bytes, |(mark, chosen)| (chosen, mark))
-    }
-
-    fn swap_leases(&self, bytes: &[u8], order: impl Fn((i64, i64)) -> (i64, i64)) -> Vec<u8> {
-        if bytes.len() > 200 || bytes.len() < 8 {
-            return bytes.to_vec();
-        }
-        for pair in &self.numbers {
-            let (from, to) = order(*pair);
-            let from = format!("/{from:x}");
-            if pair.0 < MEMBER && bytes.ends_with(from.as_bytes()) {
-                let mut swapped = bytes[..bytes.len() - from.len()].to_vec();
-                swapped.extend(format!("/{to:x}").into_bytes());
-                return swapped;
-            }
-        }
-        bytes.to_vec()
+        swap_lease(bytes, &self.marks)
     }
 
     /// Writes what the marks in `message` stand for on this server.
@@ -120,7 +114,7 @@ impl Names {
                 *n = self.number_of(n.cast_signed(), known).cast_unsigned();
             }
             Value::Bytes(bytes) if bytes.len() > 8 => {
-                let swapped = self.swap_leases(bytes, |(mark, chosen)| (mark, chosen));
+                let swapped = swap_lease(bytes, &self.chosen);
                 if swapped != *bytes {
                     *bytes = swapped.into();
                 }
@@ -132,6 +126,17 @@ impl Names {
             _ => {}
         }
     }
+}
+
+/// `name/lease` with another lease, if there is one for it.
+fn swap_lease(bytes: &[u8], leases: &BTreeMap<i64, i64>) -> Vec<u8> {
+    let swapped = || {
+        let at = bytes.iter().rposition(|byte| *byte == b'/')?;
+        let hex = std::str::from_utf8(&bytes[at + 1..]).ok()?;
+        let lease = leases.get(&i64::from_str_radix(hex, 16).ok()?)?;
+        Some([&bytes[..=at], format!("{lease:x}").as_bytes()].concat())
+    };
+    swapped().unwrap_or_else(|| bytes.to_vec())
 }
 
 /// A mark in words, for people; `None` for every other number.

@@ -1,7 +1,7 @@
 //! Both servers in lock step: each operation is done to both, and what comes back is compared, before the next.
 
 use crate::contest;
-use crate::differences::{self, MISSING, Seen};
+use crate::differences::{MISSING, Rules, Seen};
 use crate::marks::Known;
 use crate::operation::{Ask, Body, Operation, Which};
 use crate::proto;
@@ -27,6 +27,8 @@ const PROGRESS_AGAIN: Duration = Duration::from_millis(120);
 const PROGRESS_TRIES: u32 = 8;
 /// How long a question for progress waits for anybody's answer: that nobody answers can be right.
 const PROGRESS_SILENCE: Duration = Duration::from_millis(60);
+/// How long events may be under way where no barrier tells.
+const BLIND: Duration = Duration::from_millis(15);
 /// How long one side's events may be missing when the other has them.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,8 @@ pub(crate) struct Programs {
     pub(crate) ours: PathBuf,
     /// How many members ours has.
     pub(crate) n_members: usize,
+    /// What may differ.
+    pub(crate) rules: Rules,
 }
 
 /// Why a run ended before its end.
@@ -96,6 +100,7 @@ pub(crate) struct Pair {
     pub(crate) ours: Side,
     pub(crate) known: Known,
     pub(crate) tally: Tally,
+    rules: Rules,
     streams: BTreeMap<u8, (Stream, Stream)>,
     news: Arc<Notify>,
     last_late_watch: Option<Instant>,
@@ -103,8 +108,8 @@ pub(crate) struct Pair {
     pub(crate) is_lenient: bool,
 }
 
-const FLAGS: &[&str] = &["--log-level", "error"];
-const PEER_FLAGS: &[&str] = &["--unsafe-no-fsync", "--bcrypt-cost", "4"];
+const FLAGS: &[&str] = &["--log-level", "error", "--bcrypt-cost", "4"];
+const PEER_FLAGS: &[&str] = &["--unsafe-no-fsync"];
 
 impl Pair {
     /// A fresh pair, both serving.
@@ -134,6 +139,7 @@ impl Pair {
                 compacted: 0,
             },
             tally: Tally::default(),
+            rules: programs.rules.clone(),
             streams: BTreeMap::new(),
             news: Arc::new(Notify::new()),
             last_late_watch: None,
@@ -216,6 +222,11 @@ impl Pair {
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<(Answer, Answer), Failure> {
         let known = self.known;
         let (peer, ours) = tokio::join!(self.peer.ask(ask, known), self.ours.ask(ask, known));
+        for (side, answer) in [(&self.peer, &peer), (&self.ours, &ours)] {
+            if answer.is_lost() {
+                return Err(side.obituary(answer).into());
+            }
+        }
         self.compare(ask.method, ask.tree().as_ref(), &peer, &ours)?;
         self.learn(ask, &peer, &ours);
         Ok((peer, ours))
@@ -227,11 +238,18 @@ impl Pair {
         method: &'static str,
         message: &impl Message,
     ) -> Result<(Answer, Answer), Failure> {
-        self.ask(&Ask {
-            caller: self.internal_caller(),
-            ..Ask::new(method, message)
-        })
-        .await
+        let ask = Ask::new(method, message);
+        let by_root = |caller| Ask {
+            caller,
+            ..ask.clone()
+        };
+        let asked = self.ask(&by_root(self.internal_caller())).await?;
+        // A restart, or a change of users, has cost root its token.
+        if asked.0.is_about_tokens() && asked.1.is_about_tokens() {
+            self.ask(&crate::generate::root_token()).await?;
+            return self.ask(&by_root(self.internal_caller())).await;
+        }
+        Ok(asked)
     }
 
     /// Our own questions are asked by root, where it has a token.
@@ -307,7 +325,7 @@ impl Pair {
             request,
             difference: &difference,
         };
-        match differences::rule_for(&seen) {
+        match self.rules.rule_for(&seen) {
             Some(rule) => {
                 *self.tally.rules.entry(rule).or_default() += 1;
                 Ok(())
@@ -360,6 +378,7 @@ impl Pair {
         {
             self.last_late_watch = Some(Instant::now());
         }
+        self.dismissed(number).await?;
         if self.ours.n_members() > 1 {
             // The member of the stream must have applied all that others answered.
             self.sync_members().await?;
@@ -500,6 +519,9 @@ impl Pair {
                     outcome.and_then(|()| self.explain("Watch/Watch", None, difference, None));
             }
         }
+        for (peer, ours) in streams.values_mut() {
+            dismiss(peer, ours);
+        }
         streams.retain(|_, (peer, ours)| !(peer.sorted.has_ended() && ours.sorted.has_ended()));
         self.streams = streams;
         outcome
@@ -520,6 +542,11 @@ impl Pair {
         self.explain("Watch/Watch", None, difference, None)
     }
 
+    /// Waits until etcd has forgotten what a compaction had ended.
+    async fn dismissed(&mut self, number: u8) -> Result<(), Failure> {
+        self.wait(number, |peer, _| peer.dismissed.is_empty()).await
+    }
+
     /// Waits until every stream has delivered all that it must, and compares it.
     pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
         if self.streams.is_empty() {
@@ -537,6 +564,12 @@ impl Pair {
                 self.wait(number, |peer, ours| past(peer) && past(ours))
                     .await?;
             }
+        }
+        let is_blind = |(peer, ours): &(Stream, Stream)| {
+            peer.sorted.barrier.is_none() || ours.sorted.barrier.is_none()
+        };
+        if answer.is_refused || self.streams.values().any(is_blind) {
+            tokio::time::sleep(BLIND).await;
         }
         let started = Instant::now();
         loop {
@@ -566,6 +599,7 @@ impl Pair {
             return Ok(());
         }
         self.settle().await?;
+        self.dismissed(number).await?;
         let request = pb::WatchRequest {
             request_union: Some(pb::watch_request::RequestUnion::ProgressRequest(
                 pb::WatchProgressRequest {},
@@ -662,5 +696,21 @@ impl Pair {
             }
         }
         Ok(())
+    }
+}
+
+/// Cancels what a compaction has ended, as good clients do.
+fn dismiss(peer: &mut Stream, ours: &mut Stream) {
+    for stream in [peer, ours] {
+        for watch_id in std::mem::take(&mut stream.sorted.ended) {
+            use pb::watch_request::RequestUnion;
+            let request = pb::WatchRequest {
+                request_union: Some(RequestUnion::CancelRequest(pb::WatchCancelRequest {
+                    watch_id,
+                })),
+            };
+            stream.sorted.dismissed.insert(watch_id);
+            stream.send(request.encode_to_vec().into());
+        }
     }
 }

@@ -3,7 +3,14 @@
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use std::sync::OnceLock;
 
-#[allow(dead_code, missing_docs, clippy::doc_markdown, reason = "generated")]
+#[allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated"
+)]
 mod generated {
     pub(crate) mod mvccpb {
         include!(concat!(env!("OUT_DIR"), "/mvccpb.rs"));
@@ -22,7 +29,7 @@ mod generated {
     }
 }
 
-pub(crate) use generated::{etcdserverpb, v3electionpb, v3lockpb};
+pub(crate) use generated::{authpb, etcdserverpb, v3electionpb, v3lockpb};
 
 /// A method by its short name: `KV/Range`.
 ///

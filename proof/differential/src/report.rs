@@ -1,27 +1,27 @@
 //! What a run prints: tables of what was asked and what differed, and the history behind a failure.
 
-use crate::differences::RULES;
+use crate::differences::Rules;
 use crate::operation::Operation;
 use crate::pair::{Finding, Tally};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The rules with their reasons.
-pub(crate) fn rules() -> String {
-    RULES.iter().fold(String::new(), |mut text, rule| {
+pub(crate) fn rules(rules: &Rules) -> String {
+    rules.iter().fold(String::new(), |mut text, rule| {
         let _ = writeln!(text, "{}\n    {}", rule.name, rule.reason);
         text
     })
 }
 
 /// Operations by kind and differences by rule.
-pub(crate) fn tables(tally: &Tally) -> String {
+pub(crate) fn tables(tally: &Tally, rules: &Rules) -> String {
     let mut text = format!("{:<32} {:>9} {:>9}\n", "operation", "done", "refused");
     for (kind, (n, n_refused)) in &tally.kinds {
         let _ = writeln!(text, "{kind:<32} {n:>9} {n_refused:>9}");
     }
     let _ = writeln!(text, "\n{:<60} {:>9}", "difference that is meant", "seen");
-    for (at, rule) in RULES.iter().enumerate() {
+    for (at, rule) in rules.iter().enumerate() {
         let n = tally.rules.get(&at).copied().unwrap_or(0);
         let unused = if n == 0 { "  (unused)" } else { "" };
         let _ = writeln!(text, "{:<60} {n:>9}{unused}", rule.name);

@@ -44,7 +44,36 @@ pub(crate) struct Answer {
     pub(crate) member: u64,
 }
 
+impl Answer {
+    /// Whether nobody answered.
+    pub(crate) fn is_lost(&self) -> bool {
+        let words = match self.tree.at(&["refused"]) {
+            Some(Tree::Text(words)) => words.as_str(),
+            _ => "",
+        };
+        let signs = ["tcp connect error", "transport error", "not connected", "no answer for"];
+        signs.iter().any(|known| words.contains(known))
+    }
+
+    /// Whether whoever asked must ask for a token first.
+    pub(crate) fn is_about_tokens(&self) -> bool {
+        let words = match self.tree.at(&["refused"]) {
+            Some(Tree::Text(words)) => words.as_str(),
+            _ => "",
+        };
+        ["invalid auth token", "user name is empty"]
+            .iter()
+            .any(|known| words.contains(known))
+    }
+}
+
 impl Side {
+    /// What to say when it has died under a request.
+    pub(crate) fn obituary(&self, answer: &Answer) -> io::Error {
+        let last = self.cluster.last_words();
+        io::Error::other(format!("{} is gone: {}\n{last}", self.name, answer.tree))
+    }
+
     /// New members of `program`, which serve when this returns.
     pub(crate) async fn start(
         name: &'static str,
@@ -125,6 +154,8 @@ impl Side {
         self.names.learn(mark, number("member_id"));
         let member = &self.cluster.members[n];
         let (client, peer) = (member.place.client_url(), member.place.peer_url());
+        let id = number("member_id").cast_unsigned().to_string();
+        self.names.learn_text(&format!("member {n}"), &id);
         self.names.learn_text(&format!("client url {n}"), &client);
         self.names.learn_text(&format!("peer url {n}"), &peer);
     }

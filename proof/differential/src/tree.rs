@@ -34,8 +34,11 @@ impl Tree {
     pub(crate) fn of(message: &DynamicMessage, names: &Names) -> Tree {
         let known = message.fields().map(|(field, value)| {
             let mut tree = Tree::value(value, names);
-            // Members stand in the order of their ids, which the server chose.
-            if let (Tree::List(list), true) = (&mut tree, field.name() == "members") {
+            // Members stand in the order of their ids, which the server chose, and etcd's leases by the time they
+            // have left.
+            if let (Tree::List(list), true) =
+                (&mut tree, matches!(field.name(), "members" | "leases"))
+            {
                 list.sort_by_key(Tree::to_string);
             }
             (field.name().to_owned(), tree)

@@ -57,6 +57,11 @@ pub(crate) struct Sorted {
     pub(crate) n_progress: usize,
     /// The last revision that the barrier's watch saw; nothing if there is no such watch.
     pub(crate) barrier: Option<i64>,
+    /// Watches that a compaction has ended, and that nobody has cancelled since. etcd keeps them in its table
+    /// until somebody does: their ids are taken, and the stream hears of no progress.
+    pub(crate) ended: Vec<i64>,
+    /// Those that we have cancelled; etcd will say once more that they are canceled.
+    pub(crate) dismissed: std::collections::BTreeSet<i64>,
     /// Promises that were broken.
     pub(crate) faults: Vec<String>,
     last_progress: Option<Tree>,
@@ -163,7 +168,12 @@ impl Sorted {
                 .entry(watch)
                 .or_default()
                 .push_back(("created", message));
+        } else if canceled && self.dismissed.remove(&watch) {
+            self.n_canceled -= 1;
         } else if canceled {
+            if message.number(&["compact_revision"]) > 0 {
+                self.ended.push(watch);
+            }
             self.alive.remove(&watch);
             self.watches
                 .entry(watch)

@@ -265,6 +265,12 @@ impl WatchDesk {
         out
     }
 
+    /// Whether a stream has any watch left.
+    pub fn has_watches(&self, id: StreamId) -> bool {
+        let stream = self.streams.get(&id);
+        stream.is_some_and(|stream| stream.watchers().next().is_some())
+    }
+
     /// How many streams are open.
     pub fn n_streams(&self) -> usize {
         self.streams.len()
