@@ -184,4 +184,10 @@ pub enum PeerMessage {
         /// The answerer's wall clock, milliseconds since 1970.
         wall_ms: u64,
     },
+    /// "I know the meaning of commands up to this apply version." Told to the leader while the cluster's version is
+    /// lower, so that it knows when all members know the next. Only said to whoever speaks peer protocol 3.
+    Knows {
+        /// The newest one.
+        apply_version: u16,
+    },
 }

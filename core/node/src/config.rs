@@ -41,6 +41,9 @@ pub struct NodeConfig {
     pub read_lease: Option<DriftBound>,
     /// A leader whose wall clock is ahead of most others' by more than this does not stamp with it.
     pub clock_ahead_max: Duration,
+    /// The newest apply version that this member knows: [`crate::APPLY_VERSION`], or less for a test of rolling
+    /// upgrades, where it behaves as an older build.
+    pub apply_version_max: u16,
     /// Planted bugs: none outside the simulator.
     pub mutants: Mutants,
 }
@@ -80,6 +83,7 @@ impl NodeConfig {
             learners_max: 1,
             read_lease: None,
             clock_ahead_max: NodeConfig::CLOCK_AHEAD_MAX,
+            apply_version_max: crate::APPLY_VERSION,
             mutants: Mutants::none(),
         }
     }

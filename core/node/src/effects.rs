@@ -200,6 +200,8 @@ pub struct Status {
     pub applied: LogPosition,
     /// The rolling digest at `applied`.
     pub digest: u64,
+    /// The version of the rules that decide, as far as is applied here.
+    pub apply_version: u16,
     /// Why it stopped, if it did.
     pub stopped: Option<StopReason>,
 }

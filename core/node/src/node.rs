@@ -10,6 +10,7 @@ mod leaving;
 mod levels;
 mod questions;
 mod turn;
+mod versions;
 mod writes;
 
 pub(crate) use levels::passes_promises;
@@ -27,6 +28,7 @@ use crate::proposals::{Proposals, Tags};
 use crate::reads::Reads;
 use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
+use crate::versions::Versions;
 use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta};
 use bytes::Bytes;
 use clock::HybridTime;
@@ -110,6 +112,7 @@ pub struct Node {
     /// When the wall clock jumped last.
     jumped: Option<Instant>,
     clocks: Clocks,
+    versions: Versions,
     send: Vec<(MemberId, PeerMessage)>,
     last_tag: u64,
     time: HybridTime,
@@ -205,6 +208,7 @@ impl Node {
             promise,
             jumped: None,
             clocks: Clocks::default(),
+            versions: Versions::default(),
             send: Vec::new(),
             last_tag: 0,
             time,
@@ -261,6 +265,7 @@ impl Node {
             commit: raft.commit,
             applied: state.applied(),
             digest: state.digest(),
+            apply_version: self.apply_version(),
             stopped: self.stopped.clone(),
         }
     }
@@ -298,6 +303,7 @@ impl Node {
         self.ask_to_leave();
         self.ask_for_clocks();
         self.ask_for_promises();
+        self.tell_version();
         if !self.leadership.is_self {
             self.replica.withdraw_snapshot();
             return;
@@ -320,6 +326,7 @@ impl Node {
                 }
             }
             self.propose_digest();
+            self.propose_raise();
         }
     }
 
@@ -394,6 +401,7 @@ impl Node {
             }
             PeerMessage::ClockRequest { asked } => self.answer_clock(from, asked),
             PeerMessage::ClockReply { asked, wall_ms } => self.hear_clock(from, asked, wall_ms),
+            PeerMessage::Knows { apply_version } => self.hear_version(from, apply_version),
         }
     }
 

@@ -28,9 +28,26 @@ fn check(frame: Frame, expected: &[&str]) {
 }
 
 #[test]
-fn hello() {
+fn knows() {
     check(
-        Frame::Hello(Hello::new(Purpose::Messages, MemberId(0xa2), "n1")),
+        Frame::Message(PeerMessage::Knows { apply_version: 3 }),
+        &[
+            "51 52 01 03 00 00 00 00 03 00 00 00 ?? ?? ?? ??",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 ?? ?? ?? ??",
+            // Knows, apply version 3.
+            "10 03 00",
+        ],
+    );
+}
+
+#[test]
+fn hello_of_the_build_that_spoke_protocol_2_only() {
+    let hello = Hello {
+        version_max: 2,
+        ..Hello::new(Purpose::Messages, MemberId(0xa2), "n1")
+    };
+    check(
+        Frame::Hello(hello),
         &[
             // The header: "QR", version 1, kind 1 (Hello), flags, zero, length 17, body crc,
             "51 52 01 01 00 00 00 00 11 00 00 00 51 5f bd 0a",

@@ -291,6 +291,8 @@ impl Raw {
         config.learners_max = self.number("max-learners", config.learners_max)?;
         config.read_lease_drift_ppm = self.stated("read-lease-drift-ppm")?;
         config.clock_error_max = self.stated("clock-error-max")?.map(Duration::from_millis);
+        config.apply_version_max =
+            self.number("quorate-apply-version-max", config.apply_version_max)?;
         let ahead_ms = self.number("clock-ahead-max", config.clock_ahead_max.as_millis() as u64)?;
         config.clock_ahead_max = Duration::from_millis(ahead_ms);
         config

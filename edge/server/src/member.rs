@@ -161,6 +161,8 @@ impl Member {
             node: RefCell::new(parts.node),
             config: parts.config,
         });
+        let raised = member.with_state(State::apply_version);
+        member.peers.spoken().raised(raised);
         member.work.set();
         member
     }
@@ -644,7 +646,9 @@ impl Member {
             };
             let name = self.config.name.clone();
             let what = (snapshot.meta, snapshot.state);
-            send_snapshot(own, name, snapshot.to, urls, what, self.reports.clone());
+            let versions = self.peers.spoken().versions();
+            let reports = self.reports.clone();
+            send_snapshot(own, name, snapshot.to, urls, versions, what, reports);
         }
         if let Some(persist) = effects.persist {
             self.log.persist(persist);
@@ -677,6 +681,15 @@ impl Member {
             drop(desk);
             self.desks
                 .publish(&state, &effects.events, effects.restored);
+            let version_before = self.with_state(State::apply_version);
+            if state.apply_version() != version_before {
+                info!(
+                    from = version_before,
+                    to = state.apply_version(),
+                    "the cluster's apply version is raised: all members know it"
+                );
+                self.peers.spoken().raised(state.apply_version());
+            }
             let members_before = self.state.replace(state).membership().clone();
             if effects.membership.is_some()
                 || effects.restored
@@ -769,6 +782,10 @@ impl Inbox for Member {
     fn members_page(&self) -> String {
         let cluster: ClusterId = self.identity.cluster;
         render_members(cluster, &self.state.borrow().members())
+    }
+
+    fn apply_version(&self) -> u16 {
+        self.node.borrow().apply_version()
     }
 }
 

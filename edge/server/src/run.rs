@@ -9,7 +9,7 @@ use crate::front::Front;
 use crate::grpc;
 use crate::identity::{Listen, ListenAt};
 use crate::member::{Member, Parts};
-use crate::peers::{Peers, listen};
+use crate::peers::{Peers, Spoken, listen};
 use ::clock::guard::DriftBound;
 use base::Chain;
 use etcd::{EtcdDialect, Session};
@@ -117,6 +117,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         cluster: identity.cluster,
         member: identity.member,
     };
+    let spoken = Spoken::new(config.apply_version_max);
     let incarnation = data_dir.next_incarnation((clock::wall_ms() / 1000) as u32)?;
     let member = Member::new(Parts {
         identity,
@@ -136,7 +137,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             &identity,
             identity.member.0 ^ clock::wall_ms() << 21,
         ),
-        peers: Peers::new(origin, &config.name),
+        peers: Peers::new(origin, &config.name, spoken.clone()),
         log: log.map_err(RunError::Start)?,
         checkpoints,
         reports: reports.clone(),
@@ -151,6 +152,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         spawn(Box::pin(listen(
             listener,
             origin,
+            spoken.clone(),
             member.clone(),
             reports.clone(),
         )));
@@ -198,6 +200,7 @@ fn node_config(config: &Config, identity: storage::Identity, incarnation: u32) -
         learners_max: config.learners_max,
         read_lease: config.read_lease_drift_ppm.and_then(DriftBound::from_ppm),
         clock_ahead_max: config.clock_ahead_max,
+        apply_version_max: config.apply_version_max,
         ..NodeConfig::new(identity.cluster, identity.member)
     }
 }

@@ -3,9 +3,9 @@
 
 use super::{DIGEST_ENTRIES, DIGEST_EVERY, DigestTimer, Node, PROMOTE_PERCENT};
 use crate::effects::{Refused, Tag};
-use crate::machine::APPLY_VERSION;
 use crate::proposals::ROUNDS_MAX;
 use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
+use crate::versions::Versions;
 use base::limits::{
     APPLY_LAG_MAX, MEMBERS_MAX, PROPOSALS_WAITING_MAX, REQUEST_BYTES_MAX, REQUEST_OVERHEAD_BYTES,
 };
@@ -112,6 +112,9 @@ impl Node {
     /// Whether a command that waited is still to be proposed: not one whose client has given up, and
     /// not one that has come twice. Asked of a leader that has applied all that was before its term.
     fn is_due(&self, command: &Command) -> bool {
+        if let Some(version) = raised_by(command) {
+            return self.all_know(version);
+        }
         let is_leaders_word = !may_come_from_outside(command);
         if command.origin == self.config.member {
             return is_leaders_word || self.machine.expects(Tag(command.tag));
@@ -128,6 +131,7 @@ impl Node {
         let member = self.config.member;
         self.proposals
             .retain(|command| command.origin == member && may_come_from_outside(command));
+        self.versions = Versions::default();
     }
 
     /// Gives a batch its version and the leader's time, which is later than every stamp before it.
@@ -136,8 +140,9 @@ impl Node {
             .time
             .max(self.machine.state().time())
             .next(self.stamp_wall_ms());
+        let raised = commands.iter().filter_map(raised_by).max();
         Batch {
-            apply_version: APPLY_VERSION,
+            apply_version: self.apply_version().max(raised.unwrap_or(0)),
             time: self.time,
             commands,
         }
@@ -151,7 +156,7 @@ impl Node {
                 continue;
             }
             let batch = Batch {
-                apply_version: APPLY_VERSION,
+                apply_version: self.apply_version(),
                 time: HybridTime::default(),
                 commands,
             };
@@ -340,6 +345,17 @@ fn configuration_change(command: &Command) -> Option<MemberChange> {
     }
     match SystemCommand::decode(&command.request) {
         Some(SystemCommand::Member(change)) if change.is_configuration() => Some(change),
+        _ => None,
+    }
+}
+
+/// The apply version to which a command raises.
+fn raised_by(command: &Command) -> Option<u16> {
+    if command.dialect != SYSTEM {
+        return None;
+    }
+    match SystemCommand::decode(&command.request) {
+        Some(SystemCommand::Raise(version)) => Some(version),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use super::{CHECKPOINT_STEP_BYTES, log_config};
 use crate::config::{Config, InitialState};
 use crate::disk::FileDisk;
 use crate::identity::Url;
-use crate::peers::{JoinError, Known, ask_members};
+use crate::peers::{JoinError, Known, ask_apply_version, ask_members};
 use base::{Chain, ClusterId, MemberId, Membership, Mutants, SnapshotMeta};
 use node::Boot;
 use std::time::Duration;
@@ -60,6 +60,18 @@ pub enum BootError {
         /// Its peer URLs.
         urls: String,
     },
+    /// The cluster, or what is in the directory, is of a newer build.
+    #[error(
+        "{whose} at apply version {version}, and this program knows versions up to {known}: start a newer one"
+    )]
+    TooOld {
+        /// `the cluster is` or `the data directory is`.
+        whose: &'static str,
+        /// Its version.
+        version: u16,
+        /// What is known here.
+        known: u16,
+    },
     /// Nobody in the cluster answered.
     #[error("nobody in the running cluster answered for {0:?}")]
     NobodyAnswered(Duration),
@@ -105,6 +117,7 @@ pub(crate) async fn boot(config: &Config, disk: &mut FileDisk) -> Result<Booted,
             state
         }
     };
+    check_version("the data directory is", state.apply_version(), config)?;
     let health = health_of(health, &state, identity.member)?;
     let mut hard_state = hard_state;
     // What the first state contains is committed by definition.
@@ -122,6 +135,19 @@ pub(crate) async fn boot(config: &Config, disk: &mut FileDisk) -> Result<Booted,
         catalog,
         introduced,
     })
+}
+
+/// A build that does not know the rules must not decide by them.
+fn check_version(whose: &'static str, version: u16, config: &Config) -> Result<(), BootError> {
+    let known = config.apply_version_max;
+    match version > known {
+        false => Ok(()),
+        true => Err(BootError::TooOld {
+            whose,
+            version,
+            known,
+        }),
+    }
 }
 
 fn health_of(health: Health, state: &State, member: MemberId) -> Result<node::Health, BootError> {
@@ -245,6 +271,8 @@ async fn join(config: &Config) -> Result<(Identity, Vec<Member>), BootError> {
                             cluster: known.cluster,
                             member,
                         };
+                        let version = ask_apply_version(url).await.unwrap_or(0);
+                        check_version("the cluster is", version, config)?;
                         info!(%member, cluster = %known.cluster, "the cluster knows this member");
                         return Ok((identity, introduced(known)));
                     }

@@ -86,7 +86,7 @@ pub(crate) async fn ask_members(url: &Url) -> Result<Known, JoinError> {
         url: url.to_string(),
         source,
     };
-    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url)).await;
+    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, "/members")).await;
     let text = asked
         .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
         .map_err(failed)?;
@@ -100,9 +100,18 @@ pub(crate) async fn ask_members(url: &Url) -> Result<Known, JoinError> {
     parse_members(body).ok_or_else(not_understood)
 }
 
-async fn ask(url: &Url) -> io::Result<String> {
+/// Asks the member at `url` for the cluster's apply version. Nothing when it does not say: a former build.
+pub(crate) async fn ask_apply_version(url: &Url) -> Option<u16> {
+    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, "/apply-version")).await;
+    let text = asked.ok()?.ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let is_known = head.starts_with("HTTP/1.1 200 ");
+    is_known.then(|| body.trim_end().parse().ok()).flatten()
+}
+
+async fn ask(url: &Url, page: &str) -> io::Result<String> {
     let mut socket = TcpStream::connect((url.host(), url.port())).await?;
-    let request = format!("GET /members HTTP/1.1\r\nHost: {}\r\n\r\n", url.host());
+    let request = format!("GET {page} HTTP/1.1\r\nHost: {}\r\n\r\n", url.host());
     socket.write_all(request.as_bytes()).await?;
     let mut text = String::new();
     socket

@@ -1,7 +1,7 @@
 //! Incoming connections: who may come in, and what they say.
 
 use super::transfer::{Busy, receive_snapshot};
-use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX};
+use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX, Spoken};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
 use base::{Chain, MemberId};
@@ -41,6 +41,7 @@ enum IncomingError {
 /// Shared by all incoming connections.
 struct Door {
     own: Origin,
+    spoken: Spoken,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
     busy: Busy,
@@ -52,11 +53,13 @@ struct Door {
 pub(crate) async fn listen(
     listener: TcpListener,
     own: Origin,
+    spoken: Spoken,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
 ) {
     let door = Rc::new(Door {
         own,
+        spoken,
         inbox,
         reports,
         busy: Busy::default(),
@@ -145,6 +148,9 @@ impl Door {
                 let answered = answer_http1(socket, head, |method, target| async move {
                     match (method.as_str(), target.as_str()) {
                         ("GET", "/members") => Page::text(200, self.inbox.members_page()),
+                        ("GET", "/apply-version") => {
+                            Page::text(200, format!("{}\n", self.inbox.apply_version()))
+                        }
                         _ => Page::text(404, "404: this port is for members of the cluster\n"),
                     }
                 });
@@ -176,7 +182,7 @@ impl Door {
                 None => {}
             }
         };
-        let mut reply = hello.answer(origin, self.own);
+        let mut reply = hello.answer_within(origin, self.own, self.spoken.versions());
         if self.inbox.was_removed(origin.member) {
             reply = HelloReply::Refused(HelloRefusal::Removed);
         } else if hello.purpose == Purpose::Snapshot && self.busy.is_taken() {

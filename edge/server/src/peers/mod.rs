@@ -17,10 +17,12 @@
 mod join;
 mod link;
 mod listen;
+mod spoken;
 mod transfer;
 
-pub(crate) use join::{JoinError, Known, ask_members, render_members};
+pub(crate) use join::{JoinError, Known, ask_apply_version, ask_members, render_members};
 pub(crate) use listen::listen;
+pub(crate) use spoken::Spoken;
 pub(crate) use transfer::send_snapshot;
 
 use base::{MemberId, PeerMessage};
@@ -51,6 +53,8 @@ pub(crate) trait Inbox: 'static {
     fn was_removed(&self, member: MemberId) -> bool;
     /// The members, for one that joins.
     fn members_page(&self) -> String;
+    /// The apply version of the cluster, for one that joins.
+    fn apply_version(&self) -> u16;
 }
 
 /// Each member's peer URLs as they were when its link was opened, and the link.
@@ -60,14 +64,16 @@ type Links = BTreeMap<MemberId, (Vec<String>, Rc<Link>)>;
 pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
+    spoken: Spoken,
     links: RefCell<Links>,
 }
 
 impl Peers {
-    pub(crate) fn new(own: Origin, name: &str) -> Peers {
+    pub(crate) fn new(own: Origin, name: &str, spoken: Spoken) -> Peers {
         Peers {
             own,
             name: name.into(),
+            spoken,
             links: RefCell::default(),
         }
     }
@@ -84,10 +90,15 @@ impl Peers {
         });
         for member in members {
             if member.id != self.own.member && !links.contains_key(&member.id) {
-                let link = Link::open(self.own, &self.name, member, inbox.clone());
+                let link = Link::open(self.own, &self.name, member, &self.spoken, inbox.clone());
                 links.insert(member.id, (member.peer_urls.clone(), link));
             }
         }
+    }
+
+    /// Which protocols are spoken.
+    pub(crate) fn spoken(&self) -> &Spoken {
+        &self.spoken
     }
 
     /// Queues a message, or drops it.
