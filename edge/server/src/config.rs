@@ -5,7 +5,7 @@
 
 mod security;
 
-use crate::identity::{Listen, Url, UrlError, cluster_id, member_id};
+use crate::identity::{Listen, ListenAt, Url, UrlError, cluster_id, member_id};
 use base::limits::{REQUEST_BYTES_MAX, TXN_OPS_MAX};
 use base::{ClusterId, MemberId};
 use clock::guard::DriftBound;
@@ -21,6 +21,9 @@ pub const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
 /// By how much a leader's wall clock may be ahead of the others', unless it is configured: far more than any working time
 /// daemon allows, and little enough that hybrid time does not run away.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(10);
+
+/// The shortest time after which a quiet watch tells its progress, etcd's.
+pub const PROGRESS_NOTIFY_MIN: Duration = Duration::from_millis(100);
 
 /// The longest election timeout, etcd's.
 pub const ELECTION_MAX: Duration = Duration::from_secs(50);
@@ -186,6 +189,22 @@ pub enum ConfigError {
     /// Two members cannot be told apart.
     #[error("--initial-cluster has the URL {0} twice")]
     SharedUrl(String),
+    /// TLS is spoken there, and there is nothing to show.
+    #[error(
+        "TLS key/cert (--{prefix}cert-file, --{prefix}key-file) must be provided for {whose} url {url} \
+         with HTTPS scheme"
+    )]
+    NoCertificate {
+        /// `peer-` or nothing.
+        prefix: &'static str,
+        /// `client` or `peer`.
+        whose: &'static str,
+        /// Which listener or advertised address.
+        url: String,
+    },
+    /// A certificate without its key, or a key without its certificate.
+    #[error("--{0}key-file and --{0}cert-file must both be present")]
+    HalfCertificate(&'static str),
     /// Anything about one number.
     #[error("--{flag} is {value}: {rule}")]
     Number {
@@ -267,6 +286,7 @@ impl Config {
             }
         }
         self.check_cluster()?;
+        self.check_security()?;
         let ms = |duration: Duration| format!("{} ms", duration.as_millis());
         let number = |flag, value, rule| Err(ConfigError::Number { flag, value, rule });
         if self.heartbeat < Duration::from_millis(10) {
@@ -303,8 +323,74 @@ impl Config {
             let value = self.apply_version_max.to_string();
             return number("quorate-apply-version-max", value, rule);
         }
+        if !(4..=31).contains(&self.bcrypt_cost) {
+            return number(
+                "bcrypt-cost",
+                self.bcrypt_cost.to_string(),
+                "between 4 and 31",
+            );
+        }
+        if self.auth_token_ttl.is_zero() {
+            return number("auth-token-ttl", "0".to_owned(), "at least 1 s");
+        }
+        if self.progress_notify < PROGRESS_NOTIFY_MIN {
+            let rule = "at least 100 ms";
+            return number(
+                "watch-progress-notify-interval",
+                ms(self.progress_notify),
+                rule,
+            );
+        }
+        if self.streams_max == Some(0) {
+            return number("max-concurrent-streams", "0".to_owned(), "at least 1");
+        }
+        if self.tls.max.is_some_and(|max| max < self.tls.min) {
+            let rule = "at least --tls-min-version";
+            return number("tls-max-version", "TLS1.2".to_owned(), rule);
+        }
+        if self.tls.self_signed_years == 0 {
+            return number(
+                "self-signed-cert-validity",
+                "0".to_owned(),
+                "at least 1 year",
+            );
+        }
         if self.txn_ops_max == 0 {
             return number("max-txn-ops", "0".to_owned(), "at least 1");
+        }
+        Ok(())
+    }
+
+    fn check_security(&self) -> Result<(), ConfigError> {
+        let doors = [("", &self.client_security), ("peer-", &self.peer_security)];
+        for (prefix, security) in doors {
+            if security.cert_file.is_some() != security.key_file.is_some() {
+                return Err(ConfigError::HalfCertificate(prefix));
+            }
+        }
+        let listeners = [
+            ("", "client", &self.listen_client, &self.client_security),
+            (
+                "",
+                "client",
+                &self.listen_client_http,
+                &self.client_security,
+            ),
+            ("", "metrics", &self.listen_metrics, &self.client_security),
+            ("peer-", "peer", &self.listen_peer, &self.peer_security),
+        ];
+        for (prefix, whose, listeners, security) in listeners {
+            let bare = listeners.iter().find(|listen| listen.is_tls);
+            if let Some(listen) = bare
+                && !security.has_certificate()
+            {
+                let scheme = match listen.at {
+                    ListenAt::Tcp(_) => "https",
+                    ListenAt::Unix(_) => "unixs",
+                };
+                let url = format!("{scheme}://{listen}");
+                return Err(ConfigError::NoCertificate { prefix, whose, url });
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ mod recipes;
 mod retries;
 mod streams;
 
-use crate::grpc::{self, Call, Exchange, Service};
+use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
 use base::{Chain, LeaseId};
@@ -29,8 +29,9 @@ const ROWS_PER_STEP: usize = 1000;
 /// etcd's API of one member.
 pub(crate) struct Front(pub(crate) Rc<Member>);
 
-impl Service for Front {
-    async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
+impl Front {
+    /// Serves one gRPC call.
+    pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
             return Native(self.0.clone()).serve(method, call).await;
         }
@@ -43,17 +44,6 @@ impl Service for Front {
             _ => self.single(method, call).await,
         };
         served.map_err(Into::into)
-    }
-
-    async fn exchange(&self, exchange: Exchange) -> grpc::Reply {
-        if exchange.parts.uri.path().starts_with("/v1/") {
-            return Native(self.0.clone()).exchange(exchange).await;
-        }
-        let method = exchange.parts.method.as_str();
-        let target = exchange.parts.uri.path_and_query();
-        let target = target.map_or("/", |target| target.as_str());
-        let page = self.plain_page(method, target).await;
-        grpc::Reply::Page { page, keeps: false }
     }
 }
 

@@ -33,6 +33,7 @@
 //! | --- | --- |
 //! | how a member starts and ends | `run` |
 //! | how a request travels | `grpc`, then `front`, then `member` |
+//! | which HTTP path is whose, and who may ask | `http` |
 //! | the native API: levels of reads, waiting, JSON | `native` |
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
@@ -49,6 +50,7 @@ mod durable;
 mod events;
 mod front;
 pub mod grpc;
+mod http;
 pub mod identity;
 mod member;
 mod native;

@@ -7,6 +7,7 @@ use crate::disk::FileDisk;
 use crate::durable::{BootError, Checkpoints, LogThread, boot};
 use crate::front::Front;
 use crate::grpc;
+use crate::http::{Door, Port};
 use crate::identity::{Listen, ListenAt};
 use crate::member::{Member, Parts};
 use crate::peers::{Peers, Spoken, listen};
@@ -89,8 +90,18 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     let data_dir = DataDir::open(&config.data_dir)?;
     let mut clients = Vec::new();
     let mut peers = Vec::new();
-    for address in &config.listen_client {
-        clients.push(bind("clients", address).await?);
+    let both = match config.listen_client_http.is_empty() {
+        true => Door::Clients,
+        false => Door::Grpc,
+    };
+    for (door, whom, addresses) in [
+        (both, "clients", &config.listen_client),
+        (Door::Http, "clients", &config.listen_client_http),
+        (Door::Metrics, "those who watch", &config.listen_metrics),
+    ] {
+        for address in addresses {
+            clients.push((door, bind(whom, address).await?));
+        }
     }
     for address in &config.listen_peer {
         peers.push(bind("members", address).await?);
@@ -158,13 +169,13 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         )));
     }
     member.connect(&booted.introduced);
-    let front = Rc::new(Front(member.clone()));
     let limits = grpc::Limits {
         message_bytes_max: member.config.request_bytes_max + base::limits::REQUEST_OVERHEAD_BYTES,
         ..grpc::Limits::default()
     };
-    for listener in clients {
-        spawn(Box::pin(grpc::serve(listener, front.clone(), limits)));
+    for (door, listener) in clients {
+        let port = Rc::new(Port::new(&member, door));
+        spawn(Box::pin(grpc::serve(listener, port, limits)));
     }
     spawn(Box::pin(Front(member.clone()).withdrawals()));
     spawn(Box::pin(Front(member.clone()).publish()));

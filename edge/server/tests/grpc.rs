@@ -246,10 +246,49 @@ fn what_is_not_plain_grpc_is_refused_clearly() {
         assert_eq!(answer.status().0, "13");
         let answer = call(&client, request("/t/echo"), Bytes::from_static(&[0, 0, 0])).await;
         assert_eq!(answer.status(), ("13", "unexpected EOF"));
-        let json = Request::post("http://t/t/echo").header("content-type", "application/json");
-        assert_eq!(call(&client, json, frame(b"")).await.http, 415);
-        let get = Request::get("http://t/t/echo");
+        let get = Request::get("http://t/t/echo").header("content-type", "application/grpc");
         assert_eq!(call(&client, get, Bytes::new()).await.http, 405);
+    });
+}
+
+#[test]
+fn what_is_no_grpc_is_http_over_http2_as_well() {
+    with_server(|address, probe| async move {
+        let client = connect(address).await;
+        let post = || Request::post("http://t/echo").header("content-type", "application/json");
+        for size in [0, 1, 100_000, 2 * MESSAGE_BYTES_MAX] {
+            let answer = call(&client, post(), Bytes::from(vec![b'x'; size])).await;
+            assert_eq!((answer.http, answer.body.len()), (200, size));
+            assert_eq!(answer.trailers["content-length"], size.to_string());
+        }
+        let large = call(
+            &client,
+            post(),
+            vec![b'x'; 2 * MESSAGE_BYTES_MAX + 1].into(),
+        )
+        .await;
+        assert_eq!(large.http, 413);
+        let get = call(&client, Request::get("http://t/health"), Bytes::new()).await;
+        assert_eq!(
+            (get.http, &get.body[..]),
+            (200, &b"{\"health\":\"true\"}"[..])
+        );
+        let head = call(&client, Request::head("http://t/nothing"), Bytes::new()).await;
+        assert_eq!((head.http, &head.body[..]), (404, &b""[..]));
+
+        // A stream of events costs no more than its client reads, and ends with it.
+        let mut other = client.clone().ready().await.unwrap();
+        let flood = Request::post("http://t/flood").body(()).unwrap();
+        let (response, _) = other.send_request(flood, true).unwrap();
+        let (head, mut stream) = response.await.unwrap().into_parts();
+        assert_eq!(head.headers["content-type"], "text/event-stream");
+        let first = stream.data().await.unwrap().unwrap();
+        assert!(first.starts_with(b"event: n\ndata: {}\n\n"));
+        assert_eq!(probe.streams.get(), 0);
+        drop(stream);
+        until(|| probe.streams.get() == 1).await;
+        let answer = call(&client, request("/t/echo"), frame(b"me")).await;
+        assert_eq!(answer.body, frame(b"me"));
     });
 }
 

@@ -59,11 +59,13 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`.
+//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`. How messages look
+//! as JSON is [`json`]'s.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
 
+pub mod json;
 pub mod proto;
 pub mod status;
 

@@ -1,6 +1,9 @@
 //! etcd's command line, as scripts and operators write it.
 
+use super::table::FLAGS;
 use super::*;
+use server::config::{AutoCompaction, TlsVersion};
+use std::time::Duration;
 
 fn parsed(line: &str, environment: &[(&str, &str)]) -> Result<Asked, FlagError> {
     let pairs = environment
@@ -50,7 +53,8 @@ fn a_member_of_three_as_etcds_own_guides_write_it() {
     assert_eq!((config.snapshot_count, config.txn_ops_max), (7, 10));
     assert_eq!((config.request_bytes_max, config.quota_bytes), (1000, None));
     assert_eq!(run.log.level, tracing::Level::DEBUG);
-    assert_eq!(run.notes.len(), 3, "{:?}", run.notes);
+    assert_eq!(run.notes, ["--enable-pprof has no effect here"]);
+    assert_eq!(run.log.outputs, ["stderr"]);
 }
 
 #[test]
@@ -63,12 +67,12 @@ fn what_is_not_understood_is_refused_by_name() {
         "\"start\" is not a flag; flags begin with --"
     );
     assert_eq!(
-        refusal("--cert-file x"),
-        "--cert-file: TLS is not supported yet"
+        refusal("--unsafe-no-fsync"),
+        "--unsafe-no-fsync: this server never answers before it syncs"
     );
     assert_eq!(
-        refusal("--auto-tls"),
-        "--auto-tls: TLS is not supported yet"
+        refusal("--tls-min-version TLS1.1"),
+        "--tls-min-version is \"TLS1.1\": TLS1.2 or TLS1.3"
     );
     let text = "--max-txn-ops is \"many\": a whole number is needed";
     assert_eq!(refusal("--max-txn-ops many"), text);
@@ -95,7 +99,7 @@ fn a_variable_counts_like_its_flag_and_both_are_a_conflict() {
         panic!("{asked:?}")
     };
     assert_eq!(run.config.name, "n7");
-    assert_eq!(run.notes, ["unrecognized environment variable ETCD_X=1"]);
+    assert_eq!(run.notes, ["unrecognized environment variable ETCD_X"]);
     let error = parsed("--name n1", &[("ETCD_NAME", "n7")]).expect_err("both");
     assert_eq!(
         error.to_string(),
@@ -110,6 +114,232 @@ fn version_and_help_win_over_everything_else() {
     assert!(matches!(parsed("--name x -h", &[]), Ok(Asked::Help)));
     assert!(help().contains("--initial-cluster-token"));
     assert!(!help().contains("quorate-parent"));
+}
+
+#[test]
+fn an_older_name_is_the_same_flag() {
+    let line = "--experimental-watch-progress-notify-interval=5s \
+                --experimental-initial-corrupt-check=true --experimental-compact-hash-check-enabled \
+                --experimental-compact-hash-check-time 2m";
+    let config = run(line).config;
+    assert_eq!(config.progress_notify, Duration::from_secs(5));
+    assert!(config.corrupt_check_initial);
+    assert_eq!(
+        config.compact_hash_check_every,
+        Some(Duration::from_secs(120))
+    );
+    let both = "--experimental-corrupt-check-time 1h --corrupt-check-time 1h";
+    let text = "cannot set both --experimental-corrupt-check-time and --corrupt-check-time: \
+                they are one flag; use --corrupt-check-time";
+    assert_eq!(refusal(both), text);
+    let error = parsed(
+        "--experimental-corrupt-check-time 1h",
+        &[("ETCD_CORRUPT_CHECK_TIME", "1h")],
+    );
+    assert!(matches!(error, Err(FlagError::Shadowed(_))), "{error:?}");
+}
+
+#[test]
+fn feature_gates_switch_on_what_they_name() {
+    let run =
+        run("--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true,LeaseCheckpoint=1");
+    assert!(run.config.corrupt_check_initial);
+    assert_eq!(
+        run.config.compact_hash_check_every,
+        Some(Duration::from_secs(60))
+    );
+    assert_eq!(
+        run.notes,
+        ["feature gate LeaseCheckpoint has no effect here"]
+    );
+    assert_eq!(
+        refusal("--feature-gates Nothing=true"),
+        "unrecognized feature gate: Nothing"
+    );
+}
+
+#[test]
+fn retention_is_hours_a_duration_or_revisions() {
+    let retention = |line: &str| run(line).config.auto_compaction;
+    let hours = |n: u64| AutoCompaction::Periodic(Duration::from_secs(n * 3600));
+    assert_eq!(
+        retention("--auto-compaction-retention 0"),
+        AutoCompaction::Off
+    );
+    assert_eq!(retention("--auto-compaction-retention 5"), hours(5));
+    assert_eq!(retention("--auto-compaction-retention 1h"), hours(1));
+    assert_eq!(
+        retention("--auto-compaction-mode revision --auto-compaction-retention 1000"),
+        AutoCompaction::Revisions(1000)
+    );
+    for bad in [
+        "--auto-compaction-retention -1",
+        "--auto-compaction-retention -1h",
+        "--auto-compaction-retention 99999999999999999999",
+        "--auto-compaction-mode revision --auto-compaction-retention 1h",
+        "--auto-compaction-mode hourly",
+    ] {
+        refusal(bad);
+    }
+}
+
+#[test]
+fn tls_is_asked_for_by_etcds_flags() {
+    let run = run(
+        "--listen-client-urls https://0.0.0.0:2379,unix:///run/q.sock \
+         --advertise-client-urls https://n1:2379 --cert-file c --key-file k --trusted-ca-file a \
+         --client-cert-auth --cipher-suites A,B --tls-min-version TLS1.3 \
+         --peer-auto-tls --initial-advertise-peer-urls https://n1:2380 \
+         --listen-peer-urls https://10.0.0.1:2380 --peer-cert-allowed-cn x,y",
+    );
+    let config = &run.config;
+    assert!(config.listen_client[0].is_tls && !config.listen_client[1].is_tls);
+    assert_eq!(config.listen_client[1].to_string(), "/run/q.sock");
+    assert!(config.client_security.client_cert_auth);
+    assert_eq!(config.tls.cipher_suites, ["A", "B"]);
+    assert_eq!(config.tls.min, TlsVersion::Tls13);
+    assert_eq!(config.peer_security.allowed_cns, ["x", "y"]);
+    assert_eq!(
+        refusal(
+            "--listen-client-urls https://0.0.0.0:2379 --advertise-client-urls https://n1:2379"
+        ),
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url \
+         https://0.0.0.0:2379 with HTTPS scheme"
+    );
+    assert_eq!(
+        refusal("--cert-file x"),
+        "--key-file and --cert-file must both be present"
+    );
+}
+
+/// As the file that people copy from has it: folded with blanks, comments, sections.
+const YAML: &str = r#"
+name: n2
+data-dir: /var/lib/etcd
+initial-cluster: >-
+  n1=https://n1.svc:2380,
+  n2=https://n2.svc:2380,
+  n3=https://n3.svc:2380
+initial-cluster-state: new
+listen-client-urls: https://0.0.0.0:2379
+advertise-client-urls: https://n2.svc:2379
+listen-peer-urls: https://0.0.0.0:2380
+initial-advertise-peer-urls: https://n2.svc:2380
+heartbeat-interval: 100        # ms
+auto-compaction-mode: periodic
+auto-compaction-retention: "1h"
+warning-apply-duration: 200000000
+log-outputs: [stderr, /tmp/x.log]
+something-new: 5
+client-transport-security:
+  cert-file: /pki/server.crt
+  key-file: /pki/server.key
+  trusted-ca-file: /pki/ca.crt
+  client-cert-auth: true
+peer-transport-security:
+  cert-file: /pki/peer.crt
+  key-file: /pki/peer.key
+  allowed-cns: [a, b]
+  skip-client-san-verification: true
+  unheard: of
+"#;
+
+fn filed(text: &str) -> Result<Run, FlagError> {
+    file::parse(text)?.complete()
+}
+
+#[test]
+fn a_file_is_read_as_etcd_reads_it() {
+    let run = filed(YAML).expect("a good file");
+    let config = &run.config;
+    assert_eq!(config.name, "n2");
+    assert_eq!(config.initial_cluster.len(), 3);
+    assert_eq!(config.initial_cluster[1].peer_urls, ["https://n2.svc:2380"]);
+    assert_eq!(
+        config.auto_compaction,
+        AutoCompaction::Periodic(Duration::from_secs(3600))
+    );
+    assert_eq!(config.warn_apply, Duration::from_millis(200));
+    assert!(config.client_security.client_cert_auth);
+    assert_eq!(
+        config.client_security.key_file.as_deref(),
+        Some(std::path::Path::new("/pki/server.key"))
+    );
+    assert_eq!(config.peer_security.allowed_cns, ["a", "b"]);
+    assert!(config.peer_security.skip_client_san_verification);
+    assert_eq!(run.log.outputs, ["stderr", "/tmp/x.log"]);
+    assert_eq!(
+        run.notes,
+        [
+            "unknown key something-new is ignored",
+            "unknown key peer-transport-security.unheard is ignored"
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_cannot_work_is_refused_in_words() {
+    for (text, words) in [
+        ("name: [", "not YAML"),
+        ("- a", "keys and values"),
+        ("name: {a: b}", "one value is needed"),
+        ("client-transport-security: 5", "keys are needed"),
+        ("heartbeat-interval: soon", "a whole number is needed"),
+        ("unsafe-no-fsync: true", "never answers before it syncs"),
+        ("1: 2", "not the name of a flag"),
+        ("initial-cluster: a", "separated by commas"),
+    ] {
+        let error = filed(text).expect_err(text).to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+    assert!(filed("").is_ok());
+    assert!(filed("name:\nclient-transport-security:\n").is_ok());
+}
+
+#[test]
+fn a_file_excludes_everything_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("etcd.yaml");
+    std::fs::write(&path, "name: filed\n").expect("written");
+    let path = path.to_str().expect("a name");
+    let asked = parsed(
+        &format!("--config-file {path} --name typed"),
+        &[("ETCD_NAME", "variable")],
+    );
+    let Ok(Asked::Run(run)) = asked else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(run.config.name, "filed");
+    assert_eq!(run.notes.len(), 1, "{:?}", run.notes);
+    let Ok(Asked::Run(run)) = parsed("", &[("ETCD_CONFIG_FILE", path)]) else {
+        panic!("by variable")
+    };
+    assert_eq!((run.config.name.as_str(), run.notes.len()), ("filed", 0));
+    let missing = parsed("--config-file /nowhere/at.all", &[]).expect_err("no file");
+    assert!(
+        missing
+            .to_string()
+            .starts_with("/nowhere/at.all: No such file")
+    );
+    let both = parsed(
+        &format!("--config-file {path}"),
+        &[("ETCD_CONFIG_FILE", path)],
+    );
+    assert!(matches!(both, Err(FlagError::Shadowed(_))));
+}
+
+#[test]
+fn every_older_name_leads_to_a_flag() {
+    for (older, name) in table::OLDER {
+        assert!(
+            FLAGS.iter().any(|flag| flag.name == *name),
+            "{older} leads nowhere"
+        );
+        assert!(
+            !FLAGS.iter().any(|flag| flag.name == *older),
+            "{older} twice"
+        );
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The plain pages: `/health`, `/version` and `/status`.
+//! The plain pages: `/health`, `/version` and `/status`. Which path is which page: `crate::http::routes`.
 
 use super::Front;
 use crate::grpc::Page;
@@ -9,33 +9,21 @@ use std::time::Duration;
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Front {
-    pub(super) async fn plain_page(&self, method: &str, target: &str) -> Page {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let known = matches!(path, "/health" | "/version" | "/status");
-        if !known {
-            return Page::not_found();
-        }
-        if method != "GET" && method != "HEAD" {
-            return Page::text(405, "405: only GET is answered here\n");
-        }
-        match path {
-            "/version" => Page::json(
-                200,
-                format!(
-                    "{{\"etcdserver\":\"{}\",\"etcdcluster\":\"{}\",\"storage\":\"{}\"}}",
-                    etcd::ETCD_VERSION,
-                    cluster_version(),
-                    etcd::STORAGE_VERSION
-                ),
+    pub(crate) fn version_page(&self) -> Page {
+        Page::json(
+            200,
+            format!(
+                "{{\"etcdserver\":\"{}\",\"etcdcluster\":\"{}\",\"storage\":\"{}\"}}",
+                etcd::ETCD_VERSION,
+                cluster_version(),
+                etcd::STORAGE_VERSION
             ),
-            "/status" => self.status_page(),
-            _ => self.health_page(query).await,
-        }
+        )
     }
 
     /// Whether a client would be served: no alarm, and a read of a majority (or, with
     /// `serializable=true`, of this member) works.
-    async fn health_page(&self, query: &str) -> Page {
+    pub(crate) async fn health_page(&self, query: &str) -> Page {
         let asks = |wanted: &str| query.split('&').any(|part| part == wanted);
         let alarms: Vec<AlarmKind> = self
             .0
@@ -60,7 +48,7 @@ impl Front {
     }
 
     /// What this member says about itself; `quorate dev` reads it.
-    fn status_page(&self) -> Page {
+    pub(crate) fn status_page(&self) -> Page {
         let status = self.0.status();
         let role = match (status.is_leader, status.is_learner) {
             (true, _) => "leader",

@@ -81,10 +81,6 @@ impl Call {
         if self.head.parts.method != http::Method::POST {
             return Err(Refused::Http(StatusCode::METHOD_NOT_ALLOWED));
         }
-        let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        if !content_type.is_some_and(|t| t.starts_with(b"application/grpc")) {
-            return Err(Refused::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-        }
         if let Some(encoding) = headers.get(GRPC_ENCODING)
             && encoding != "identity"
         {

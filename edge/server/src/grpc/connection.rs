@@ -30,7 +30,7 @@ pub trait Service: 'static {
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
 
-    /// Answers one HTTP/1 request.
+    /// Answers one request that is no gRPC.
     fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
 }
 
@@ -181,9 +181,20 @@ async fn http2<S: Service>(
             }
             None => return poll_fn(|cx| output.flush(cx)).await,
         };
+        if !is_grpc(request.headers()) {
+            let (service, budget) = (service.clone(), budget.clone());
+            tokio::task::spawn_local(web::serve_http2(request, respond, service, limits, budget));
+            continue;
+        }
         let (call, shared) = Call::new(request, respond, limits.message_bytes_max, budget.clone());
         tokio::task::spawn_local(drive(service.clone(), call, shared));
     }
+}
+
+/// Whether a request is gRPC by what it says of itself; anything else is HTTP.
+fn is_grpc(headers: &http::HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn h2_error(error: io::Error) -> h2::Error {

@@ -41,7 +41,7 @@ impl Budget {
 }
 
 /// Bytes that are claimed of a budget.
-pub(super) struct Claim(Budget, usize);
+pub(crate) struct Claim(Budget, usize);
 
 impl Drop for Claim {
     fn drop(&mut self) {

@@ -1,9 +1,10 @@
 //! gRPC over bare HTTP/2: the one transport of every RPC that a member serves.
 //!
 //! ```text
-//!   socket ── connection.rs ── HTTP/2? ──► h2 ── one task per call ── call.rs ──► Service::serve
-//!                   │                                  │
-//!                   └─ HTTP/1 ──► web.rs ──► Service::exchange   (pages, JSON, server-sent events)
+//!   socket ── connection.rs ── HTTP/2? ──► h2 ── one task per call ── gRPC? ── call.rs ──► Service::serve
+//!                   │                                                   │
+//!                   └─ HTTP/1 ─────────────────────────────────────── web.rs ──► Service::exchange
+//!                                                                     (pages, JSON, server-sent events)
 //!
 //!   message.rs   five bytes of prefix + a message, bounded before memory is taken
 //!   status.rs    the end of a call: a code and a text, percent-encoded
@@ -37,4 +38,4 @@ pub(crate) use http1::answer as answer_http1;
 pub use limits::Limits;
 pub use message::{Assembler, Budget, frame};
 pub use status::{Code, Status};
-pub use web::{BodyError, Closed, EventSender, Events, Exchange, Reply};
+pub use web::{BodyError, Closed, Content, EventSender, Events, Exchange, Reply, RequestBody};

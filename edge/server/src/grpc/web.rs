@@ -1,11 +1,12 @@
-//! HTTP/1.1 on the clients' port: plain pages, JSON calls, and streams of server-sent events.
+//! HTTP on the clients' port: plain pages, JSON calls, and streams of server-sent events.
 //!
 //! ```text
-//!   socket ─ hyper ─► Exchange { parts, body } ─► Service::exchange ─► Reply::Page     one answer
-//!                                                                  └─► Reply::Events   data: …, one after another
+//!   HTTP/1.1 ─ hyper ─┐                                               ┌─► Reply::Page     one answer
+//!                     ├─► Exchange { parts, body } ─► Service::exchange ─► Reply::Events   data: …, one after another
+//!   HTTP/2 ─── h2 ────┘   (what is no gRPC)                           └─► Reply::Http     anything with its own head
 //! ```
 //!
-//! hyper reads heads and frames bodies; what is bounded here, before memory is taken: the head (bytes and time), the
+//! hyper and h2 read heads and frame bodies; what is bounded here, before memory is taken: the head (bytes and time), the
 //! body (bytes and time), the events that wait for a client which does not read. A client that goes away drops its
 //! exchange at an `.await`, and the producer of its events ends.
 
@@ -15,17 +16,19 @@ use super::limits::{
     EVENTS_WAITING_MAX, HANDSHAKE_TIMEOUT, HTTP1_BODY_TIMEOUT, HTTP1_HEAD_BYTES_MAX, Limits,
     PARTIAL_FREE_BYTES,
 };
-use super::message::Budget;
+use super::message::{Budget, Claim};
 use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -39,9 +42,24 @@ const BODY_SHARE: usize = 2;
 pub struct Exchange {
     /// Method, target and headers.
     pub parts: Parts,
-    body: Incoming,
-    body_bytes_max: usize,
+    /// Whether it came over TLS.
+    pub is_secure: bool,
+    /// What the client sends with it.
+    pub body: RequestBody,
+}
+
+/// The body of a request, not read yet.
+pub struct RequestBody {
+    source: Source,
+    /// By its `content-length`, if it has one.
+    length: Option<u64>,
+    bytes_max: usize,
     budget: Budget,
+}
+
+enum Source {
+    Http1(Incoming),
+    Http2(RecvStream),
 }
 
 /// Why a body was not read.
@@ -59,32 +77,106 @@ pub enum BodyError {
 }
 
 impl Exchange {
+    fn new(parts: Parts, source: Source, limits: &Limits, budget: Budget) -> Exchange {
+        let length = match &source {
+            Source::Http1(body) => body.size_hint().exact(),
+            Source::Http2(body) if body.is_end_stream() => Some(0),
+            Source::Http2(_) => {
+                let said = parts.headers.get(header::CONTENT_LENGTH);
+                said.and_then(|said| said.to_str().ok()?.parse().ok())
+            }
+        };
+        Exchange {
+            parts,
+            is_secure: false,
+            body: RequestBody {
+                source,
+                length,
+                bytes_max: BODY_SHARE * limits.message_bytes_max,
+                budget,
+            },
+        }
+    }
+
     /// The whole body.
     ///
     /// # Errors
     /// It is too large, too slow, or the client is gone.
     pub async fn body(&mut self) -> Result<Bytes, BodyError> {
-        let max = self.body_bytes_max;
-        if self.body.size_hint().lower() > max as u64 {
+        self.body.whole().await
+    }
+}
+
+impl RequestBody {
+    /// All of it.
+    ///
+    /// # Errors
+    /// It is too large, too slow, or the client is gone.
+    pub async fn whole(&mut self) -> Result<Bytes, BodyError> {
+        let max = self.bytes_max;
+        if self.length.is_some_and(|length| length > max as u64) {
             return Err(BodyError::TooLarge(max));
         }
         // A body that does not say its length may be as long as any.
-        let expected = self
-            .body
-            .size_hint()
-            .exact()
-            .map_or(max, |exact| exact as usize);
-        let _claim = match expected > PARTIAL_FREE_BYTES {
-            true => Some(self.budget.take(expected).map_err(|_| BodyError::Busy)?),
-            false => None,
-        };
-        let read = Limited::new(&mut self.body, max).collect();
-        match tokio::time::timeout(HTTP1_BODY_TIMEOUT, read).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(BodyError::TooLarge(max))
+        let expected = self.length.map_or(max, |length| length as usize);
+        let _claim = self.claim(expected)?;
+        let gather = async {
+            let Some(first) = poll_fn(|cx| self.poll_chunk(cx)).await? else {
+                return Ok(Bytes::new());
+            };
+            let mut whole = BytesMut::from(first);
+            while let Some(chunk) = poll_fn(|cx| self.poll_chunk(cx)).await? {
+                if whole.len() + chunk.len() > max {
+                    return Err(BodyError::TooLarge(max));
+                }
+                whole.extend_from_slice(&chunk);
             }
-            _ => Err(BodyError::Gone),
+            Ok(whole.freeze())
+        };
+        let gathered = tokio::time::timeout(HTTP1_BODY_TIMEOUT, gather).await;
+        gathered.map_err(|_| BodyError::Gone)?
+    }
+
+    /// Bytes of a request, or of one message of a stream of them.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Room for so many bytes, out of what all requests under way may take together.
+    pub(crate) fn claim(&self, bytes: usize) -> Result<Option<Claim>, BodyError> {
+        match bytes > PARTIAL_FREE_BYTES {
+            true => Ok(Some(self.budget.take(bytes).map_err(|_| BodyError::Busy)?)),
+            false => Ok(None),
+        }
+    }
+
+    /// What comes next; nothing when that was all. What was given out is no longer bounded here.
+    pub(crate) fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, BodyError>> {
+        loop {
+            let chunk = match &mut self.source {
+                Source::Http1(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                    None => return Poll::Ready(Ok(None)),
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(chunk) => chunk,
+                        // Trailers: nobody reads them.
+                        Err(_) => continue,
+                    },
+                    Some(Err(_)) => return Poll::Ready(Err(BodyError::Gone)),
+                },
+                Source::Http2(body) => match ready!(body.poll_data(cx)) {
+                    None => return Poll::Ready(Ok(None)),
+                    Some(Ok(chunk)) => {
+                        // If the stream is gone, the next poll says so.
+                        let _ = body.flow_control().release_capacity(chunk.len());
+                        chunk
+                    }
+                    Some(Err(_)) => return Poll::Ready(Err(BodyError::Gone)),
+                },
+            };
+            return Poll::Ready(Ok(Some(chunk)));
         }
     }
 }
@@ -100,6 +192,23 @@ pub enum Reply {
     },
     /// Server-sent events, as long as there are any.
     Events(Events),
+    /// Anything else, with its head.
+    Http(Response<Content>),
+}
+
+impl From<Page> for Reply {
+    fn from(page: Page) -> Reply {
+        Reply::Page { page, keeps: true }
+    }
+}
+
+impl Reply {
+    /// The same with these headers beside its own.
+    pub(crate) fn with(self, beside: HeaderMap) -> Reply {
+        let mut response = rendered(self);
+        response.headers_mut().extend(beside);
+        Reply::Http(response)
+    }
 }
 
 /// The reading end of a stream of events.
@@ -144,13 +253,27 @@ impl EventSender {
     }
 }
 
-/// What hyper writes.
-enum Out {
+/// What is written behind an answer's head.
+pub struct Content(Writing);
+
+enum Writing {
     Whole(Option<Bytes>),
-    Events(mpsc::Receiver<Bytes>),
+    Chunks(mpsc::Receiver<Bytes>),
 }
 
-impl Body for Out {
+impl Content {
+    /// All of it at once.
+    pub fn whole(bytes: impl Into<Bytes>) -> Content {
+        Content(Writing::Whole(Some(bytes.into())))
+    }
+
+    /// What comes through `chunks`, each sent when it comes.
+    pub fn chunks(chunks: mpsc::Receiver<Bytes>) -> Content {
+        Content(Writing::Chunks(chunks))
+    }
+}
+
+impl Body for Content {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -158,17 +281,19 @@ impl Body for Out {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = match self.get_mut() {
-            Out::Whole(body) => body.take(),
-            Out::Events(events) => ready!(events.poll_recv(cx)),
+        let next = match &mut self.get_mut().0 {
+            Writing::Whole(body) => body.take(),
+            Writing::Chunks(chunks) => ready!(chunks.poll_recv(cx)),
         };
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Out::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
-            Out::Events(_) => SizeHint::default(),
+        match &self.0 {
+            Writing::Whole(body) => {
+                SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Writing::Chunks(_) => SizeHint::default(),
         }
     }
 }
@@ -192,12 +317,7 @@ pub(super) async fn serve<S: Service>(
                 let (service, budget) = (service.clone(), budget.clone());
                 async move {
                     let (parts, body) = request.into_parts();
-                    let exchange = Exchange {
-                        parts,
-                        body,
-                        body_bytes_max: BODY_SHARE * limits.message_bytes_max,
-                        budget,
-                    };
+                    let exchange = Exchange::new(parts, Source::Http1(body), &limits, budget);
                     Ok::<_, Infallible>(rendered(service.exchange(exchange).await))
                 }
             }),
@@ -206,21 +326,88 @@ pub(super) async fn serve<S: Service>(
     served.map_err(io::Error::other)
 }
 
-fn rendered(reply: Reply) -> Response<Out> {
+/// Serves one request that came over HTTP/2 and is no gRPC.
+pub(super) async fn serve_http2<S: Service>(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    service: Rc<S>,
+    limits: Limits,
+    budget: Budget,
+) {
+    let (parts, body) = request.into_parts();
+    let is_head = parts.method == http::Method::HEAD;
+    let exchange = Exchange::new(parts, Source::Http2(body), &limits, budget);
+    let reply = {
+        let mut serving = pin!(service.exchange(exchange));
+        poll_fn(|cx| match serving.as_mut().poll(cx) {
+            Poll::Ready(reply) => Poll::Ready(Some(reply)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        })
+        .await
+    };
+    let Some(reply) = reply else { return };
+    let (mut head, content) = rendered(reply).into_parts();
+    // What belongs to a connection has no place on a stream (RFC 9113 §8.2.2).
+    head.headers.remove(header::CONNECTION);
+    if let Some(length) = content.size_hint().exact() {
+        head.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let ends = is_head || content.size_hint().exact() == Some(0);
+    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ends) else {
+        return;
+    };
+    if !ends {
+        // An error is the client's absence, and whoever made the content learns of it when that is dropped.
+        let _ = write_http2(&mut stream, content.0).await;
+    }
+}
+
+async fn write_http2(
+    stream: &mut SendStream<Bytes>,
+    mut content: Writing,
+) -> Result<(), h2::Error> {
+    loop {
+        let next = poll_fn(|cx| match &mut content {
+            Writing::Whole(body) => Poll::Ready(Ok(body.take())),
+            Writing::Chunks(chunks) => match chunks.poll_recv(cx) {
+                Poll::Ready(chunk) => Poll::Ready(Ok(chunk)),
+                Poll::Pending => stream
+                    .poll_reset(cx)
+                    .map(|reset| Err(reset.map_or_else(|e| e, Into::into))),
+            },
+        });
+        let Some(mut bytes) = next.await? else {
+            return stream.send_data(Bytes::new(), true);
+        };
+        stream.reserve_capacity(bytes.len());
+        while !bytes.is_empty() {
+            let room = match stream.capacity() {
+                0 => match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                    Some(room) => room?,
+                    None => return Ok(()),
+                },
+                room => room,
+            };
+            stream.send_data(bytes.split_to(room.min(bytes.len())), false)?;
+        }
+    }
+}
+
+fn rendered(reply: Reply) -> Response<Content> {
     const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-    let (status, content_type, keeps, out) = match reply {
+    let (status, content_type, keeps, content) = match reply {
         Reply::Page { page, keeps } => {
             let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::OK);
-            let body = Some(Bytes::from(page.body));
-            (status, page.content_type, keeps, Out::Whole(body))
+            (status, page.content_type, keeps, Content::whole(page.body))
         }
         Reply::Events(events) => {
-            let out = Out::Events(events.0);
-            (StatusCode::OK, "text/event-stream", true, out)
+            let content = Content::chunks(events.0);
+            (StatusCode::OK, "text/event-stream", true, content)
         }
+        Reply::Http(response) => return response,
     };
-    let is_events = matches!(out, Out::Events(_));
-    let mut response = Response::new(out);
+    let is_events = matches!(content.0, Writing::Chunks(_));
+    let mut response = Response::new(content);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

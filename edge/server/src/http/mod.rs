@@ -1,0 +1,87 @@
+//! HTTP as a member speaks it: who may ask, and which path is whose.
+//!
+//! ```text
+//!   listener ─ Door ─► Port (Service) ─┬─ gRPC ────────────────────► Front::serve
+//!                                      └─ HTTP/1.1, HTTP/2 ─► access.rs   host, origin
+//!                                                                 │
+//!                                      routes.rs  ◄───────────────┘   path → handler
+//!                                         ├─ /v1/…   Quorate's own API as JSON     native
+//!                                         ├─ /v3/…   etcd's API as JSON            gateway
+//!                                         └─ the rest  plain pages
+//! ```
+//!
+//! Every listener for people and programs that are not members is a [`Port`] behind one of four [`Door`]s. A new page
+//! is a line in `routes.rs`.
+
+mod access;
+mod routes;
+
+use crate::front::Front;
+use crate::grpc::{self, Call, Exchange, Page, Service};
+use crate::member::Member;
+use access::Access;
+use std::rc::Rc;
+
+/// What a listener is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Door {
+    /// Clients: gRPC, JSON and pages.
+    Clients,
+    /// Clients, where HTTP has an address of its own (`--listen-client-http-urls`): gRPC alone.
+    Grpc,
+    /// That address: JSON and pages.
+    Http,
+    /// Who watches over members (`--listen-metrics-urls`): metrics and health.
+    Metrics,
+}
+
+/// What answers at one listener.
+pub(crate) struct Port {
+    front: Front,
+    door: Door,
+    access: Access,
+}
+
+impl Port {
+    /// Of `member`.
+    pub(crate) fn new(member: &Rc<Member>, door: Door) -> Port {
+        Port {
+            front: Front(member.clone()),
+            door,
+            access: Access::new(&member.config),
+        }
+    }
+}
+
+impl Service for Port {
+    async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
+        match self.door {
+            Door::Clients | Door::Grpc => self.front.serve(call).await,
+            Door::Http | Door::Metrics => {
+                let text = "quorate: gRPC is not spoken at this address";
+                Err(grpc::Status::new(grpc::Code::Unimplemented, text))
+            }
+        }
+    }
+
+    async fn exchange(&self, exchange: Exchange) -> grpc::Reply {
+        if self.door == Door::Grpc {
+            let text =
+                "404: this address speaks gRPC alone; HTTP is at --listen-client-http-urls\n";
+            return Page::text(404, text).into();
+        }
+        if self.door == Door::Metrics {
+            return self.route(exchange).await;
+        }
+        let beside = match self.access.check(&exchange) {
+            Ok(beside) => beside,
+            Err(page) => return page.into(),
+        };
+        let reply = match exchange.parts.method == http::Method::OPTIONS {
+            // A preflight; and what etcd answers to any other.
+            true => Page::text(200, "").into(),
+            false => self.route(exchange).await,
+        };
+        reply.with(beside)
+    }
+}
