@@ -190,4 +190,9 @@ pub enum PeerMessage {
         /// The newest one.
         apply_version: u16,
     },
+    /// "I lead no more, and have not proposed these commands of yours." From peer protocol 3 on.
+    Bounce {
+        /// The encoded commands, as they were forwarded.
+        batch: Bytes,
+    },
 }

@@ -125,6 +125,8 @@ pub enum StopReason {
         /// This member's digest.
         ours: u64,
     },
+    /// Its keys are not those of most members: the driver compared them. It must be emptied and added anew.
+    Corrupt,
     /// The log holds a command that this version does not know.
     TooOld {
         /// The version that it needs.

@@ -2,9 +2,7 @@
 
 mod support;
 
-use base::{
-    Entry, EntryKind, HardState, Index, Instant, LogPosition, PeerMessage, Term,
-};
+use base::{Entry, EntryKind, HardState, Index, Instant, LogPosition, PeerMessage, Term};
 use bytes::Bytes;
 use clock::HybridTime;
 use node::system::{SYSTEM, SystemCommand};

@@ -34,7 +34,7 @@ const KINDS: [(u8, MessageKind); 10] = [
 /// it is not sent there.
 pub fn protocol_of(message: &PeerMessage) -> u16 {
     match message {
-        PeerMessage::Knows { .. } => 3,
+        PeerMessage::Knows { .. } | PeerMessage::Bounce { .. } => 3,
         _ => 2,
     }
 }
@@ -119,6 +119,10 @@ pub(crate) fn encode_body(message: &PeerMessage, out: &mut BytesMut) {
             out.put_u8(16);
             out.put_u16_le(*apply_version);
         }
+        PeerMessage::Bounce { batch } => {
+            out.put_u8(17);
+            put_bytes(batch, out);
+        }
     }
 }
 
@@ -182,6 +186,9 @@ pub(crate) fn decode_body(take: &mut Take) -> Result<PeerMessage, WireError> {
         },
         16 => PeerMessage::Knows {
             apply_version: take.u16()?,
+        },
+        17 => PeerMessage::Bounce {
+            batch: take_bytes(take)?,
         },
         _ => return Err(WireError::Malformed("a message of an unknown kind")),
     })

@@ -14,11 +14,13 @@
 
 mod boot;
 mod checkpoint;
+mod force;
 mod log;
 
 pub use boot::BootError;
 pub(crate) use boot::boot;
 pub(crate) use checkpoint::Checkpoints;
+pub(crate) use force::dialects;
 pub(crate) use log::LogThread;
 
 use crate::disk::FileDisk;

@@ -38,12 +38,14 @@
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
+//! | what a member does of itself: compaction, alarms, comparisons | `upkeep`, `corrupt` |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 
 pub mod clock;
 pub mod config;
 mod contenders;
+mod corrupt;
 pub mod datadir;
 pub mod disk;
 mod durable;
@@ -57,6 +59,7 @@ mod native;
 mod peers;
 mod run;
 mod signal;
+mod upkeep;
 mod vitals;
 mod waits;
 

@@ -17,10 +17,11 @@
 use crate::clock;
 use crate::config::Config;
 use crate::contenders::Contenders;
+use crate::corrupt;
 use crate::durable::{Checkpoints, LogThread};
 use crate::events::{Event, Reports};
 use crate::native::{Desks, NotRead};
-use crate::peers::{Inbox, Peers, render_members, send_snapshot};
+use crate::peers::{Inbox, LocalPage, Peers, render_members, send_snapshot};
 use crate::signal::Signal;
 use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
@@ -86,6 +87,10 @@ pub(crate) struct Member {
     reports: Reports,
     space: Cell<Space>,
     pub(crate) vitals: Vitals,
+    /// What this member had at compactions.
+    pub(crate) compacted: RefCell<corrupt::Remembered>,
+    /// Somebody is being told what this member has.
+    pub(crate) is_hashing: Cell<bool>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -148,6 +153,8 @@ impl Member {
             reports: parts.reports,
             space: Cell::new(Space::Normal),
             vitals: Vitals::default(),
+            compacted: RefCell::default(),
+            is_hashing: Cell::new(false),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -723,7 +730,8 @@ impl Member {
         }
     }
 
-    fn stop(&self, reason: StopReason) {
+    /// It must not go on.
+    pub(crate) fn stop(&self, reason: StopReason) {
         match &reason {
             StopReason::Removed => warn!("this member was removed from the cluster"),
             other => error!(reason = ?other, "this member must not go on"),
@@ -752,6 +760,15 @@ impl Member {
         while self.leader().is_none() {
             self.leadership.notified().await;
         }
+    }
+
+    /// Which members this member is connected to, itself left out.
+    pub(crate) fn connected_members(&self) -> Vec<MemberId> {
+        let members = self.with_state(State::members);
+        let members = members.into_iter().map(|member| member.id);
+        members
+            .filter(|member| self.peers.is_connected(*member))
+            .collect()
     }
 
     /// Which voters this member is connected to, itself left out.
@@ -786,6 +803,10 @@ impl Inbox for Member {
 
     fn apply_version(&self) -> u16 {
         self.node.borrow().apply_version()
+    }
+
+    fn page<'a>(&'a self, target: &'a str) -> LocalPage<'a> {
+        Box::pin(corrupt::page(self, target))
     }
 }
 

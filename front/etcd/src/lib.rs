@@ -59,7 +59,7 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`. How messages look
+//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`, `upkeep`. How messages look
 //! as JSON is [`json`]'s.
 #![forbid(unsafe_code)]
 
@@ -86,6 +86,7 @@ mod lease;
 pub mod recipes;
 mod session;
 mod snapshot;
+pub mod upkeep;
 mod watch;
 
 pub use apply::alarms::{Alarm, AlarmKind, alarms};

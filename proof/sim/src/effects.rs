@@ -128,7 +128,7 @@ impl World {
         self.note(member, "stop", || format!("{reason:?}"));
         match reason {
             StopReason::Removed => self.members[member].condition = Condition::Left,
-            StopReason::Diverged { .. } | StopReason::TooOld { .. } => {
+            StopReason::Diverged { .. } | StopReason::Corrupt | StopReason::TooOld { .. } => {
                 let id = self.members[member].id;
                 let claim = match reason {
                     StopReason::TooOld { .. } => "no_member_meets_what_it_does_not_know",
@@ -418,5 +418,6 @@ fn message_kind(message: &base::PeerMessage) -> u64 {
         base::PeerMessage::ClockRequest { .. } => 112,
         base::PeerMessage::ClockReply { .. } => 113,
         base::PeerMessage::Knows { .. } => 114,
+        base::PeerMessage::Bounce { .. } => 115,
     }
 }

@@ -14,7 +14,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         "node",
         &["base", "clock", "store", "consensus"],
     ),
-    ("front/etcd", "etcd", &["base", "store", "wire"]),
+    ("front/etcd", "etcd", &["base", "clock", "store", "wire"]),
     ("front/api", "api", &["base"]),
     ("front/native", "native", &["base", "clock", "store", "api"]),
     (

@@ -8,7 +8,10 @@ use base::{Mark, MemberId, Mutant, PeerMessage};
 impl Node {
     /// The version that decides what is proposed now, as far as is applied here.
     pub fn apply_version(&self) -> u16 {
-        self.machine.state().apply_version().max(APPLY_VERSION_FIRST)
+        self.machine
+            .state()
+            .apply_version()
+            .max(APPLY_VERSION_FIRST)
     }
 
     /// A member that knows more than is in force says so to whoever leads.
@@ -21,7 +24,8 @@ impl Node {
             && !self.leadership.is_self
             && self.versions.tell(apply_version, self.now)
         {
-            self.send.push((leader, PeerMessage::Knows { apply_version }));
+            self.send
+                .push((leader, PeerMessage::Knows { apply_version }));
         }
     }
 

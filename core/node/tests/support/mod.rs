@@ -375,7 +375,11 @@ impl World {
             return;
         }
         // A former build speaks a former protocol, which has no such message.
-        if matches!(message, PeerMessage::Knows { .. }) && self.former.contains_key(&to) {
+        let is_new = matches!(
+            message,
+            PeerMessage::Knows { .. } | PeerMessage::Bounce { .. }
+        );
+        if is_new && self.former.contains_key(&to) {
             return;
         }
         let now = self.instant(to);

@@ -6,6 +6,7 @@
 //!   something there                   newest checkpoint + entries after it, or a damage report
 //! ```
 
+use super::force::force_new_cluster;
 use super::{CHECKPOINT_STEP_BYTES, log_config};
 use crate::config::{Config, InitialState};
 use crate::disk::FileDisk;
@@ -72,6 +73,9 @@ pub enum BootError {
         /// What is known here.
         known: u16,
     },
+    /// A member that cannot become a cluster of its own.
+    #[error("--force-new-cluster cannot make a cluster of this member: {0}")]
+    CannotForce(String),
     /// Nobody in the cluster answered.
     #[error("nobody in the running cluster answered for {0:?}")]
     NobodyAnswered(Duration),
@@ -119,22 +123,33 @@ pub(crate) async fn boot(config: &Config, disk: &mut FileDisk) -> Result<Booted,
     };
     check_version("the data directory is", state.apply_version(), config)?;
     let health = health_of(health, &state, identity.member)?;
-    let mut hard_state = hard_state;
-    // What the first state contains is committed by definition.
-    hard_state.term = hard_state.term.max(state.applied().term);
-    hard_state.commit = hard_state.commit.max(state.applied().index);
+    let mut boot = Boot {
+        hard_state,
+        entries,
+        state,
+        health,
+    };
+    decide_what_is_contained(&mut boot);
+    if config.force_new_cluster {
+        (boot.state, catalog) =
+            force_new_cluster(&identity, disk, &mut log, &catalog, boot.clone())?;
+        boot.entries.clear();
+        decide_what_is_contained(&mut boot);
+    }
     Ok(Booted {
         identity,
-        boot: Boot {
-            hard_state,
-            entries,
-            state,
-            health,
-        },
+        boot,
         log,
         catalog,
         introduced,
     })
+}
+
+/// What the first state contains is committed by definition.
+fn decide_what_is_contained(boot: &mut Boot) {
+    let (hard_state, applied) = (&mut boot.hard_state, boot.state.applied());
+    hard_state.term = hard_state.term.max(applied.term);
+    hard_state.commit = hard_state.commit.max(applied.index);
 }
 
 /// A build that does not know the rules must not decide by them.
@@ -190,7 +205,7 @@ fn genesis(config: &Config) -> State {
 }
 
 /// Makes the first state durable and begins the log behind it.
-fn begin(
+pub(super) fn begin(
     disk: &mut FileDisk,
     identity: &Identity,
     catalog: &Catalog,

@@ -17,7 +17,7 @@ mod access;
 mod routes;
 
 use crate::front::Front;
-use crate::grpc::{self, Call, Exchange, Page, Service};
+use crate::grpc::{self, Call, Drain, Exchange, Page, Service, Turns};
 use crate::member::Member;
 use access::Access;
 use std::rc::Rc;
@@ -40,20 +40,48 @@ pub(crate) struct Port {
     front: Front,
     door: Door,
     access: Access,
+    drain: Rc<Drain>,
+    turns: Rc<Turns>,
+}
+
+/// What all listeners of a member share.
+#[derive(Clone, Default)]
+pub(crate) struct Common {
+    /// The end of service.
+    pub(crate) drain: Rc<Drain>,
+    turns: Rc<Turns>,
 }
 
 impl Port {
     /// Of `member`.
-    pub(crate) fn new(member: &Rc<Member>, door: Door) -> Port {
+    pub(crate) fn new(member: &Rc<Member>, door: Door, common: &Common) -> Port {
         Port {
             front: Front(member.clone()),
             door,
             access: Access::new(&member.config),
+            drain: common.drain.clone(),
+            turns: common.turns.clone(),
         }
     }
 }
 
 impl Service for Port {
+    fn drain(&self) -> Option<Rc<Drain>> {
+        Some(self.drain.clone())
+    }
+
+    fn turns(&self) -> Option<Rc<Turns>> {
+        Some(self.turns.clone())
+    }
+
+    fn is_endless(&self, path: &str) -> bool {
+        use etcd::Method::{ElectionObserve, LeaseKeepAlive, Watch};
+        let method = etcd::Method::of_path(path);
+        let native = api::Method::of_grpc_path(path);
+        matches!(method, Some(Watch | LeaseKeepAlive | ElectionObserve))
+            || native.is_some_and(|method| method.shape() == api::Shape::Stream)
+    }
+
     async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         match self.door {
             Door::Clients | Door::Grpc => self.front.serve(call).await,

@@ -102,11 +102,17 @@ pub(crate) async fn ask_members(url: &Url) -> Result<Known, JoinError> {
 
 /// Asks the member at `url` for the cluster's apply version. Nothing when it does not say: a former build.
 pub(crate) async fn ask_apply_version(url: &Url) -> Option<u16> {
-    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, "/apply-version")).await;
+    let said = ask_page(url, "/apply-version").await?;
+    said.trim_end().parse().ok()
+}
+
+/// Asks the member at `url` for a page of its peer port. Nothing when it does not answer, or has no such page.
+pub(crate) async fn ask_page(url: &Url, page: &str) -> Option<String> {
+    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, page)).await;
     let text = asked.ok()?.ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let is_known = head.starts_with("HTTP/1.1 200 ");
-    is_known.then(|| body.trim_end().parse().ok()).flatten()
+    is_known.then(|| body.to_owned())
 }
 
 async fn ask(url: &Url, page: &str) -> io::Result<String> {

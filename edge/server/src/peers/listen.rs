@@ -83,6 +83,10 @@ pub(crate) async fn listen(
     }
 }
 
+fn not_found() -> Page {
+    Page::text(404, "404: this port is for members of the cluster\n")
+}
+
 /// Counts itself.
 struct Counted(Rc<Cell<usize>>);
 
@@ -151,7 +155,11 @@ impl Door {
                         ("GET", "/apply-version") => {
                             Page::text(200, format!("{}\n", self.inbox.apply_version()))
                         }
-                        _ => Page::text(404, "404: this port is for members of the cluster\n"),
+                        ("GET", page) => match self.inbox.page(page).await {
+                            Some(text) => Page::text(200, text),
+                            None => not_found(),
+                        },
+                        _ => not_found(),
                     }
                 });
                 let answered = tokio::time::timeout(HANDSHAKE_TIMEOUT, answered).await;

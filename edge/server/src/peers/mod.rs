@@ -20,7 +20,7 @@ mod listen;
 mod spoken;
 mod transfer;
 
-pub(crate) use join::{JoinError, Known, ask_apply_version, ask_members, render_members};
+pub(crate) use join::{JoinError, Known, ask_apply_version, ask_members, ask_page, render_members};
 pub(crate) use listen::listen;
 pub(crate) use spoken::Spoken;
 pub(crate) use transfer::send_snapshot;
@@ -29,6 +29,7 @@ use base::{MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use store::Member;
@@ -43,6 +44,9 @@ const STRANGERS_MAX: usize = 64;
 /// Incoming connections at a time: a few for each member that there may be.
 const CONNECTIONS_MAX: usize = 4 * base::limits::MEMBERS_MAX;
 
+/// A page that takes a while.
+pub(crate) type LocalPage<'a> = Pin<Box<dyn Future<Output = Option<String>> + 'a>>;
+
 /// What the connections deliver to.
 pub(crate) trait Inbox: 'static {
     /// A message of another member.
@@ -55,6 +59,8 @@ pub(crate) trait Inbox: 'static {
     fn members_page(&self) -> String;
     /// The apply version of the cluster, for one that joins.
     fn apply_version(&self) -> u16;
+    /// What another member asks about this one's contents; nothing when there is no such page, or no answer now.
+    fn page<'a>(&'a self, target: &'a str) -> LocalPage<'a>;
 }
 
 /// Each member's peer URLs as they were when its link was opened, and the link.

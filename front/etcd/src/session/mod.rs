@@ -19,4 +19,7 @@ pub use answer::{
     answer_member_add, answer_members, answer_outcome, answer_status, unknown_service,
 };
 pub use cluster::{ClusterOp, LEARNERS_MAX, check_cluster_op};
-pub use plan::{Limits, Plan, Query, Read, Session, alarm_request, is_unnamed_grant};
+pub use plan::{
+    Limits, Plan, Query, Read, Session, alarm_request, compaction_request, disarm_request,
+    is_unnamed_grant,
+};

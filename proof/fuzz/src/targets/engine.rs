@@ -277,7 +277,8 @@ fn hear(member: &mut Member, from: MemberId, message: PeerMessage) -> bool {
         | PeerMessage::PromiseReply { .. }
         | PeerMessage::ClockRequest { .. }
         | PeerMessage::ClockReply { .. }
-        | PeerMessage::Knows { .. } => {}
+        | PeerMessage::Knows { .. }
+        | PeerMessage::Bounce { .. } => {}
     }
     true
 }

@@ -244,6 +244,9 @@ fn messages() -> Vec<PeerMessage> {
             wall_ms: 1_700_000_000_000,
         },
         PeerMessage::Knows { apply_version: 3 },
+        PeerMessage::Bounce {
+            batch: Bytes::from_static(b"commands"),
+        },
     ]);
     all
 }
