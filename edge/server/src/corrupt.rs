@@ -172,9 +172,10 @@ impl Front {
 
     async fn ask_others(&self, page: &str) -> BTreeMap<MemberId, String> {
         let mut answers = BTreeMap::new();
+        let way = self.0.way();
         for (member, urls) in self.others() {
             for url in &urls {
-                if let Some(text) = ask_page(url, page).await {
+                if let Some(text) = ask_page(url, &way, page).await {
                     answers.insert(member, text);
                     break;
                 }

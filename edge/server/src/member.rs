@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::contenders::Contenders;
 use crate::corrupt;
 use crate::durable::{Checkpoints, LogThread};
+use crate::entrance::Way;
 use crate::events::{Event, Reports};
 use crate::native::{Desks, NotRead};
 use crate::peers::{Inbox, LocalPage, Peers, render_members, send_snapshot};
@@ -43,7 +44,7 @@ use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tracing::{error, info, warn};
 
-/// How often the desk looks for quiet watches.
+/// How often the desk looks for quiet watches, unless they are to hear more often than that.
 const DESK_TICK: Duration = Duration::from_millis(500);
 
 /// While a batch is gathered, how often to look whether it has waited long enough.
@@ -128,7 +129,8 @@ impl Member {
             term: parts.node.status().term,
         };
         let request_bytes_max = parts.config.request_bytes_max;
-        let desk = WatchDesk::new(header, request_bytes_max, base::Mutants::none());
+        let mut desk = WatchDesk::new(header, request_bytes_max, base::Mutants::none());
+        desk.set_progress_interval(parts.config.progress_notify);
         let member = Rc::new(Member {
             identity: parts.identity,
             state: RefCell::new(parts.node.state().clone()),
@@ -492,7 +494,7 @@ impl Member {
     }
 
     fn tick_desk(&self, now: Instant) {
-        if now.since(self.desk_ticked.get()) < DESK_TICK {
+        if now.since(self.desk_ticked.get()) < DESK_TICK.min(self.config.progress_notify / 2) {
             return;
         }
         self.desk_ticked.set(now);
@@ -646,7 +648,7 @@ impl Member {
             self.peers.send(*to, message);
         }
         for snapshot in effects.send_snapshots {
-            let urls = self.peers.urls(snapshot.to);
+            let reached = (self.peers.urls(snapshot.to), self.peers.way());
             let own = wire::Origin {
                 cluster: self.identity.cluster,
                 member: self.identity.member,
@@ -655,7 +657,7 @@ impl Member {
             let what = (snapshot.meta, snapshot.state);
             let versions = self.peers.spoken().versions();
             let reports = self.reports.clone();
-            send_snapshot(own, name, snapshot.to, urls, versions, what, reports);
+            send_snapshot(own, name, snapshot.to, (reached, versions), what, reports);
         }
         if let Some(persist) = effects.persist {
             self.log.persist(persist);
@@ -762,6 +764,11 @@ impl Member {
         }
     }
 
+    /// How other members are reached.
+    pub(crate) fn way(&self) -> Way {
+        self.peers.way()
+    }
+
     /// Which members this member is connected to, itself left out.
     pub(crate) fn connected_members(&self) -> Vec<MemberId> {
         let members = self.with_state(State::members);
@@ -794,6 +801,10 @@ impl Inbox for Member {
 
     fn was_removed(&self, member: MemberId) -> bool {
         self.node.borrow().has_seen_off(member)
+    }
+
+    fn members(&self) -> Vec<store::Member> {
+        self.state.borrow().members()
     }
 
     fn members_page(&self) -> String {

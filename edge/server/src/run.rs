@@ -5,20 +5,24 @@ use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
 use crate::disk::FileDisk;
 use crate::durable::{BootError, Checkpoints, LogThread, boot, dialects};
+use crate::entrance::{Entrance, Porter, Way};
 use crate::front::Front;
 use crate::grpc;
+use crate::grpc::limits::STREAMS_MAX;
 use crate::http::{Common, Door, Port};
-use crate::identity::{Listen, ListenAt};
+use crate::identity::{Listen, ListenAt, Url};
 use crate::member::{Member, Parts};
 use crate::peers::{Peers, Spoken, listen};
+use crate::supervisor;
+use crate::tls::{Security, Side, TlsError};
 use ::clock::guard::DriftBound;
 use base::Chain;
 use etcd::Session;
 use node::{Node, NodeConfig, StopReason};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::unbounded_channel;
 use tracing::{info, warn};
@@ -48,6 +52,27 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// TLS cannot be had as it was asked for.
+    #[error("TLS towards {whom}")]
+    Tls {
+        /// `clients` or `members`.
+        whom: &'static str,
+        /// Why.
+        source: TlsError,
+    },
+    /// A URL says TLS, and there is no certificate.
+    #[error(
+        "TLS key/cert ({}, {}) must be provided for {whom} url {url} with HTTPS scheme",
+        side.flag("cert-file"), side.flag("key-file")
+    )]
+    NoCertificate {
+        /// Whose door.
+        side: Side,
+        /// `client` or `peer`.
+        whom: &'static str,
+        /// The listener.
+        url: String,
+    },
     /// The timers do not fit together.
     #[error("the configuration cannot work")]
     Misconfigured(#[from] consensus::Misconfigured),
@@ -76,44 +101,133 @@ pub fn run(config: Config) -> Result<(), RunError> {
     ended
 }
 
-async fn bind(whom: &'static str, listen: &Listen) -> Result<TcpListener, RunError> {
-    let bound = match &listen.at {
-        ListenAt::Tcp(address) if !listen.is_tls => TcpListener::bind(address).await,
-        _ => Err(io::ErrorKind::Unsupported.into()),
-    };
-    bound.map_err(|source| RunError::Listen {
-        whom,
-        address: listen.to_string(),
-        source,
-    })
+/// One side's TLS, and what listens there.
+struct Entrances<'a> {
+    side: Side,
+    security: Option<Arc<Security>>,
+    porter: &'a Porter,
+}
+
+impl<'a> Entrances<'a> {
+    /// Reads what TLS needs. `urls` are where others reach this side.
+    fn open(
+        side: Side,
+        config: &Config,
+        listens: &[Listen],
+        urls: &[String],
+        porter: &'a Porter,
+    ) -> Result<Entrances<'a>, RunError> {
+        let asked = match side {
+            Side::Client => &config.client_security,
+            Side::Peer => &config.peer_security,
+        };
+        let hosts = hosts(listens, urls);
+        let opened = Security::open(side, asked, &config.tls, &config.data_dir, &hosts);
+        let security = opened.map_err(|source| RunError::Tls {
+            whom: Entrances::whom(side),
+            source,
+        })?;
+        Ok(Entrances {
+            side,
+            security,
+            porter,
+        })
+    }
+
+    fn whom(side: Side) -> &'static str {
+        match side {
+            Side::Client => "clients",
+            Side::Peer => "members",
+        }
+    }
+
+    fn bind(&self, listen: &Listen) -> Result<Entrance, RunError> {
+        let whom = match self.side {
+            Side::Client => "client",
+            Side::Peer => "peer",
+        };
+        if listen.is_tls && self.security.is_none() {
+            return Err(RunError::NoCertificate {
+                side: self.side,
+                whom,
+                url: listen.to_string(),
+            });
+        }
+        if !listen.is_tls && self.security.is_some() {
+            let url = listen.to_string();
+            warn!(
+                whom,
+                url,
+                "scheme is HTTP while key and cert files are present; ignoring key and cert files"
+            );
+        }
+        let bound = Entrance::bind(listen, self.security.as_ref(), self.porter);
+        let (entrance, at) = bound.map_err(|source| RunError::Listen {
+            whom: Entrances::whom(self.side),
+            address: listen.to_string(),
+            source,
+        })?;
+        if at != *listen {
+            info!(whom, asked = %listen, address = %at, "the system has picked a port");
+        }
+        Ok(entrance)
+    }
+}
+
+/// For whom a certificate is made here.
+fn hosts(listens: &[Listen], urls: &[String]) -> Vec<String> {
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    for listen in listens {
+        if let ListenAt::Tcp(address) = &listen.at
+            && !address.ip().is_unspecified()
+        {
+            hosts.push(address.ip().to_string());
+        }
+    }
+    let urls = urls.iter().filter_map(|url| Url::parse(url).ok());
+    let urls = urls.filter(|url| !url.scheme().is_unix());
+    hosts.extend(urls.map(|url| url.host().to_owned()));
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
 
 async fn run_here(config: Config) -> Result<(), RunError> {
     let mut stop = Stop::listen().map_err(RunError::Start)?;
     let data_dir = DataDir::open(&config.data_dir)?;
-    let mut clients = Vec::new();
-    let mut peers = Vec::new();
+    let porter = Porter::default();
+    let open = |side, listens, urls| Entrances::open(side, &config, listens, urls, &porter);
+    let for_clients = open(
+        Side::Client,
+        &config.listen_client,
+        &config.advertise_client,
+    )?;
+    let for_peers = open(Side::Peer, &config.listen_peer, &config.advertise_peer)?;
     let both = match config.listen_client_http.is_empty() {
         true => Door::Clients,
         false => Door::Grpc,
     };
-    for (door, whom, addresses) in [
-        (both, "clients", &config.listen_client),
-        (Door::Http, "clients", &config.listen_client_http),
-        (Door::Metrics, "those who watch", &config.listen_metrics),
+    let mut clients = Vec::new();
+    for (door, listens) in [
+        (both, &config.listen_client),
+        (Door::Http, &config.listen_client_http),
+        (Door::Metrics, &config.listen_metrics),
     ] {
-        for address in addresses {
-            clients.push((door, bind(whom, address).await?));
+        for listen in listens {
+            clients.push((door, for_clients.bind(listen)?));
         }
     }
-    for address in &config.listen_peer {
-        peers.push(bind("members", address).await?);
+    let mut peers = Vec::new();
+    for listen in &config.listen_peer {
+        peers.push(for_peers.bind(listen)?);
     }
+    let peer_security = for_peers.security.clone();
+    let way = Way::new(peer_security.clone());
 
     let open = || FileDisk::open(&data_dir.member()).map_err(BootError::Open);
     let mut disk = open()?;
     let booted = tokio::select! {
-        booted = boot(&config, &mut disk) => booted?,
+        booted = boot(&config, &mut disk, &way) => booted?,
         () = stop.asked() => return Ok(()),
     };
     let identity = booted.identity;
@@ -147,7 +261,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             &identity,
             identity.member.0 ^ clock::wall_ms() << 21,
         ),
-        peers: Peers::new(origin, &config.name, spoken.clone()),
+        peers: Peers::new(origin, &config.name, way, spoken.clone()),
         log: log.map_err(RunError::Start)?,
         checkpoints,
         reports: reports.clone(),
@@ -161,6 +275,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     for listener in peers {
         spawn(Box::pin(listen(
             listener,
+            peer_security.clone(),
             origin,
             spoken.clone(),
             member.clone(),
@@ -170,6 +285,10 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     member.connect(&booted.introduced);
     let limits = grpc::Limits {
         message_bytes_max: member.config.request_bytes_max + base::limits::REQUEST_OVERHEAD_BYTES,
+        streams_max: member
+            .config
+            .streams_max
+            .map_or(STREAMS_MAX, |asked| asked.min(STREAMS_MAX)),
         ..grpc::Limits::default()
     };
     if member.config.corrupt_check_initial {
@@ -192,6 +311,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     tokio::select! {
         () = stop.asked() => {
             info!("asked to stop");
+            supervisor::stopping();
             hand_over(&member).await;
             doors.iter().for_each(|door| door.abort());
             common.drain.begin();

@@ -25,6 +25,8 @@ pub struct Place {
     pub peer_port_behind: Option<u16>,
     /// The network namespace in which the process runs, if not the usual one. Needs root.
     pub namespace: Option<String>,
+    /// What the URL for clients begins with. For `https` the server needs flags that name its certificate.
+    pub client_scheme: &'static str,
 }
 
 impl Place {
@@ -39,12 +41,16 @@ impl Place {
             peer_port: free_port()?,
             peer_port_behind: None,
             namespace: None,
+            client_scheme: "http",
         })
     }
 
-    /// `http://host:port` for clients.
+    /// `http://host:port` for clients, or `https`.
     pub fn client_url(&self) -> String {
-        format!("http://{}:{}", self.host, self.client_port)
+        format!(
+            "{}://{}:{}",
+            self.client_scheme, self.host, self.client_port
+        )
     }
 
     /// `http://host:port` for members.

@@ -12,7 +12,7 @@ use base::limits::{
 use base::{Change, Mark, MemberId, Mutant, PeerMessage};
 use bytes::Bytes;
 use consensus::Refused as Engine;
-use store::command::{Batch, Command};
+use store::command::{Batch, Command, Identity};
 
 impl Node {
     pub(super) fn admit(&self, bytes: usize) -> Result<(), Refused> {
@@ -189,7 +189,8 @@ impl Node {
             return;
         }
         for command in batch.commands {
-            let size = command.request.len();
+            let identity = command.identity.as_ref().map_or(0, Identity::encoded_len);
+            let size = command.request.len() + identity;
             let is_again = self.forwarded.has_passed(from, command.tag)
                 && !self.config.mutants.has(Mutant::DoubleApplyOnRetry);
             if is_again {
@@ -218,6 +219,7 @@ impl Node {
                 origin,
                 tag: tag.0,
                 client: None,
+                identity: None,
                 request,
             });
         }

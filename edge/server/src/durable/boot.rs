@@ -10,6 +10,7 @@ use super::force::force_new_cluster;
 use super::{CHECKPOINT_STEP_BYTES, log_config};
 use crate::config::{Config, InitialState};
 use crate::disk::FileDisk;
+use crate::entrance::Way;
 use crate::identity::Url;
 use crate::peers::{JoinError, Known, ask_apply_version, ask_members};
 use base::{Chain, ClusterId, MemberId, Membership, Mutants, SnapshotMeta};
@@ -92,8 +93,12 @@ pub(crate) struct Booted {
 }
 
 /// Finds out with what to start.
-pub(crate) async fn boot(config: &Config, disk: &mut FileDisk) -> Result<Booted, BootError> {
-    let (identity, introduced) = identity(config, disk).await?;
+pub(crate) async fn boot(
+    config: &Config,
+    disk: &mut FileDisk,
+    way: &Way,
+) -> Result<Booted, BootError> {
+    let (identity, introduced) = identity(config, disk, way).await?;
     let recovered = recover(disk, &identity, &log_config(), Mutants::none())?;
     for note in &recovered.notes {
         warn!(note, "recovery");
@@ -187,6 +192,11 @@ fn health_of(health: Health, state: &State, member: MemberId) -> Result<node::He
 
 /// The state of a new cluster: the same bytes on all its members.
 fn genesis(config: &Config) -> State {
+    Store::new(first_members(config)).publish()
+}
+
+/// Who is in a new cluster.
+pub(super) fn first_members(config: &Config) -> Genesis {
     let ids = config.initial_ids();
     let members = config
         .initial_cluster
@@ -197,11 +207,10 @@ fn genesis(config: &Config) -> State {
             peer_urls: member.peer_urls.clone(),
             ..Member::default()
         });
-    let genesis = Genesis {
+    Genesis {
         members: members.collect(),
         membership: Membership::of_voters(ids.clone()),
-    };
-    Store::new(genesis).publish()
+    }
 }
 
 /// Makes the first state durable and begins the log behind it.
@@ -234,6 +243,7 @@ pub(super) fn begin(
 async fn identity(
     config: &Config,
     disk: &mut FileDisk,
+    way: &Way,
 ) -> Result<(Identity, Vec<Member>), BootError> {
     let expected = Identity {
         cluster: config.initial_cluster_id(),
@@ -261,11 +271,11 @@ async fn identity(
     if config.initial_state == InitialState::New {
         return Ok((expected, Vec::new()));
     }
-    join(config).await
+    join(config, way).await
 }
 
 /// Asks the members of the running cluster who this one is.
-async fn join(config: &Config) -> Result<(Identity, Vec<Member>), BootError> {
+async fn join(config: &Config, way: &Way) -> Result<(Identity, Vec<Member>), BootError> {
     let others = config
         .initial_cluster
         .iter()
@@ -278,7 +288,7 @@ async fn join(config: &Config) -> Result<(Identity, Vec<Member>), BootError> {
     let mut answered = false;
     loop {
         for url in &urls {
-            match ask_members(url).await {
+            match ask_members(url, way).await {
                 Ok(known) => {
                     answered = true;
                     if let Some(member) = find_self(&known, config) {
@@ -286,7 +296,7 @@ async fn join(config: &Config) -> Result<(Identity, Vec<Member>), BootError> {
                             cluster: known.cluster,
                             member,
                         };
-                        let version = ask_apply_version(url).await.unwrap_or(0);
+                        let version = ask_apply_version(url, way).await.unwrap_or(0);
                         check_version("the cluster is", version, config)?;
                         info!(%member, cluster = %known.cluster, "the cluster knows this member");
                         return Ok((identity, introduced(known)));

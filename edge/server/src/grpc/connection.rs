@@ -11,6 +11,7 @@ use super::output::Output;
 use super::status::{Code, Status};
 use super::turns::{Place, Turns};
 use super::web::{self, Exchange, Reply};
+use crate::entrance::{Entrance, Socket, Visitor};
 use base::Chain;
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
@@ -20,7 +21,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
@@ -59,14 +61,14 @@ async fn end_of<S: Service>(service: &S) {
     }
 }
 
-/// Serves every connection that `listener` accepts, until this future is dropped. Must run where
-/// `spawn_local` works.
-pub async fn serve<S: Service>(listener: TcpListener, service: Rc<S>, limits: Limits) {
+/// Serves everybody who comes in by `entrance`, until this future is dropped. Must run where `spawn_local` works.
+pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, limits: Limits) {
+    let mut entrance = entrance.into();
     let open = Rc::new(Cell::new(0_usize));
     let budget = Budget::default();
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let visitor = match entrance.accept().await {
+            Ok(visitor) => visitor,
             Err(error) => {
                 // Out of descriptors, or the client went away first. The former does not pass by itself
                 // in an instant, and spinning would not help anybody.
@@ -85,7 +87,7 @@ pub async fn serve<S: Service>(listener: TcpListener, service: Rc<S>, limits: Li
         let (service, budget) = (service.clone(), budget.clone());
         let slot = Slot::taken(&open);
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection(socket, service, limits, budget).await {
+            if let Err(error) = connection(visitor, service, limits, budget).await {
                 debug!(error = %Chain(&error), "a client's connection ended");
             }
             drop(slot);
@@ -123,30 +125,44 @@ pub(crate) fn prepare(socket: &TcpStream) -> io::Result<()> {
 }
 
 async fn connection<S: Service>(
-    socket: TcpStream,
+    visitor: Visitor,
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
 ) -> io::Result<()> {
-    prepare(&socket)?;
-    let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&socket)).await;
+    let mut socket = visitor.socket;
+    if let Some(tcp) = socket.as_plain_tcp() {
+        // Under TLS it was done before the handshake.
+        prepare(tcp)?;
+    }
+    let name = visitor.certificate.and_then(|it| it.common_name.clone());
+    let guest = Guest {
+        common_name: name.map(Rc::from),
+        is_secure: socket.is_secure(),
+    };
+    let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&mut socket)).await;
     let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if is_http2 {
-        return http2(Output::new(socket, first), service, limits, budget).await;
+        return http2(Output::new(socket, first), service, limits, budget, guest).await;
     }
-    web::serve(socket, first, service, limits, budget).await
+    web::serve(socket, first, service, limits, budget, guest).await
+}
+
+/// Who is on a connection, as far as the transport knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guest {
+    /// The common name in the certificate that was shown and believed.
+    pub(super) common_name: Option<Rc<str>>,
+    /// Whether it is TLS.
+    pub(super) is_secure: bool,
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2.
-async fn sniff(socket: &TcpStream) -> io::Result<(BytesMut, bool)> {
+async fn sniff(socket: &mut Socket) -> io::Result<(BytesMut, bool)> {
     let mut first = BytesMut::with_capacity(1024);
     loop {
-        socket.readable().await?;
-        match socket.try_read_buf(&mut first) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(e) => return Err(e),
+        if socket.read_buf(&mut first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let known = first.len().min(PREFACE.len());
         if first[..known] != PREFACE[..known] {
@@ -163,10 +179,11 @@ async fn http2<S: Service>(
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
+    guest: Guest,
 ) -> io::Result<()> {
     let mut handshake = pin!(
         h2::server::Builder::new()
-            .max_concurrent_streams(limits::STREAMS_MAX)
+            .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .max_frame_size(limits::FRAME_BYTES_MAX)
             .initial_window_size(limits::STREAM_WINDOW_BYTES)
@@ -221,10 +238,14 @@ async fn http2<S: Service>(
         };
         if !is_grpc(request.headers()) {
             let (service, budget) = (service.clone(), budget.clone());
-            tokio::task::spawn_local(web::serve_http2(request, respond, service, limits, budget));
+            let serving =
+                web::serve_http2(request, respond, service, limits, budget, guest.clone());
+            tokio::task::spawn_local(serving);
             continue;
         }
-        let (call, shared) = Call::new(request, respond, limits.message_bytes_max, budget.clone());
+        let (mut call, shared) =
+            Call::new(request, respond, limits.message_bytes_max, budget.clone());
+        call.head.common_name.clone_from(&guest.common_name);
         tokio::task::spawn_local(drive(service.clone(), call, shared));
     }
 }

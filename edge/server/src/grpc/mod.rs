@@ -34,6 +34,7 @@ mod status;
 mod turns;
 mod web;
 
+pub(crate) use call::{Answers, Messages, parse_timeout};
 pub use call::{Call, Head, Replies, Requests};
 pub(crate) use connection::prepare;
 pub use connection::{Service, serve};
@@ -41,6 +42,7 @@ pub use drain::Drain;
 pub use http1::Page;
 pub(crate) use http1::answer as answer_http1;
 pub use limits::Limits;
+pub(crate) use message::Claim;
 pub use message::{Assembler, Budget, frame};
 pub use status::{Code, Status};
 pub use turns::{Place, Turns};

@@ -10,13 +10,14 @@
 //! body (bytes and time), the events that wait for a client which does not read. A client that goes away drops its
 //! exchange at an `.await`, and the producer of its events ends.
 
-use super::connection::Service;
+use super::connection::{Guest, Service};
 use super::http1::Page;
 use super::limits::{
     EVENTS_WAITING_MAX, HANDSHAKE_TIMEOUT, HTTP1_BODY_TIMEOUT, HTTP1_HEAD_BYTES_MAX, Limits,
     PARTIAL_FREE_BYTES,
 };
 use super::message::{Budget, Claim};
+use crate::entrance::Socket;
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
@@ -32,7 +33,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// By how much JSON may be longer than the message that it says: base64 takes a third more, and escapes take room.
@@ -42,6 +42,8 @@ const BODY_SHARE: usize = 2;
 pub struct Exchange {
     /// Method, target and headers.
     pub parts: Parts,
+    /// The common name in the certificate that the client has shown and that was believed.
+    pub common_name: Option<Rc<str>>,
     /// Whether it came over TLS.
     pub is_secure: bool,
     /// What the client sends with it.
@@ -77,7 +79,13 @@ pub enum BodyError {
 }
 
 impl Exchange {
-    fn new(parts: Parts, source: Source, limits: &Limits, budget: Budget) -> Exchange {
+    fn new(
+        parts: Parts,
+        source: Source,
+        limits: &Limits,
+        budget: Budget,
+        guest: Guest,
+    ) -> Exchange {
         let length = match &source {
             Source::Http1(body) => body.size_hint().exact(),
             Source::Http2(body) if body.is_end_stream() => Some(0),
@@ -88,7 +96,8 @@ impl Exchange {
         };
         Exchange {
             parts,
-            is_secure: false,
+            common_name: guest.common_name,
+            is_secure: guest.is_secure,
             body: RequestBody {
                 source,
                 length,
@@ -300,11 +309,12 @@ impl Body for Content {
 
 /// Serves one connection whose first bytes, `first`, were read already.
 pub(super) async fn serve<S: Service>(
-    socket: TcpStream,
+    socket: Socket,
     first: BytesMut,
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
+    guest: Guest,
 ) -> io::Result<()> {
     let io = TokioIo::new(Prefixed { first, socket });
     let served = hyper::server::conn::http1::Builder::new()
@@ -315,9 +325,11 @@ pub(super) async fn serve<S: Service>(
             io,
             service_fn(|request: Request<Incoming>| {
                 let (service, budget) = (service.clone(), budget.clone());
+                let guest = guest.clone();
                 async move {
                     let (parts, body) = request.into_parts();
-                    let exchange = Exchange::new(parts, Source::Http1(body), &limits, budget);
+                    let exchange =
+                        Exchange::new(parts, Source::Http1(body), &limits, budget, guest);
                     Ok::<_, Infallible>(rendered(service.exchange(exchange).await))
                 }
             }),
@@ -333,10 +345,11 @@ pub(super) async fn serve_http2<S: Service>(
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
+    guest: Guest,
 ) {
     let (parts, body) = request.into_parts();
     let is_head = parts.method == http::Method::HEAD;
-    let exchange = Exchange::new(parts, Source::Http2(body), &limits, budget);
+    let exchange = Exchange::new(parts, Source::Http2(body), &limits, budget, guest);
     let reply = {
         let mut serving = pin!(service.exchange(exchange));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
@@ -424,7 +437,7 @@ fn rendered(reply: Reply) -> Response<Content> {
 /// A socket of which something was read already.
 struct Prefixed {
     first: BytesMut,
-    socket: TcpStream,
+    socket: Socket,
 }
 
 impl AsyncRead for Prefixed {

@@ -5,7 +5,7 @@
 
 use super::spoken::{Spoken, hello};
 use super::{HANDSHAKE_TIMEOUT, Inbox};
-use crate::grpc::prepare;
+use crate::entrance::{Socket, Way};
 use crate::identity::Url;
 use crate::signal::Signal;
 use base::limits::PEER_QUEUE_BYTES_MAX;
@@ -19,7 +19,6 @@ use std::task::Poll;
 use std::time::Duration;
 use store::Member;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 use wire::{Frame, FrameReader, Hello, HelloReply, Origin, Purpose};
 
@@ -68,7 +67,7 @@ impl Link {
     /// Begins to connect to `member`.
     pub(super) fn open(
         own: Origin,
-        name: &Rc<str>,
+        (name, way): (&Rc<str>, &Way),
         member: &Member,
         spoken: &Spoken,
         inbox: Rc<dyn Inbox>,
@@ -92,6 +91,7 @@ impl Link {
             urls: urls.collect(),
             name: name.clone(),
             spoken: spoken.clone(),
+            way: way.clone(),
             inbox,
             // Pauses of members that lost each other must not fall together.
             rng: Rng::new(own.member.0 ^ member.id.0.rotate_left(32) ^ crate::clock::now().0),
@@ -133,6 +133,7 @@ struct Dialler {
     urls: Vec<Url>,
     name: Rc<str>,
     spoken: Spoken,
+    way: Way,
     inbox: Rc<dyn Inbox>,
     rng: Rng,
 }
@@ -180,7 +181,7 @@ impl Dialler {
         }
     }
 
-    async fn connect(&self, turn: usize) -> Result<TcpStream, LinkError> {
+    async fn connect(&self, turn: usize) -> Result<Socket, LinkError> {
         let url = self
             .urls
             .get(turn % self.urls.len().max(1))
@@ -189,12 +190,11 @@ impl Dialler {
             url: url.to_string(),
             source,
         };
-        let connecting = TcpStream::connect((url.host(), url.port()));
+        let connecting = self.way.connect(url);
         let mut socket = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
             .map_err(failed)?;
-        prepare(&socket).map_err(failed)?;
         let versions = self.spoken.versions();
         let hello = hello(&versions, Purpose::Messages, self.link.to, &self.name);
         let introduced = introduce(&mut socket, self.link.own, hello);
@@ -206,13 +206,12 @@ impl Dialler {
     }
 
     /// Writes what is queued until the connection breaks.
-    async fn write(&self, mut socket: TcpStream) -> LinkError {
-        let (mut reader, mut writer) = socket.split();
+    async fn write(&self, mut socket: Socket) -> LinkError {
         let mut buffer = BytesMut::new();
         let mut heard = [0; 64];
         loop {
             {
-                let mut hearing = std::pin::pin!(reader.read(&mut heard));
+                let mut hearing = std::pin::pin!(socket.read(&mut heard));
                 let woken = poll_fn(|cx| {
                     // The other side never speaks here: what comes is its end.
                     if let Poll::Ready(result) = hearing.as_mut().poll(cx) {
@@ -230,7 +229,10 @@ impl Dialler {
                 return LinkError::Closed;
             }
             std::mem::swap(&mut buffer, &mut *self.link.queue.borrow_mut());
-            if let Err(error) = writer.write_all(&buffer).await {
+            if let Err(error) = socket.write_all(&buffer).await {
+                return error.into();
+            }
+            if let Err(error) = socket.flush().await {
                 return error.into();
             }
             self.link.dropping.set(false);
@@ -243,10 +245,11 @@ impl Dialler {
 }
 
 /// Says hello and reads the answer: the protocol that both speak.
-async fn introduce(socket: &mut TcpStream, own: Origin, hello: Hello) -> Result<u16, LinkError> {
+async fn introduce(socket: &mut Socket, own: Origin, hello: Hello) -> Result<u16, LinkError> {
     let mut out = BytesMut::new();
     wire::encode(own, &Frame::Hello(hello), &mut out);
     socket.write_all(&out).await?;
+    socket.flush().await?;
     let mut reader = FrameReader::of_stranger();
     let mut input = BytesMut::new();
     loop {

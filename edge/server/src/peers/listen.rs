@@ -1,18 +1,20 @@
 //! Incoming connections: who may come in, and what they say.
 
+use super::guest::{self, GuestError};
 use super::transfer::{Busy, receive_snapshot};
 use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX, Spoken};
+use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
+use crate::tls::{Certificate, Security};
 use base::{Chain, MemberId};
 use bytes::BytesMut;
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 use wire::{Frame, FrameReader, HelloRefusal, HelloReply, Origin, Purpose};
 
@@ -34,14 +36,17 @@ enum IncomingError {
     Closed,
     #[error("it did not say hello")]
     NoHello,
+    #[error("its certificate is not a member's")]
+    Certificate(#[from] GuestError),
     #[error("it sends {0}, which does not belong on this connection")]
     Unexpected(&'static str),
 }
 
 /// Shared by all incoming connections.
-struct Door {
+struct Hall {
     own: Origin,
     spoken: Spoken,
+    security: Option<Arc<Security>>,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
     busy: Busy,
@@ -51,15 +56,17 @@ struct Door {
 
 /// Accepts connections of other members until it is dropped.
 pub(crate) async fn listen(
-    listener: TcpListener,
+    mut entrance: Entrance,
+    security: Option<Arc<Security>>,
     own: Origin,
     spoken: Spoken,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
 ) {
-    let door = Rc::new(Door {
+    let hall = Rc::new(Hall {
         own,
         spoken,
+        security,
         inbox,
         reports,
         busy: Busy::default(),
@@ -67,19 +74,22 @@ pub(crate) async fn listen(
         connections: Rc::default(),
     });
     loop {
-        let (socket, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        let visitor = match entrance.accept().await {
+            Ok(visitor) => visitor,
             Err(error) => {
                 warn!(error = %Chain(&error), "cannot accept a peer's connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        if door.strangers.get() >= STRANGERS_MAX || door.connections.get() >= CONNECTIONS_MAX {
-            debug!(%address, "too many connections to the peer port: one refused");
+        if hall.strangers.get() >= STRANGERS_MAX || hall.connections.get() >= CONNECTIONS_MAX {
+            debug!(
+                address = name(visitor.from),
+                "too many connections to the peer port: one refused"
+            );
             continue;
         }
-        tokio::task::spawn_local(door.clone().admit(socket, address));
+        tokio::task::spawn_local(hall.clone().admit(visitor));
     }
 }
 
@@ -113,10 +123,11 @@ enum Guest {
     Http(BytesMut),
 }
 
-impl Door {
-    async fn admit(self: Rc<Self>, socket: TcpStream, address: SocketAddr) {
+impl Hall {
+    async fn admit(self: Rc<Self>, visitor: Visitor) {
         let _connection = Counted::one(&self.connections);
-        if let Err(error) = self.serve(socket, address).await {
+        let address = name(visitor.from);
+        if let Err(error) = self.serve(visitor, &address).await {
             match error {
                 IncomingError::Closed | IncomingError::Broken(_) => {
                     debug!(%address, reason = %Chain(&error), "a peer's connection ended");
@@ -128,13 +139,16 @@ impl Door {
         }
     }
 
-    async fn serve(&self, mut socket: TcpStream, address: SocketAddr) -> Result<(), IncomingError> {
-        prepare(&socket)?;
+    async fn serve(&self, mut visitor: Visitor, address: &str) -> Result<(), IncomingError> {
+        if let Some(tcp) = visitor.socket.as_plain_tcp() {
+            prepare(tcp)?;
+        }
         let stranger = Counted::one(&self.strangers);
-        let greeting = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.greet(&mut socket));
+        let greeting = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.greet(&mut visitor));
         let guest = greeting
             .await
             .map_err(|_| IncomingError::Silent(HANDSHAKE_TIMEOUT))??;
+        let socket = visitor.socket;
         match guest {
             Guest::Messages(from, reader, input) => {
                 drop(stranger);
@@ -170,8 +184,32 @@ impl Door {
         }
     }
 
+    /// etcd's rule: whoever calls from elsewhere than their certificate says is not let in.
+    async fn check_address(&self, visitor: &Visitor) -> Result<(), GuestError> {
+        let checks = self.security.as_ref();
+        let checks = checks.is_some_and(|security| security.checks_callers_names());
+        match (&visitor.certificate, visitor.from) {
+            (Some(shown), Some(from)) if checks => {
+                guest::check_address(shown, from.ip(), &self.inbox.members()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ours: a certificate is one member's, and a client's is nobody's.
+    fn check_member(&self, shown: Option<&Certificate>, from: MemberId) -> Result<(), GuestError> {
+        let security = self.security.as_ref();
+        let checks = security.is_some_and(|it| it.checks_callers_names() && !it.names_callers());
+        match shown {
+            Some(shown) if checks => guest::check_member(shown, from, &self.inbox.members()),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the first frame and answers it.
-    async fn greet(&self, socket: &mut TcpStream) -> Result<Guest, IncomingError> {
+    async fn greet(&self, visitor: &mut Visitor) -> Result<Guest, IncomingError> {
+        self.check_address(visitor).await?;
+        let socket = &mut visitor.socket;
         let mut reader = FrameReader::of_stranger();
         let mut input = BytesMut::with_capacity(1024);
         let (origin, hello) = loop {
@@ -190,6 +228,7 @@ impl Door {
                 None => {}
             }
         };
+        self.check_member(visitor.certificate.as_deref(), origin.member)?;
         let mut reply = hello.answer_within(origin, self.own, self.spoken.versions());
         if self.inbox.was_removed(origin.member) {
             reply = HelloReply::Refused(HelloRefusal::Removed);
@@ -199,6 +238,7 @@ impl Door {
         let mut out = BytesMut::new();
         wire::encode(self.own, &Frame::HelloReply(reply), &mut out);
         socket.write_all(&out).await?;
+        socket.flush().await?;
         if let HelloReply::Refused(why) = reply {
             return Err(IncomingError::Refused(why));
         }
@@ -211,7 +251,7 @@ impl Door {
 
     async fn messages(
         &self,
-        mut socket: TcpStream,
+        mut socket: Socket,
         from: MemberId,
         mut reader: FrameReader,
         mut input: BytesMut,

@@ -7,6 +7,9 @@
 //!   join.rs     ── GET /members over HTTP/1 ────────► listen.rs ── the members, as text
 //! ```
 //!
+//! `guest.rs` looks at the certificates of those who call, where there are any; what TLS is, is `crate::tls`'s and
+//! `crate::entrance`'s business.
+//!
 //! Each member opens one connection to each other for its own messages, and one more for each snapshot. What
 //! the frames look like is `wire`'s business. A connection that fails is made again with growing pauses;
 //! messages that find no connection or a full queue are dropped, as a network may, and Raft sends again.
@@ -14,6 +17,7 @@
 //! Invariants: nothing is read from a stranger beyond a small frame; a frame of another cluster, another
 //! sender or wrong bytes closes the connection with one line in the log.
 
+mod guest;
 mod join;
 mod link;
 mod listen;
@@ -25,6 +29,7 @@ pub(crate) use listen::listen;
 pub(crate) use spoken::Spoken;
 pub(crate) use transfer::send_snapshot;
 
+use crate::entrance::Way;
 use base::{MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
@@ -55,6 +60,8 @@ pub(crate) trait Inbox: 'static {
     fn unreachable(&self, to: MemberId);
     /// Whether this member was removed from the cluster.
     fn was_removed(&self, member: MemberId) -> bool;
+    /// The members that are known here.
+    fn members(&self) -> Vec<Member>;
     /// The members, for one that joins.
     fn members_page(&self) -> String;
     /// The apply version of the cluster, for one that joins.
@@ -71,14 +78,16 @@ pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
     spoken: Spoken,
+    way: Way,
     links: RefCell<Links>,
 }
 
 impl Peers {
-    pub(crate) fn new(own: Origin, name: &str, spoken: Spoken) -> Peers {
+    pub(crate) fn new(own: Origin, name: &str, way: Way, spoken: Spoken) -> Peers {
         Peers {
             own,
             name: name.into(),
+            way,
             spoken,
             links: RefCell::default(),
         }
@@ -96,7 +105,13 @@ impl Peers {
         });
         for member in members {
             if member.id != self.own.member && !links.contains_key(&member.id) {
-                let link = Link::open(self.own, &self.name, member, &self.spoken, inbox.clone());
+                let link = Link::open(
+                    self.own,
+                    (&self.name, &self.way),
+                    member,
+                    &self.spoken,
+                    inbox.clone(),
+                );
                 links.insert(member.id, (member.peer_urls.clone(), link));
             }
         }
@@ -112,6 +127,11 @@ impl Peers {
         if let Some((_, link)) = self.links.borrow().get(&to) {
             link.send(message);
         }
+    }
+
+    /// How they are reached.
+    pub(crate) fn way(&self) -> Way {
+        self.way.clone()
     }
 
     /// Where `member` is reached.
