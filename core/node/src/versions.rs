@@ -4,7 +4,7 @@
 //! stops before the first entry of it, so the version rises only when everybody is ready:
 //!
 //! ```text
-//!   member (new build)   ── Knows { 3 } ──►  leader      once a second, while the cluster's version is lower
+//!   member (new build)   ── Knows { 3 } ──►  leader      now and then, while the cluster's version is lower
 //!   leader, all know 3   ── Raise(3) in a batch of version 3 ──► the log
 //!   applied              every entry behind it is decided by version 3 or later, whatever its stamp
 //! ```
@@ -27,8 +27,9 @@ pub const APPLY_VERSION_FIRST: u16 = 2;
 /// The first version whose builds say what they know.
 const APPLY_VERSION_TOLD: u16 = 3;
 
-/// How often a member says what it knows, and how often a leader proposes a raise that did not come about.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How often a member says what it knows, and how often a leader proposes a raise that did not come about. A new cluster
+/// is without the newest rules for as long, so it is short.
+const TELL_EVERY: Duration = Duration::from_millis(250);
 
 /// What a member said longer ago is not believed: it may be another build by now.
 const BELIEVED_FOR: Duration = Duration::from_secs(5);
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_former_build_says_nothing_and_others_say_it_once_a_second() {
+    fn a_former_build_says_nothing_and_others_say_it_now_and_then() {
         let mut versions = Versions::default();
         assert!(!versions.tell(2, at(1)));
         assert!(versions.tell(3, at(1)));
