@@ -59,8 +59,8 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`.
-//! How messages look as JSON is [`json`]'s.
+//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`,
+//! `upkeep`. How messages look as JSON is [`json`]'s.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
@@ -88,6 +88,7 @@ mod lease;
 pub mod recipes;
 mod session;
 mod snapshot;
+pub mod upkeep;
 mod watch;
 
 pub use apply::alarms::{Alarm, AlarmKind, alarms};

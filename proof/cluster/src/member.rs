@@ -75,6 +75,8 @@ pub struct Member {
     log: PathBuf,
     program: PathBuf,
     flags: Vec<String>,
+    /// How many of `flags` are the member's own, and not its server's.
+    n_own_flags: usize,
     child: Option<Child>,
 }
 
@@ -103,6 +105,7 @@ impl Member {
         .iter()
         .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
         .collect();
+        let n_own_flags = flags.len();
         flags.extend(server.flags().iter().cloned());
         Member {
             name: name.to_owned(),
@@ -111,8 +114,22 @@ impl Member {
             log: folder.join(format!("{name}.log")),
             program: server.program().to_owned(),
             flags,
+            n_own_flags,
             child: None,
         }
+    }
+
+    /// From its next start on it is a process of `server`, on the same data.
+    pub fn become_of(&mut self, server: &Server) {
+        server.program().clone_into(&mut self.program);
+        self.flags.truncate(self.n_own_flags);
+        self.flags.extend(server.flags().iter().cloned());
+    }
+
+    /// The same server with further flags, from its next start on.
+    pub fn add_flags(&mut self, flags: &[&str]) {
+        self.flags
+            .extend(flags.iter().map(|flag| (*flag).to_owned()));
     }
 
     /// Starts the process on its data directory, new or old. Its output is appended to a log.

@@ -156,6 +156,10 @@ pub struct Member {
     pub genesis: Option<Genesis>,
     /// Whether it takes part.
     pub condition: Condition,
+    /// Until when it is a former build, in milliseconds of the world's time.
+    pub upgraded_ms: u64,
+    /// Whether what runs, or ran last, is a former build.
+    pub is_former: bool,
     /// Whether bits of its disk were flipped.
     pub was_hurt: bool,
     /// It stands still.
@@ -243,6 +247,9 @@ impl Member {
             clock: Clock::new(&mut rng),
             life: 0,
             process: None,
+            // Who joins is of the newest build: a former one is turned away once the version has risen.
+            upgraded_ms: genesis.as_ref().map_or(0, |_| plan.upgraded_ms(id.0)),
+            is_former: false,
             genesis,
             condition: Condition::Well,
             was_hurt: false,
@@ -260,6 +267,7 @@ impl Member {
     pub fn start(&mut self, settings: &Settings, now: Time) -> Started {
         self.life += 1;
         self.is_paused = false;
+        self.is_former = now.0 < self.upgraded_ms * MILLION;
         let identity = Identity {
             cluster: CLUSTER,
             member: self.id,
@@ -321,6 +329,10 @@ impl Member {
             snapshot_count: settings.plan.snapshot_count,
             log_tail_entries: settings.plan.log_tail_entries,
             read_lease: settings.plan.drift(),
+            apply_version_max: match self.is_former {
+                true => node::APPLY_VERSION_FIRST,
+                false => node::APPLY_VERSION,
+            },
             mutants,
             ..NodeConfig::new(CLUSTER, self.id)
         };
