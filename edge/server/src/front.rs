@@ -384,6 +384,7 @@ impl Front {
             }
         }
         member.set_ready();
+        crate::supervisor::ready();
         let urls = member.config.advertise_client.join(",");
         info!(member = %member.identity.member, urls, "ready to serve client requests");
     }

@@ -38,6 +38,7 @@
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
+//! | what systemd is told | `supervisor` |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 //! | ports, unix sockets, TLS: how anybody comes in | [`entrance`], then [`tls`] |
@@ -59,6 +60,7 @@ mod native;
 mod peers;
 mod run;
 mod signal;
+mod supervisor;
 pub mod tls;
 mod vitals;
 mod waits;

@@ -42,7 +42,7 @@ use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tracing::{error, info, warn};
 
-/// How often the desk looks for quiet watches.
+/// How often the desk looks for quiet watches, unless they are to hear more often than that.
 const DESK_TICK: Duration = Duration::from_millis(500);
 
 /// While a batch is gathered, how often to look whether it has waited long enough.
@@ -123,7 +123,8 @@ impl Member {
             term: parts.node.status().term,
         };
         let request_bytes_max = parts.config.request_bytes_max;
-        let desk = WatchDesk::new(header, request_bytes_max, base::Mutants::none());
+        let mut desk = WatchDesk::new(header, request_bytes_max, base::Mutants::none());
+        desk.set_progress_interval(parts.config.progress_notify);
         let member = Rc::new(Member {
             identity: parts.identity,
             state: RefCell::new(parts.node.state().clone()),
@@ -483,7 +484,7 @@ impl Member {
     }
 
     fn tick_desk(&self, now: Instant) {
-        if now.since(self.desk_ticked.get()) < DESK_TICK {
+        if now.since(self.desk_ticked.get()) < DESK_TICK.min(self.config.progress_notify / 2) {
             return;
         }
         self.desk_ticked.set(now);

@@ -8,10 +8,12 @@ use crate::durable::{BootError, Checkpoints, LogThread, boot};
 use crate::entrance::{Entrance, Porter, Way};
 use crate::front::Front;
 use crate::grpc;
+use crate::grpc::limits::STREAMS_MAX;
 use crate::http::{Door, Port};
 use crate::identity::{Listen, ListenAt, Url};
 use crate::member::{Member, Parts};
 use crate::peers::{Peers, listen};
+use crate::supervisor;
 use crate::tls::{Security, Side, TlsError};
 use ::clock::guard::DriftBound;
 use base::Chain;
@@ -282,6 +284,10 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     member.connect(&booted.introduced);
     let limits = grpc::Limits {
         message_bytes_max: member.config.request_bytes_max + base::limits::REQUEST_OVERHEAD_BYTES,
+        streams_max: member
+            .config
+            .streams_max
+            .map_or(STREAMS_MAX, |asked| asked.min(STREAMS_MAX)),
         ..grpc::Limits::default()
     };
     for (door, listener) in clients {
@@ -294,6 +300,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     tokio::select! {
         () = stop.asked() => {
             info!("asked to stop");
+            supervisor::stopping();
             hand_over(&member).await;
             info!("stopped");
             Ok(())

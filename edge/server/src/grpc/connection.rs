@@ -158,7 +158,7 @@ async fn http2<S: Service>(
 ) -> io::Result<()> {
     let mut handshake = pin!(
         h2::server::Builder::new()
-            .max_concurrent_streams(limits::STREAMS_MAX)
+            .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .max_frame_size(limits::FRAME_BYTES_MAX)
             .initial_window_size(limits::STREAM_WINDOW_BYTES)

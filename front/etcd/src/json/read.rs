@@ -343,7 +343,7 @@ fn base64(text: &str) -> Result<Vec<u8>, DecodeError> {
     }
     const PADDED: DecodePaddingMode = DecodePaddingMode::RequireCanonical;
     const BARE: DecodePaddingMode = DecodePaddingMode::RequireNone;
-    let engine = match (text.contains(['-', '_']), text.len() % 4 == 0) {
+    let engine = match (text.contains(['-', '_']), text.len().is_multiple_of(4)) {
         (false, true) => const { engine(&STANDARD, PADDED) },
         (false, false) => const { engine(&STANDARD, BARE) },
         (true, true) => const { engine(&URL_SAFE, PADDED) },
