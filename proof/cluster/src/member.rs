@@ -23,6 +23,8 @@ pub struct Place {
     pub peer_port: u16,
     /// Where it listens for them in truth, when a stranger stands at `peer_port` and passes on what he likes.
     pub peer_port_behind: Option<u16>,
+    /// `http`, or `https` where the server has certificates.
+    pub scheme: &'static str,
     /// The network namespace in which the process runs, if not the usual one. Needs root.
     pub namespace: Option<String>,
 }
@@ -38,23 +40,31 @@ impl Place {
             client_port: free_port()?,
             peer_port: free_port()?,
             peer_port_behind: None,
+            scheme: "http",
             namespace: None,
         })
     }
 
+    /// The same over TLS.
+    #[must_use]
+    pub fn secured(mut self) -> Place {
+        self.scheme = "https";
+        self
+    }
+
     /// `http://host:port` for clients.
     pub fn client_url(&self) -> String {
-        format!("http://{}:{}", self.host, self.client_port)
+        format!("{}://{}:{}", self.scheme, self.host, self.client_port)
     }
 
     /// `http://host:port` for members.
     pub fn peer_url(&self) -> String {
-        format!("http://{}:{}", self.host, self.peer_port)
+        format!("{}://{}:{}", self.scheme, self.host, self.peer_port)
     }
 
     fn peer_listen_url(&self) -> String {
         let port = self.peer_port_behind.unwrap_or(self.peer_port);
-        format!("http://{}:{port}", self.host)
+        format!("{}://{}:{port}", self.scheme, self.host)
     }
 }
 

@@ -160,11 +160,15 @@ impl UnderWay {
         if self.silent.len() + self.talking.len() < HANDSHAKES_MAX {
             return false;
         }
+        self.close_oldest();
+        true
+    }
+
+    fn close_oldest(&mut self) {
         let oldest = self.silent.pop_first().or_else(|| self.talking.pop_first());
         if let Some((_, task)) = oldest {
             task.abort();
         }
-        true
     }
 
     fn speaks(&mut self, age: u64) {
@@ -202,6 +206,8 @@ async fn watch_one(door: Watched) {
         let (raw, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
+                // Out of descriptors, most likely, and then those who do not finish have them.
+                under_way.borrow_mut().close_oldest();
                 warn!(error = %Chain(&error), "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;

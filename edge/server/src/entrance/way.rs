@@ -128,3 +128,8 @@ where
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
+#[path = "tests/way.rs"]
+mod tests;
