@@ -298,6 +298,16 @@ impl Machine {
             let outcome = self.apply_command(command, stamp, within, out);
             return (outcome, self.store.state().revision());
         };
+        // What became of the first try is told only to who might ask for it now.
+        if let Some(dialect) = self.dialects.get(&command.dialect)
+            && let Err(outcome) = dialect.admit(
+                self.store.state(),
+                command.identity.as_ref(),
+                &command.request,
+            )
+        {
+            return (outcome, self.store.state().revision());
+        }
         match retries::look(self.store.state(), session, sequence, &command.request) {
             Numbered::Before(outcome, revision)
                 if !self.store.has_mutant(Mutant::RetryDecidedAgain) =>
@@ -362,6 +372,7 @@ impl Machine {
             return refused(SystemRefusal::UnknownDialect);
         };
         let mut txn = self.store.begin(dialect.root(), stamp);
+        txn.act_for(command.identity.clone());
         let outcome = dialect.apply(&mut txn, &command.request, stamp);
         let effects = txn.finish();
         self.note(effects, stamp, out);

@@ -33,7 +33,7 @@ use clock::HybridTime;
 use consensus::{Engine, Misconfigured, Raft, StartEngine};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
-use store::command::{Command, DialectId};
+use store::command::{Command, DialectId, Identity};
 use store::{Dialect, State};
 
 /// Commands applied in one call of [`Node::take_effects`]; then the caller looks at sockets again.
@@ -403,7 +403,23 @@ impl Node {
     /// # Errors
     /// A refusal is certain: the command will not take effect.
     pub fn propose(&mut self, dialect: DialectId, request: Bytes) -> Result<Tag, Refused> {
-        self.propose_for(dialect, request, None)
+        self.propose_for(dialect, request, None, None)
+    }
+
+    /// As [`Node::propose`], or [`Node::propose_once`] where `numbered` says a session and a number, on behalf of
+    /// `identity`, who is established: it travels with the command, and the dialect decides by it.
+    ///
+    /// # Errors
+    /// As [`Node::propose`].
+    pub fn propose_as(
+        &mut self,
+        dialect: DialectId,
+        request: Bytes,
+        numbered: Option<(LeaseId, u64)>,
+        identity: Option<Identity>,
+    ) -> Result<Tag, Refused> {
+        let client = numbered.map(|(session, sequence)| (session.0 as u64, sequence));
+        self.propose_for(dialect, request, client, identity)
     }
 
     /// As [`Node::propose`], by a session that numbers its writes: the same number again, here or at another member,
@@ -419,7 +435,7 @@ impl Node {
         session: LeaseId,
         sequence: u64,
     ) -> Result<Tag, Refused> {
-        self.propose_for(dialect, request, Some((session.0 as u64, sequence)))
+        self.propose_for(dialect, request, Some((session.0 as u64, sequence)), None)
     }
 
     fn propose_for(
@@ -427,8 +443,10 @@ impl Node {
         dialect: DialectId,
         request: Bytes,
         client: Option<(u64, u64)>,
+        identity: Option<Identity>,
     ) -> Result<Tag, Refused> {
-        self.admit(request.len())?;
+        let bytes = request.len() + identity.as_ref().map_or(0, Identity::encoded_len);
+        self.admit(bytes)?;
         let tag = self.next_tag();
         self.machine.expect(tag);
         self.proposals.push(Command {
@@ -436,6 +454,7 @@ impl Node {
             origin: self.config.member,
             tag: tag.0,
             client,
+            identity,
             request,
         });
         Ok(tag)

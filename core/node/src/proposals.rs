@@ -15,7 +15,7 @@ use base::limits::{
 };
 use base::{MemberId, Membership, invariant};
 use std::collections::{BTreeMap, VecDeque};
-use store::command::Command;
+use store::command::{Command, Identity};
 
 /// Uncommitted batches that one leader has under way.
 pub const ROUNDS_MAX: usize = 1;
@@ -151,7 +151,8 @@ impl Tags {
 
 /// Bytes that a command takes in a batch.
 fn size(command: &Command) -> usize {
-    command.request.len() + COMMAND_OVERHEAD_BYTES
+    let identity = command.identity.as_ref().map_or(0, Identity::encoded_len);
+    command.request.len() + identity + COMMAND_OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -166,6 +167,7 @@ mod tests {
             origin: MemberId(1),
             tag,
             client: None,
+            identity: None,
             request: Bytes::from(vec![0; bytes]),
         }
     }

@@ -27,6 +27,7 @@ fn command(origin: u64, tag: u64, words: &[u8]) -> Command {
         origin: id(origin),
         tag,
         client: None,
+        identity: None,
         request: Bytes::copy_from_slice(words),
     }
 }

@@ -77,6 +77,7 @@ fn command() -> impl Strategy<Value = Command> {
         origin,
         tag,
         client: None,
+        identity: None,
         request,
     })
 }

@@ -4,8 +4,9 @@
 //! member alike. So a dialect is a pure function of the transaction it is given: no clock, no chance,
 //! no configuration, nothing cached, and nothing that depends on how far this member has swept (R3).
 
-use crate::command::DialectId;
+use crate::command::{DialectId, Identity};
 use crate::root::RootId;
+use crate::state::State;
 use crate::store::Stamp;
 use crate::txn::WriteTxn;
 use bytes::Bytes;
@@ -21,6 +22,20 @@ pub trait Dialect {
     /// Decides `request` and writes what it decides. Bytes that make no sense are a refusal, never a
     /// panic: they come from a client.
     fn apply(&self, txn: &mut WriteTxn<'_>, request: &[u8], stamp: &Stamp) -> Outcome;
+
+    /// Whether `identity` may make this request at all, against the state before it. `apply` decides that, too;
+    /// this is asked first where what an earlier try came to would be told instead.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn admit(
+        &self,
+        _state: &State,
+        _identity: Option<&Identity>,
+        _request: &[u8],
+    ) -> Result<(), Outcome> {
+        Ok(())
+    }
 }
 
 /// The replicated result of a command: the same on every member.

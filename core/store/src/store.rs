@@ -49,6 +49,8 @@ pub(crate) enum Changed {
     ApplyVersion = 8,
     Applied = 9,
     Time = 10,
+    /// A restore, which decides the revision.
+    Restored = 11,
 }
 
 /// From this apply version on, stamps are part of the rolling digest, so that members which differ in the times of
@@ -178,11 +180,18 @@ impl Store {
 
     /// Folds a change into the rolling digest.
     pub(crate) fn fold(&mut self, changed: Changed, root: RootId, bytes: &[u8]) {
-        let kind = (changed as u64) << 8 | u64::from(root.0);
-        self.state.digest = xxh3_64_with_seed(bytes, self.state.digest ^ base::rng::mix(kind));
+        self.state.fold(changed, root, bytes);
     }
 
     pub(crate) fn next_revision(&self) -> Revision {
         self.state.revision.next()
+    }
+}
+
+impl State {
+    /// Folds a change into the rolling digest.
+    pub(crate) fn fold(&mut self, changed: Changed, root: RootId, bytes: &[u8]) {
+        let kind = (changed as u64) << 8 | u64::from(root.0);
+        self.digest = xxh3_64_with_seed(bytes, self.digest ^ base::rng::mix(kind));
     }
 }

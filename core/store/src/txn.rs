@@ -9,6 +9,7 @@
 //! something, or deleted something that was there. Leases, unversioned records and compaction take
 //! none.
 
+use crate::command::Identity;
 use crate::lease::{Lease, lease_key};
 use crate::range::KeyRange;
 use crate::record::{Place, Record};
@@ -45,6 +46,7 @@ pub struct WriteTxn<'a> {
     store: &'a mut Store,
     root: RootId,
     stamp: Stamp,
+    identity: Option<Identity>,
     /// The revision that this transaction takes if it takes one.
     revision: Revision,
     /// The next operation; above 0 once a versioned key was written.
@@ -62,6 +64,7 @@ impl<'a> WriteTxn<'a> {
             store,
             root,
             stamp,
+            identity: None,
             sub: 0,
             effects: Effects::default(),
             changed: false,
@@ -72,6 +75,16 @@ impl<'a> WriteTxn<'a> {
     /// The stamp of the entry that this transaction is part of.
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
+    }
+
+    /// Says on whose behalf this transaction is; before that, nobody's.
+    pub fn act_for(&mut self, identity: Option<Identity>) {
+        self.identity = identity;
+    }
+
+    /// On whose behalf this transaction is, if anybody has said.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// The root that this transaction writes.

@@ -7,17 +7,29 @@ use clock::HybridTime;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use store::DecodeError;
-use store::command::{Batch, Command, DialectId};
+use store::command::{Batch, Command, DialectId, IDENTITY_BYTES_MAX, Identity};
+
+fn identity() -> impl Strategy<Value = Identity> {
+    let name = prop::collection::vec(any::<u8>(), 1..20);
+    let user = (name, any::<u64>()).prop_map(|(name, revision)| Identity::User {
+        name: name.into(),
+        revision,
+    });
+    prop_oneof![1 => Just(Identity::Member), 3 => user]
+}
 
 fn command() -> impl Strategy<Value = Command> {
+    let identity = prop::option::of(identity());
     let client = prop::option::of((any::<u64>(), any::<u64>()));
     let request = prop::collection::vec(any::<u8>(), 0..40);
-    (any::<u8>(), any::<u64>(), any::<u64>(), client, request).prop_map(
-        |(dialect, origin, tag, client, request)| Command {
+    let numbers = (any::<u8>(), any::<u64>(), any::<u64>());
+    (numbers, client, identity, request).prop_map(
+        |((dialect, origin, tag), client, identity, request)| Command {
             dialect: DialectId(dialect),
             origin: MemberId(origin),
             tag,
             client,
+            identity,
             request: request.into(),
         },
     )
@@ -63,6 +75,7 @@ fn sample() -> Batch {
                 origin: MemberId(0xa1),
                 tag: 42,
                 client: None,
+                identity: None,
                 request: Bytes::from_static(b"put"),
             },
             Command {
@@ -70,10 +83,39 @@ fn sample() -> Batch {
                 origin: MemberId(0xb2),
                 tag: 43,
                 client: Some((7, 8)),
+                identity: None,
                 request: Bytes::new(),
             },
         ],
     }
+}
+
+/// [`sample`] with somebody behind each command.
+fn signed_sample() -> Batch {
+    let mut batch = sample();
+    batch.commands[0].identity = Some(Identity::User {
+        name: Bytes::from_static(b"ann"),
+        revision: 9,
+    });
+    batch.commands[1].identity = Some(Identity::Member);
+    batch
+}
+
+#[test]
+fn an_identity_has_a_name_of_bounded_length_and_the_member_none() {
+    let signed = |name: usize, revision| {
+        let mut batch = sample();
+        batch.commands.truncate(1);
+        batch.commands[0].identity = Some(Identity::User {
+            name: vec![b'x'; name].into(),
+            revision,
+        });
+        Batch::decode(&batch.encode())
+    };
+    assert!(signed(IDENTITY_BYTES_MAX, 0).is_ok());
+    let refused = Err(DecodeError::OutOfBounds("an identity"));
+    assert_eq!(signed(IDENTITY_BYTES_MAX + 1, 1), refused);
+    assert_eq!(signed(0, 1), refused);
 }
 
 #[test]
@@ -123,11 +165,13 @@ fn requests_share_the_batchs_bytes() {
 /// The drawn bytes in the documentation are those of this batch.
 #[test]
 fn the_format_is_as_drawn() {
-    let mut drawn = String::new();
-    for (at, line) in sample().encode().chunks(16).enumerate() {
-        let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
-        drawn += &format!("{:04x}  {}\n", at * 16, hex.join(" "));
+    for batch in [sample(), signed_sample()] {
+        let mut drawn = String::new();
+        for (at, line) in batch.encode().chunks(16).enumerate() {
+            let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            drawn += &format!("{:04x}  {}\n", at * 16, hex.join(" "));
+        }
+        let document = include_str!("../../../docs/format/command.md");
+        assert!(document.contains(drawn.trim_end()), "draw this:\n{drawn}");
     }
-    let document = include_str!("../../../docs/format/command.md");
-    assert!(document.contains(drawn.trim_end()), "draw this:\n{drawn}");
 }

@@ -15,6 +15,7 @@ pub(crate) mod put;
 pub(crate) mod quorum;
 pub(crate) mod range;
 pub(crate) mod server;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod txn;
 pub(crate) mod version;

@@ -28,6 +28,7 @@ mod table;
 mod tree;
 
 use clap::{CommandFactory as _, Parser as _};
+use cmd::snapshot::Action;
 use complaint::Complaint;
 use global::Globals;
 use link::Link;
@@ -103,6 +104,13 @@ fn run(tree: Tree) -> Result<ExitCode, Complaint> {
         Command::Doctor(_) => over(&globals, is_write, async |_| {
             cmd::doctor::run(&globals).await
         })?,
+        Command::Snapshot(snapshot) => match snapshot.action {
+            Action::Save(save) => over(&globals, is_write, async |link| {
+                cmd::snapshot::save(save, link, voice).await
+            })?,
+            Action::Status(status) => cmd::snapshot::status(&status, voice).map(|()| 0)?,
+            Action::Restore(it) => cmd::snapshot::restore(&it, voice).map(|()| 0)?,
+        },
         // These hear signals themselves: a command of the user's runs under them.
         Command::Lock(lock) => runtime()?.block_on(cmd::lock::run(lock, &globals))?,
         Command::Elect(elect) => runtime()?.block_on(cmd::elect::run(elect, &globals))?,

@@ -48,6 +48,7 @@
 //! and the messages themselves (`front/api`).
 #![forbid(unsafe_code)]
 
+mod backup;
 mod client;
 mod cluster;
 mod election;
@@ -67,6 +68,7 @@ mod watch;
 mod world;
 
 pub use api::SessionToken;
+pub use backup::Backup;
 pub use base::{LeaseId, MemberId};
 pub use client::{Builder, Client};
 pub use cluster::raw;

@@ -317,13 +317,49 @@ impl Transport {
             n_told: 0,
             n_failed: trial.n_failed,
         };
+        self.open(index, method.grpc_path(), request).await
+    }
+
+    /// Opens a stream of answers at the first member that takes it; each is asked once. The member's name comes
+    /// with it.
+    pub(crate) async fn stream_once<Q, A>(
+        &self,
+        path: &'static str,
+        request: &Q,
+    ) -> Result<(tonic::Streaming<A>, String), proto::Error>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut last = Code::NotConnected.error("there is no member");
+        for ahead in 0..self.members.len() {
+            let index = MemberIndex(first.wrapping_add(ahead) % self.members.len());
+            match self.open(index, path, request.clone()).await {
+                Ok(stream) => return Ok((stream, self.members[index.0].name.clone())),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn open<Q, A>(
+        &self,
+        index: MemberIndex,
+        path: &'static str,
+        request: Q,
+    ) -> Result<tonic::Streaming<A>, proto::Error>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
         let member = &self.members[index.0];
         let opened = async {
             let mut grpc = grpc(&member.channel);
             grpc.ready()
                 .await
                 .map_err(|cause| tonic::Status::from_error(cause.into()))?;
-            let path = PathAndQuery::from_static(method.grpc_path());
+            let path = PathAndQuery::from_static(path);
             let codec = ProstCodec::<Q, A>::default();
             grpc.server_streaming(tonic::Request::new(request), path, codec)
                 .await

@@ -386,7 +386,11 @@ impl Config {
         Ok(())
     }
 
-    fn check_cluster(&self) -> Result<(), ConfigError> {
+    /// Checks what the cluster's description says alone.
+    ///
+    /// # Errors
+    /// The first thing that cannot work, in the user's words.
+    pub fn check_cluster(&self) -> Result<(), ConfigError> {
         let mut seen = Vec::new();
         for url in self.initial_cluster.iter().flat_map(|m| &m.peer_urls) {
             Url::parse(url).map_err(|source| ConfigError::Url {

@@ -4,6 +4,7 @@
 //! handler holds nothing of the member across an `.await` but its own state, so a client that goes away
 //! costs nothing.
 
+mod backup;
 mod levels;
 mod pages;
 mod recipes;
@@ -155,6 +156,9 @@ impl Front {
                 })
             }
             Plan::Change(op) => self.change(op).await?,
+            Plan::Authenticate(_) | Plan::Password(_) | Plan::Downgrade => {
+                return Err(Refusal::DowngradeUnimplemented.into());
+            }
             Plan::MoveLeader(to) => {
                 self.0.move_leader(to).await?;
                 Bytes::new()

@@ -34,15 +34,18 @@
 //! | how a member starts and ends | `run` |
 //! | how a request travels | `grpc`, then `front`, then `member` |
 //! | which HTTP path is whose, and who may ask | `http` |
+//! | etcd's API as JSON | `gateway`, and `json` in the crate `etcd` |
 //! | the native API: levels of reads, waiting, JSON | `native` |
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
 //! | what systemd is told | `supervisor` |
+//! | backups: what is in a file, and a data directory from it | [`backup`], `durable/restore` |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 //! | ports, unix sockets, TLS: how anybody comes in | [`entrance`], then [`tls`] |
 
+pub mod backup;
 pub mod clock;
 pub mod config;
 mod contenders;
@@ -52,6 +55,7 @@ mod durable;
 pub mod entrance;
 mod events;
 mod front;
+mod gateway;
 pub mod grpc;
 mod http;
 pub mod identity;
@@ -65,6 +69,6 @@ pub mod tls;
 mod vitals;
 mod waits;
 
-pub use durable::BootError;
+pub use durable::{BootError, FoundError};
 pub use etcd::ETCD_VERSION;
 pub use run::{RunError, run};

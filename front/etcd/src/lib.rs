@@ -59,8 +59,8 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `apply`, `session`, `range`, `watch`, `recipes`. How messages look
-//! as JSON is [`json`]'s.
+//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`.
+//! How messages look as JSON is [`json`]'s.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
@@ -82,6 +82,8 @@ mod read_only;
 mod request;
 
 mod apply;
+pub mod auth;
+pub mod backup;
 mod lease;
 pub mod recipes;
 mod session;
@@ -97,7 +99,7 @@ pub use range::{RangeAnswer, RangeChunks, RangeQuery};
 pub use read_only::TxnAnswer;
 pub use request::{Kind, RangeOptions};
 pub use session::*;
-pub use snapshot::{SnapshotDamage, SnapshotStream, snapshot_contents};
+pub use snapshot::SnapshotStream;
 pub use status::{Code, Refusal, Status};
 pub use watch::{EventCache, Handled, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream};
 

@@ -10,6 +10,7 @@
 //! reference counts, in steps as well. A long range holds a [`State`], so writes go on beside it and it
 //! still sees one revision.
 
+use crate::auth::{self, Caller, Needs};
 use crate::header::{HEADER_BYTES_MAX, HeaderParts};
 use crate::pb;
 use crate::record::{self, Values};
@@ -406,17 +407,32 @@ pub struct RangeChunks {
 const CHUNK_ROWS_FIRST: usize = 10;
 
 impl RangeChunks {
-    /// Begins to answer `query` from `state`, in messages of about `bytes_target` bytes.
+    /// [`RangeChunks::begin_as`], where nobody has said who they are.
     ///
     /// # Errors
-    /// The revision is compacted or in the future. Sorts and filters are refused when the request is
-    /// planned.
+    /// As [`RangeChunks::begin_as`].
     pub fn begin(
         state: &State,
         query: &RangeQuery,
         header: &HeaderParts,
         bytes_target: usize,
     ) -> Result<RangeChunks, Status> {
+        RangeChunks::begin_as(state, &Ok(None), query, header, bytes_target)
+    }
+
+    /// Begins to answer `query` from `state`, in messages of about `bytes_target` bytes, if `caller` may read it.
+    ///
+    /// # Errors
+    /// The caller may not read it, or the revision is compacted or in the future. Sorts and filters are refused when the
+    /// request is planned.
+    pub fn begin_as(
+        state: &State,
+        caller: &Caller,
+        query: &RangeQuery,
+        header: &HeaderParts,
+        bytes_target: usize,
+    ) -> Result<RangeChunks, Status> {
+        auth::permit_caller(state, caller, &Needs::of_read(&query.range))?;
         let walk = Walk::begin(state.root(crate::ROOT), query.range.clone(), query.options)?;
         Ok(RangeChunks {
             state: state.clone(),

@@ -133,7 +133,8 @@ impl Line {
         Ok(Line { prefix })
     }
 
-    fn range(&self) -> KeyRange {
+    /// Their keys.
+    pub(crate) fn range(&self) -> KeyRange {
         KeyRange::prefix(self.prefix.clone())
     }
 
@@ -170,6 +171,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Where it wants to stand.
+    pub fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// The `TxnRequest` that puts the contender's key, or finds it there. `lease` is the one it brought, or
     /// one that was granted for it.
     pub fn join(&self, lease: LeaseId) -> Bytes {
@@ -234,7 +240,8 @@ impl Entry {
         txn(created(key, contender.created.0 as i64), put, None)
     }
 
-    fn key(&self, lease: LeaseId) -> Bytes {
+    /// The key of a contender with this lease.
+    pub(crate) fn key(&self, lease: LeaseId) -> Bytes {
         let hexadecimal = match lease.0 {
             lease @ 0.. => format!("{lease:x}"),
             lease => format!("-{:x}", lease.unsigned_abs()),
@@ -280,6 +287,11 @@ pub enum Standing {
 }
 
 impl Contender {
+    /// Where it stands.
+    pub fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// Its key.
     pub fn key(&self) -> &Bytes {
         &self.key

@@ -47,6 +47,30 @@ kinds! {
     LeaseRevoke = 6,
     /// `AlarmRequest`, to activate or to deactivate.
     Alarm = 7,
+    /// `AuthEnableRequest`.
+    AuthEnable = 8,
+    /// `AuthDisableRequest`.
+    AuthDisable = 9,
+    /// `AuthUserAddRequest`, with the password's hash and without the password.
+    UserAdd = 10,
+    /// `AuthUserDeleteRequest`.
+    UserDelete = 11,
+    /// `AuthUserChangePasswordRequest`, with the password's hash and without the password.
+    UserChangePassword = 12,
+    /// `AuthUserGrantRoleRequest`.
+    UserGrantRole = 13,
+    /// `AuthUserRevokeRoleRequest`.
+    UserRevokeRole = 14,
+    /// `AuthRoleAddRequest`.
+    RoleAdd = 15,
+    /// `AuthRoleDeleteRequest`.
+    RoleDelete = 16,
+    /// `AuthRoleGrantPermissionRequest`.
+    RoleGrantPermission = 17,
+    /// `AuthRoleRevokePermissionRequest`.
+    RoleRevokePermission = 18,
+    /// A token for a user whose password was checked: `auth::IssueToken`, a message of our own.
+    IssueToken = 19,
 }
 
 /// Puts a request into its envelope.

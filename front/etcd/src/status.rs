@@ -183,6 +183,8 @@ refusals! {
         "quorate: a cluster cannot be downgraded; its members upgrade one by one";
     RangeStreamSort = 164, Unimplemented, "RangeStream does not support custom sort orders";
     RangeStreamFilter = 165, Unimplemented, "RangeStream does not support revision filters";
+    AuthNeedsUpgrade = 166, FailedPrecondition,
+        "quorate: users and roles need apply version 3: upgrade every member first";
     // 162 and 163 said that there were no locks and elections.
     Malformed = 170, Internal, "grpc: error unmarshalling request: malformed protobuf";
 
@@ -193,6 +195,16 @@ refusals! {
     LeaderMissing = 183, Unknown, "\"leader\" field must be provided";
     NameTooLong = 184, InvalidArgument,
         "quorate: the name of a lock or an election is longer than 4096 bytes";
+
+    // Users and roles, where etcd has no words or only its libraries'.
+    AuthNameTooLong = 190, InvalidArgument,
+        "quorate: the name of a user or a role is longer than 1024 bytes";
+    PasswordTooLong = 191, Unknown, "bcrypt: password length exceeds 72 bytes";
+    TooManyPermissions = 192, ResourceExhausted, "quorate: a role has at most 4096 permissions";
+    TooManyRoles = 193, ResourceExhausted, "quorate: a user has at most 4096 roles";
+    TooManyAttempts = 194, ResourceExhausted,
+        "quorate: too many failed attempts to authenticate this user: wait a second";
+    VerifyOnly = 195, Unknown, "token signing attempted with verify-only key";
 }
 
 /// An error as a gRPC client sees it.
@@ -211,6 +223,14 @@ impl Status {
             code,
             message: message.into(),
         }
+    }
+}
+
+impl Status {
+    /// As Go's gRPC prints an error: what etcd says where it has room for a text alone. Its client finds the message in
+    /// it again.
+    pub fn in_words(&self) -> String {
+        format!("rpc error: code = {:?} desc = {}", self.code, self.message)
     }
 }
 

@@ -23,10 +23,12 @@ pub struct Place {
     pub peer_port: u16,
     /// Where it listens for them in truth, when a stranger stands at `peer_port` and passes on what he likes.
     pub peer_port_behind: Option<u16>,
-    /// `http`, or `https` where the server has certificates.
-    pub scheme: &'static str,
     /// The network namespace in which the process runs, if not the usual one. Needs root.
     pub namespace: Option<String>,
+    /// What the URL for clients begins with. For `https` the server needs flags that name its certificate.
+    pub client_scheme: &'static str,
+    /// The same for members.
+    pub peer_scheme: &'static str,
 }
 
 impl Place {
@@ -40,31 +42,35 @@ impl Place {
             client_port: free_port()?,
             peer_port: free_port()?,
             peer_port_behind: None,
-            scheme: "http",
             namespace: None,
+            client_scheme: "http",
+            peer_scheme: "http",
         })
     }
 
-    /// The same over TLS.
+    /// The same over TLS, for clients and members.
     #[must_use]
     pub fn secured(mut self) -> Place {
-        self.scheme = "https";
+        (self.client_scheme, self.peer_scheme) = ("https", "https");
         self
     }
 
-    /// `http://host:port` for clients.
+    /// `http://host:port` for clients, or `https`.
     pub fn client_url(&self) -> String {
-        format!("{}://{}:{}", self.scheme, self.host, self.client_port)
+        format!(
+            "{}://{}:{}",
+            self.client_scheme, self.host, self.client_port
+        )
     }
 
     /// `http://host:port` for members.
     pub fn peer_url(&self) -> String {
-        format!("{}://{}:{}", self.scheme, self.host, self.peer_port)
+        format!("{}://{}:{}", self.peer_scheme, self.host, self.peer_port)
     }
 
     fn peer_listen_url(&self) -> String {
         let port = self.peer_port_behind.unwrap_or(self.peer_port);
-        format!("{}://{}:{port}", self.scheme, self.host)
+        format!("{}://{}:{port}", self.peer_scheme, self.host)
     }
 }
 

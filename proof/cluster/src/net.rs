@@ -103,8 +103,9 @@ impl Net {
             client_port: 2379,
             peer_port: 2380,
             peer_port_behind: None,
-            scheme: "http",
             namespace: Some(self.namespace(member)),
+            client_scheme: "http",
+            peer_scheme: "http",
         }
     }
 

@@ -13,7 +13,7 @@ use base::{Change, Mark, MemberId, Mutant, PeerMessage};
 use bytes::Bytes;
 use clock::HybridTime;
 use consensus::Refused as Engine;
-use store::command::{Batch, Command};
+use store::command::{Batch, Command, Identity};
 
 impl Node {
     pub(super) fn admit(&self, bytes: usize) -> Result<(), Refused> {
@@ -174,7 +174,8 @@ impl Node {
             return;
         };
         for command in batch.commands {
-            let size = command.request.len();
+            let identity = command.identity.as_ref().map_or(0, Identity::encoded_len);
+            let size = command.request.len() + identity;
             let is_again = self.forwarded.has_passed(from, command.tag)
                 && !self.config.mutants.has(Mutant::DoubleApplyOnRetry);
             if is_again {
@@ -203,6 +204,7 @@ impl Node {
                 origin,
                 tag: tag.0,
                 client: None,
+                identity: None,
                 request,
             });
         }

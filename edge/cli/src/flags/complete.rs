@@ -290,7 +290,7 @@ impl Raw {
 }
 
 /// `n1=http://…,n2=http://…`; a name may come several times, once for each of its URLs.
-fn initial_cluster(text: &str) -> Result<Vec<InitialMember>, FlagError> {
+pub(crate) fn initial_cluster(text: &str) -> Result<Vec<InitialMember>, FlagError> {
     let expected = "name=http://host:port, separated by commas, is needed";
     let wrong = || wrong("initial-cluster", text, expected);
     let mut members: Vec<InitialMember> = Vec::new();

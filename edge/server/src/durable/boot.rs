@@ -151,6 +151,11 @@ fn health_of(health: Health, state: &State, member: MemberId) -> Result<node::He
 
 /// The state of a new cluster: the same bytes on all its members.
 fn genesis(config: &Config) -> State {
+    Store::new(first_members(config)).publish()
+}
+
+/// Who is in a new cluster.
+pub(super) fn first_members(config: &Config) -> Genesis {
     let ids = config.initial_ids();
     let members = config
         .initial_cluster
@@ -161,15 +166,14 @@ fn genesis(config: &Config) -> State {
             peer_urls: member.peer_urls.clone(),
             ..Member::default()
         });
-    let genesis = Genesis {
+    Genesis {
         members: members.collect(),
         membership: Membership::of_voters(ids.clone()),
-    };
-    Store::new(genesis).publish()
+    }
 }
 
 /// Makes the first state durable and begins the log behind it.
-fn begin(
+pub(super) fn begin(
     disk: &mut FileDisk,
     identity: &Identity,
     catalog: &Catalog,

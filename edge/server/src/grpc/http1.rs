@@ -40,8 +40,9 @@ impl Page {
 
     /// The page for a path that has none.
     pub fn not_found() -> Page {
-        let text = "404: this port speaks gRPC (the etcd v3 API and Quorate's own) over HTTP/2; over HTTP/1.1 \
-                    GET /health and GET /version are answered, and Quorate's own API as JSON under /v1/\n";
+        let text = "404 page not found\n\
+                    This port speaks gRPC (the etcd v3 API and Quorate's own) over HTTP/2; as JSON the one is under \
+                    /v3/ and the other under /v1/, and GET /health and GET /version are answered\n";
         Page::text(404, text)
     }
 

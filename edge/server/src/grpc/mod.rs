@@ -30,12 +30,14 @@ mod output;
 mod status;
 mod web;
 
+pub(crate) use call::{Answers, Messages, parse_timeout};
 pub use call::{Call, Head, Replies, Requests};
 pub(crate) use connection::prepare;
 pub use connection::{Service, serve};
 pub use http1::Page;
 pub(crate) use http1::answer as answer_http1;
 pub use limits::Limits;
+pub(crate) use message::Claim;
 pub use message::{Assembler, Budget, frame};
 pub use status::{Code, Status};
 pub use web::{BodyError, Closed, Content, EventSender, Events, Exchange, Reply, RequestBody};

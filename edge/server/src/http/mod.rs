@@ -15,9 +15,11 @@
 
 mod access;
 mod routes;
+mod vars;
 
 use crate::front::Front;
-use crate::grpc::{self, Call, Exchange, Page, Service};
+use crate::gateway::{self, Gateway};
+use crate::grpc::{self, Call, Content, Exchange, Page, Reply, Service};
 use crate::member::Member;
 use access::Access;
 use std::rc::Rc;
@@ -40,6 +42,7 @@ pub(crate) struct Port {
     front: Front,
     door: Door,
     access: Access,
+    gateway: Gateway,
 }
 
 impl Port {
@@ -49,6 +52,7 @@ impl Port {
             front: Front(member.clone()),
             door,
             access: Access::new(&member.config),
+            gateway: Gateway::default(),
         }
     }
 }
@@ -64,7 +68,7 @@ impl Service for Port {
         }
     }
 
-    async fn exchange(&self, exchange: Exchange) -> grpc::Reply {
+    async fn exchange(&self, exchange: Exchange) -> Reply {
         if self.door == Door::Grpc {
             let text =
                 "404: this address speaks gRPC alone; HTTP is at --listen-client-http-urls\n";
@@ -77,11 +81,28 @@ impl Service for Port {
             Ok(beside) => beside,
             Err(page) => return page.into(),
         };
+        if self.names_nobody(&exchange) {
+            let text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+            return Page::text(400, text).into();
+        }
         let reply = match exchange.parts.method == http::Method::OPTIONS {
-            // A preflight; and what etcd answers to any other.
-            true => Page::text(200, "").into(),
+            // A preflight, or what etcd answers to any other.
+            true => Reply::Http(http::Response::new(Content::whole(""))),
             false => self.route(exchange).await,
         };
         reply.with(beside)
+    }
+}
+
+impl Port {
+    /// Whether a certificate is shown to the gateway in the belief that it says who asks: it does not, and with
+    /// authentication on that would be a surprise.
+    fn names_nobody(&self, exchange: &Exchange) -> bool {
+        let member = &self.front.0;
+        exchange.common_name.is_some()
+            && member.config.client_security.client_cert_auth
+            && member.config.grpc_gateway
+            && gateway::is_gateways(exchange.parts.uri.path())
+            && gateway::is_auth_enabled(member)
     }
 }

@@ -1,7 +1,8 @@
 //! Which path is whose: the one table.
 
-use super::{Door, Port};
+use super::{Door, Port, vars};
 use crate::front::Front;
+use crate::gateway;
 use crate::grpc::{Exchange, Page, Reply};
 use crate::native::Native;
 
@@ -11,6 +12,10 @@ impl Port {
         let path = exchange.parts.uri.path();
         if self.door != Door::Metrics && path.starts_with("/v1/") {
             return Native(self.front.0.clone()).exchange(exchange).await;
+        }
+        let has_gateway = self.door != Door::Metrics && self.front.0.config.grpc_gateway;
+        if has_gateway && gateway::is_gateways(path) {
+            return self.gateway.exchange(&self.front, exchange).await;
         }
         page(&self.front, self.door, &exchange).await.into()
     }
@@ -25,7 +30,8 @@ async fn page(front: &Front, door: Door, exchange: &Exchange) -> Page {
         (_, "/health") if is_read => front.health_page(query).await,
         (Door::Clients | Door::Http, "/version") if is_read => front.version_page(),
         (Door::Clients | Door::Http, "/status") if is_read => front.status_page(),
-        (_, "/health") | (Door::Clients | Door::Http, "/version" | "/status") => {
+        (Door::Clients | Door::Http, "/debug/vars") if is_read => vars::page(&front.0),
+        (_, "/health") | (Door::Clients | Door::Http, "/version" | "/status" | "/debug/vars") => {
             Page::text(405, "Method Not Allowed\n")
         }
         _ => Page::not_found(),

@@ -8,6 +8,9 @@
 //! What comes out is the answer's protobuf *without its header*: the session half that asked puts
 //! its own header before it (`header`).
 //!
+//! Whoever asks was established by the member that took the request, and travels with it; whether it may is decided
+//! here, first of all (`crate::auth`).
+//!
 //! ```text
 //!   mod.rs     the envelope, single requests, leases, compaction
 //!   txn.rs     transactions: compare, check, then execute
@@ -17,6 +20,7 @@
 pub(crate) mod alarms;
 pub(crate) mod txn;
 
+use crate::auth::{self, Needs};
 use crate::check;
 use crate::pb;
 use crate::record::{self, Values};
@@ -25,8 +29,9 @@ use crate::status::Refusal;
 use alarms::Forbidden;
 use base::{LeaseId, Revision};
 use bytes::Bytes;
-use store::command::DialectId;
-use store::{Dialect, Outcome, Record, RootId, Stamp, Table, WriteTxn};
+use store::command::{DialectId, Identity};
+use store::restore::Restoration;
+use store::{Dialect, Outcome, Record, RootId, Stamp, State, Table, WriteTxn};
 
 /// The largest time to live that etcd grants, in seconds.
 pub const LEASE_TTL_MAX_S: i64 = 9_000_000_000;
@@ -35,6 +40,16 @@ pub const LEASE_TTL_MAX_S: i64 = 9_000_000_000;
 /// allows once (its counter starts at −1).
 const NOTES: Table = Table(17);
 const COMPACTED_ZERO: &[u8] = b"compacted-zero";
+
+/// Whether somebody compacted to revision 0, so that the counter is at 0 and not at −1.
+pub(crate) fn is_zero_compacted(state: &State) -> bool {
+    state.record(NOTES, COMPACTED_ZERO).is_some()
+}
+
+/// Notes in a restored state that somebody compacted to revision 0.
+pub(crate) fn note_zero_compacted(restoration: &mut Restoration) {
+    restoration.record(NOTES, COMPACTED_ZERO, Bytes::from_static(b"1"));
+}
 
 /// etcd's rules as a dialect of the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,17 +64,39 @@ impl Dialect for EtcdDialect {
         crate::ROOT
     }
 
-    fn apply(&self, txn: &mut WriteTxn<'_>, request: &[u8], _stamp: &Stamp) -> Outcome {
-        match decide(txn, request) {
+    fn apply(&self, txn: &mut WriteTxn<'_>, request: &[u8], stamp: &Stamp) -> Outcome {
+        match decide(txn, request, stamp) {
             Ok(body) => Outcome::done(body),
-            Err(refusal) => Outcome::refused(refusal as u16, Bytes::new()),
+            Err(refusal) => refused(refusal),
         }
+    }
+
+    fn admit(
+        &self,
+        state: &State,
+        identity: Option<&Identity>,
+        request: &[u8],
+    ) -> Result<(), Outcome> {
+        check_may(state, identity, request).map_err(refused)
     }
 }
 
-fn decide(txn: &mut WriteTxn<'_>, request: &[u8]) -> Result<Vec<u8>, Refusal> {
+fn refused(refusal: Refusal) -> Outcome {
+    Outcome::refused(refusal as u16, Bytes::new())
+}
+
+/// Refuses who may not ask this. Where authentication is off, it costs one look.
+fn check_may(state: &State, identity: Option<&Identity>, request: &[u8]) -> Result<(), Refusal> {
+    if !auth::is_enabled(state) {
+        return Ok(());
+    }
+    auth::permit(state, identity, &Needs::of_request(request)?)
+}
+
+fn decide(txn: &mut WriteTxn<'_>, request: &[u8], stamp: &Stamp) -> Result<Vec<u8>, Refusal> {
     let (number, message) = request.split_first().ok_or(Refusal::Malformed)?;
     let kind = Kind::of_number(*number).ok_or(Refusal::Malformed)?;
+    check_may(txn.state(), txn.identity(), request)?;
     let forbidden = Forbidden::of(txn.state());
     // An alarm can be cleared whatever it forbids.
     if kind != Kind::Alarm {
@@ -93,6 +130,18 @@ fn decide(txn: &mut WriteTxn<'_>, request: &[u8]) -> Result<Vec<u8>, Refusal> {
             txn.lease_revoke(id);
         }
         Kind::Alarm => alarms::change(txn, message, &mut out)?,
+        Kind::AuthEnable
+        | Kind::AuthDisable
+        | Kind::UserAdd
+        | Kind::UserDelete
+        | Kind::UserChangePassword
+        | Kind::UserGrantRole
+        | Kind::UserRevokeRole
+        | Kind::RoleAdd
+        | Kind::RoleDelete
+        | Kind::RoleGrantPermission
+        | Kind::RoleRevokePermission
+        | Kind::IssueToken => out = auth::change(txn, kind, message, stamp)?,
     }
     Ok(out)
 }

@@ -2,6 +2,8 @@
 
 use super::plan::Query;
 use crate::apply::alarms;
+use crate::auth::{self, Caller, Needs};
+use crate::backup::hash_kv;
 use crate::header::HeaderParts;
 use crate::pb;
 use crate::proto::etcdserverpb as pbs;
@@ -44,14 +46,30 @@ impl Steps {
     }
 }
 
-/// Answers a read from `state`.
+/// Answers a read from `state` to whoever asks: [`answer_as`], where nobody has said who they are.
+///
+/// # Errors
+/// As [`answer_as`].
+pub fn answer(state: &State, query: &Query, header: &HeaderParts) -> Result<Reply, Status> {
+    answer_as(state, &Ok(None), query, header)
+}
+
+/// Answers a read from `state`, if `caller` may read it in that very state.
 ///
 /// The two hashes read every retained version; a driver that has other work gives them (with a clone of
 /// the state) to a thread that has time.
 ///
 /// # Errors
-/// The revision is compacted or in the future.
-pub fn answer(state: &State, query: &Query, header: &HeaderParts) -> Result<Reply, Status> {
+/// The caller may not read it, or the revision is compacted or in the future.
+pub fn answer_as(
+    state: &State,
+    caller: &Caller,
+    query: &Query,
+    header: &HeaderParts,
+) -> Result<Reply, Status> {
+    if auth::is_enabled(state) {
+        auth::permit_caller(state, caller, &Needs::of_query(query)?)?;
+    }
     let revision = state.revision();
     let body = match query {
         Query::Range(range) => {
@@ -84,34 +102,25 @@ pub fn answer(state: &State, query: &Query, header: &HeaderParts) -> Result<Repl
         }
         Query::Members => return Ok(Reply::Whole(answer_members(state, header))),
         Query::Hash => {
-            let hash = state
-                .root(crate::ROOT)
-                .hash(Revision(0))
-                .map_err(Refusal::from)?;
+            let hash = hash_kv(state, Revision(0)).map_err(Refusal::from)?;
             let mut body = Vec::new();
             pb::uint(&mut body, 2, u64::from(hash.hash));
             body
         }
         Query::HashKv(at) => {
             let at = Revision(u64::try_from(*at).unwrap_or(0));
-            let hash = state.root(crate::ROOT).hash(at).map_err(Refusal::from)?;
+            let hash = hash_kv(state, at).map_err(Refusal::from)?;
             let mut body = Vec::new();
             pb::uint(&mut body, 2, u64::from(hash.hash));
-            // As in etcd, where nothing was ever compacted the counter is at -1.
-            let compacted = match hash.compact_revision {
-                Revision(0) => -1,
-                Revision(n) => n as i64,
-            };
-            pb::uint(&mut body, 3, compacted as u64);
+            pb::uint(&mut body, 3, hash.compact_revision as u64);
             pb::uint(&mut body, 4, hash.hash_revision.0);
             body
         }
-        Query::AuthStatus => {
-            let mut body = Vec::new();
-            // Not enabled, as of the first revision of the users and roles.
-            pb::uint(&mut body, 3, 1);
-            body
-        }
+        Query::AuthStatus => auth::answer_status(state),
+        Query::User(name) => auth::answer_user(state, name)?,
+        Query::Users => auth::answer_users(state),
+        Query::Role(name) => auth::answer_role(state, name)?,
+        Query::Roles => auth::answer_roles(state),
     };
     Ok(Reply::Whole(header.before(revision, &body)))
 }
@@ -183,6 +192,13 @@ pub fn answer_lease_time_to_live(
         _ => pb::uint(&mut body, 3, -1i64 as u64),
     }
     header.before(state.revision(), &body)
+}
+
+/// Answers `Authenticate`: the token that the client shows from now on.
+pub fn answer_authenticate(token: &str, revision: Revision, header: &HeaderParts) -> Bytes {
+    let mut body = Vec::new();
+    pb::bytes(&mut body, 2, token.as_bytes());
+    header.before(revision, &body)
 }
 
 /// What a member knows of itself, for `Status`.

@@ -15,8 +15,9 @@ mod cluster;
 mod plan;
 
 pub use answer::{
-    Health, MemberStatus, Reply, Steps, answer, answer_health, answer_lease_time_to_live,
-    answer_member_add, answer_members, answer_outcome, answer_status, unknown_service,
+    Health, MemberStatus, Reply, Steps, answer, answer_as, answer_authenticate, answer_health,
+    answer_lease_time_to_live, answer_member_add, answer_members, answer_outcome, answer_status,
+    unknown_service,
 };
 pub use cluster::{ClusterOp, LEARNERS_MAX, check_cluster_op};
-pub use plan::{Limits, Plan, Query, Read, Session, alarm_request, is_unnamed_grant};
+pub use plan::{Credentials, Limits, Plan, Query, Read, Session, alarm_request, is_unnamed_grant};

@@ -3,8 +3,9 @@
 use super::cluster::{self, ClusterOp};
 use crate::apply::LEASE_TTL_MAX_S;
 use crate::apply::alarms::{self, Alarm, AlarmView};
+use crate::auth::{PasswordChange, Secret, name_of};
 use crate::check;
-use crate::method::{Method, Shape};
+use crate::method::Method;
 use crate::pb;
 use crate::proto::etcdserverpb as pbs;
 use crate::range::RangeQuery;
@@ -94,6 +95,13 @@ pub enum Plan {
     Defragment,
     /// Stream the state: `SnapshotStream`.
     Snapshot,
+    /// Check a name and a password, then put an [`crate::auth::IssueToken`] into the log or sign a token; answer with
+    /// `answer_authenticate`.
+    Authenticate(Credentials),
+    /// Hash the password, then propose [`PasswordChange::hashed`]. Hashing is work: see that the caller may ask this first.
+    Password(PasswordChange),
+    /// Refuse: [`Refusal::DowngradeUnimplemented`], to whom it may be said.
+    Downgrade,
     /// Locks and elections: several requests, and waiting between them.
     Recipe(Recipe),
     /// Tell that the server serves: `answer_health`. With `watch` the stream stays open.
@@ -101,6 +109,15 @@ pub enum Plan {
         /// Whether the service that is asked about is one that we know.
         known: bool,
     },
+}
+
+/// Who somebody says to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// The user's name.
+    pub name: String,
+    /// And the proof.
+    pub password: Secret,
 }
 
 /// A read and how fresh it must be.
@@ -129,8 +146,16 @@ pub enum Query {
     Hash,
     /// A hash of all keys at a revision; 0 or less for the present.
     HashKv(i64),
-    /// Whether users and roles are asked for: they are not.
+    /// Whether authentication is enabled.
     AuthStatus,
+    /// The roles of a user.
+    User(Bytes),
+    /// The users.
+    Users,
+    /// The permissions of a role.
+    Role(Bytes),
+    /// The roles.
+    Roles,
 }
 
 /// Plans requests. One for each core; it draws ids for leases that come without one.
@@ -206,7 +231,7 @@ impl Session {
                 Ok(Plan::MoveLeader(MemberId(target as u64)))
             }
             Method::HealthCheck | Method::HealthWatch => health(body),
-            Method::Downgrade => Err(Refusal::DowngradeUnimplemented.into()),
+            Method::Downgrade => Ok(Plan::Downgrade),
             Method::Lock
             | Method::Unlock
             | Method::ElectionCampaign
@@ -215,15 +240,50 @@ impl Session {
             | Method::ElectionObserve
             | Method::ElectionResign => Ok(Plan::Recipe(Recipe::read(method, &body)?)),
             Method::AuthStatus => read(Query::AuthStatus, false),
-            // What a client with a name and a password hears from an etcd whose authentication is off.
-            Method::Authenticate => Err(Refusal::AuthNotEnabled.into()),
-            method if method.shape() == Shape::Bidirectional => Err(Status::new(
+            Method::Authenticate => {
+                let request: pbs::AuthenticateRequest = decode(body)?;
+                Ok(Plan::Authenticate(Credentials {
+                    name: request.name,
+                    password: Secret::new(request.password),
+                }))
+            }
+            Method::UserGet => read(Query::User(name_of(&body)?), true),
+            Method::UserList => read(Query::Users, true),
+            Method::RoleGet => read(Query::Role(name_of(&body)?), true),
+            Method::RoleList => read(Query::Roles, true),
+            Method::UserAdd => self.user_add(body),
+            Method::UserChangePassword => {
+                Ok(Plan::Password(PasswordChange::change(decode(body)?)?))
+            }
+            Method::AuthEnable => self.propose(Kind::AuthEnable, &body, 0),
+            Method::AuthDisable => self.propose(Kind::AuthDisable, &body, 0),
+            Method::UserDelete => self.propose(Kind::UserDelete, &body, 0),
+            Method::UserGrantRole => self.propose(Kind::UserGrantRole, &body, auth_cost(&body)),
+            Method::UserRevokeRole => self.propose(Kind::UserRevokeRole, &body, 0),
+            Method::RoleAdd => self.propose(Kind::RoleAdd, &body, auth_cost(&body)),
+            Method::RoleDelete => self.propose(Kind::RoleDelete, &body, 0),
+            Method::RoleGrantPermission => {
+                self.propose(Kind::RoleGrantPermission, &body, auth_cost(&body))
+            }
+            Method::RoleRevokePermission => self.propose(Kind::RoleRevokePermission, &body, 0),
+            Method::Watch | Method::LeaseKeepAlive => Err(Status::new(
                 Code::Internal,
                 "quorate: a stream was taken for a single request",
             )),
-            // All others are of the Auth service.
-            _ => Err(Refusal::AuthUnimplemented.into()),
         }
+    }
+
+    fn user_add(&self, body: Bytes) -> Result<Plan, Status> {
+        let mut request: pbs::AuthUserAddRequest = decode(body)?;
+        let has_password = !request.options.is_some_and(|options| options.no_password);
+        if has_password {
+            return Ok(Plan::Password(PasswordChange::add(request)?));
+        }
+        // Whatever password was sent is not wanted, and must not be kept.
+        request.password.clear();
+        request.hashed_password.clear();
+        let body = request.encode_to_vec();
+        self.propose(Kind::UserAdd, &body, auth_cost(&body))
     }
 
     fn propose(&self, kind: Kind, body: &[u8], cost_bytes: u64) -> Result<Plan, Status> {
@@ -312,6 +372,10 @@ impl Session {
     }
 }
 
+fn decode<M: Message + Default>(body: Bytes) -> Result<M, Refusal> {
+    M::decode(body).map_err(|_| Refusal::from(Malformed))
+}
+
 fn read(query: Query, linearizable: bool) -> Result<Plan, Status> {
     Ok(Plan::Read(Read {
         query,
@@ -350,6 +414,11 @@ const LEASE_COST_BYTES: u64 = 64;
 
 fn put_cost(view: &PutView<'_>) -> u64 {
     PUT_COST_BYTES + view.key.len() as u64 + view.value.len() as u64
+}
+
+/// A user, a role, or more of one.
+fn auth_cost(body: &[u8]) -> u64 {
+    PUT_COST_BYTES + body.len() as u64
 }
 
 /// The dearer of the two branches.

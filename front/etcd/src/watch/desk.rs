@@ -5,14 +5,16 @@
 
 use super::event::EventCache;
 use super::stream::WatchStream;
+use crate::auth::{self, Caller, Interval, Rights, Verb};
 use crate::header::HeaderParts;
-use crate::status::Status;
+use crate::status::{Refusal, Status};
 use base::{Instant, Mutants, Revision};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use store::command::Identity;
 use store::hub::{Hub, WatcherId};
-use store::{Event, RootId, State};
+use store::{Event, KeyRange, RootId, State};
 
 /// One stream of one desk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -32,6 +34,8 @@ pub struct WatchDesk {
     progress_interval: Duration,
     /// Up to where this desk was told.
     published: Revision,
+    /// Whether authentication is enabled, and the revision of the users and roles by which the watches are permitted.
+    authorised: (bool, u64),
 }
 
 impl WatchDesk {
@@ -48,6 +52,7 @@ impl WatchDesk {
             request_bytes_max,
             progress_interval: super::stream::PROGRESS_INTERVAL,
             published: Revision(0),
+            authorised: (false, 0),
         }
     }
 
@@ -92,21 +97,37 @@ impl WatchDesk {
         self.ready.remove(&id);
     }
 
-    /// A client has sent a `WatchRequest`; answers what to send at once. `state` must be the last one that
-    /// was published.
+    /// [`WatchDesk::handle_as`], where nobody has said who they are.
     ///
     /// # Errors
-    /// The stream must be ended with this status.
+    /// As [`WatchDesk::handle_as`].
     pub fn handle(
         &mut self,
         id: StreamId,
         request: &Bytes,
         state: &State,
     ) -> Result<Vec<Bytes>, Status> {
+        self.handle_as(id, request, state, &Ok(None))
+    }
+
+    /// A client has sent a `WatchRequest`; answers what to send at once. `state` must be the last one that
+    /// was published, `caller` is who the client is.
+    ///
+    /// # Errors
+    /// The stream must be ended with this status.
+    pub fn handle_as(
+        &mut self,
+        id: StreamId,
+        request: &Bytes,
+        state: &State,
+        caller: &Caller,
+    ) -> Result<Vec<Bytes>, Status> {
+        // Before the first watch nobody had to be asked.
+        self.authorise(state);
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(Vec::new());
         };
-        let handled = stream.handle(request, state, &mut self.hub)?;
+        let handled = stream.handle(request, state, &mut self.hub, caller)?;
         if let Some(watcher) = handled.started {
             self.owners.insert(watcher, id);
         }
@@ -129,6 +150,7 @@ impl WatchDesk {
             self.published
         );
         self.published = state.revision();
+        self.authorise(state);
         self.hub.publish(state, events);
         self.wake();
     }
@@ -137,8 +159,44 @@ impl WatchDesk {
     pub fn restored(&mut self, state: &State) {
         self.published = state.revision();
         self.cache.clear();
+        self.authorise(state);
         self.hub.restored(state);
         self.wake();
+    }
+
+    /// Ends the watches that may no longer read, if users or roles have changed since it was last asked. Call it with
+    /// every state that is published, also where no key has changed, and before anything is sent of it.
+    pub fn authorise(&mut self, state: &State) {
+        let now = (auth::is_enabled(state), auth::revision(state));
+        if std::mem::replace(&mut self.authorised, now) == now || !now.0 {
+            return;
+        }
+        // Many watches are of few users.
+        let mut rights: BTreeMap<Bytes, Option<Rights>> = BTreeMap::new();
+        let mut may = |identity: Option<&Identity>, range: &KeyRange| match identity {
+            None => Err(Refusal::UserEmpty),
+            Some(Identity::Member) => Ok(()),
+            Some(Identity::User { name, .. }) => {
+                let rights = rights
+                    .entry(name.clone())
+                    .or_insert_with(|| Rights::of(state, name));
+                let interval = Interval::of_range(range);
+                match rights {
+                    Some(rights) if rights.allow(&interval, Verb::Read) => Ok(()),
+                    _ => Err(Refusal::PermissionDenied),
+                }
+            }
+        };
+        let mut ended = Vec::new();
+        for (id, stream) in &mut self.streams {
+            stream.authorise(state, &mut self.hub, &mut may, &mut ended);
+            if stream.is_ready() {
+                self.ready.insert(*id);
+            }
+        }
+        for watcher in ended {
+            self.owners.remove(&watcher);
+        }
     }
 
     fn wake(&mut self) {
@@ -205,6 +263,12 @@ impl WatchDesk {
         }
         self.wake();
         out
+    }
+
+    /// Whether a stream has any watch left.
+    pub fn has_watches(&self, id: StreamId) -> bool {
+        let stream = self.streams.get(&id);
+        stream.is_some_and(|stream| stream.watchers().next().is_some())
     }
 
     /// How many streams are open.

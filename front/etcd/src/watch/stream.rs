@@ -3,15 +3,18 @@
 use super::event::{EventCache, Form};
 use super::request::{Create, Request};
 use super::response::{Events, NO_WATCH, Notice};
+use crate::auth::{self, Caller, Needs};
 use crate::header::HeaderParts;
 use crate::record;
 use crate::status::{Refusal, Status};
 use base::{Instant, Revision, limits};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use store::State;
+use store::command::Identity;
 use store::hub::{Hub, Polled, WatchSpec, WatcherId};
+use store::{KeyRange, State};
 
 /// Watches on one stream. A client library puts all of a program's watches on one stream; beyond this many
 /// the program has lost count, and a further watch is canceled when it is created.
@@ -43,6 +46,9 @@ struct Watch {
     progress: bool,
     /// Whether events went out since the last tick of the progress interval.
     is_busy: bool,
+    /// What it watches, for whom: looked at again whenever users or roles change.
+    range: KeyRange,
+    identity: Option<Identity>,
 }
 
 /// One stream. See the module's documentation.
@@ -55,6 +61,8 @@ pub struct WatchStream {
     by_watcher: BTreeMap<WatcherId, i64>,
     /// Watches that may have something.
     ready: BTreeSet<i64>,
+    /// What is to be said before anything else: watches that were ended because they may no longer read.
+    notices: Vec<Bytes>,
     /// Where the next poll goes on, so that no watch starves the others.
     turn: i64,
     next_id: i64,
@@ -91,6 +99,7 @@ impl WatchStream {
             watches: BTreeMap::new(),
             by_watcher: BTreeMap::new(),
             ready: BTreeSet::new(),
+            notices: Vec::new(),
             turn: i64::MIN,
             next_id: 0,
             progress_asked: false,
@@ -117,7 +126,7 @@ impl WatchStream {
         self.by_watcher.keys().copied()
     }
 
-    /// Takes a `WatchRequest`.
+    /// Takes a `WatchRequest` of whoever `caller` is. A watch that it may not have is canceled as it is created.
     ///
     /// # Errors
     /// Malformed bytes end the stream.
@@ -126,9 +135,10 @@ impl WatchStream {
         request: &Bytes,
         state: &State,
         hub: &mut Hub,
+        caller: &Caller,
     ) -> Result<Handled, Status> {
         match Request::read(request).map_err(Refusal::from)? {
-            Request::Create(create) => Ok(self.create(request, &create, state, hub)),
+            Request::Create(create) => Ok(self.create(request, &create, state, hub, caller)),
             Request::Cancel(id) => Ok(self.cancel(id, state, hub)),
             Request::Progress => {
                 self.progress_asked = !self.watches.is_empty();
@@ -144,9 +154,21 @@ impl WatchStream {
         create: &Create<'_>,
         state: &State,
         hub: &mut Hub,
+        caller: &Caller,
     ) -> Handled {
         let revision = state.revision();
-        let id = match self.check(create) {
+        // Without a key the range begins at the smallest one. This one range is authorised and watched.
+        let key = match create.key {
+            [] => Bytes::from_static(&[0]),
+            key => request.slice_ref(key),
+        };
+        let range = record::key_range(key, request.slice_ref(create.end));
+        let may = auth::permit_caller(state, caller, &Needs::of_read(&range));
+        let checked = match may {
+            Ok(()) => self.check(create).map_err(Cow::Borrowed),
+            Err(refusal) => Err(Cow::Owned(Status::from(refusal).in_words())),
+        };
+        let id = match checked {
             Ok(id) => id,
             Err(cancel_reason) => {
                 let notice = Notice {
@@ -154,7 +176,7 @@ impl WatchStream {
                     watch_id: NO_WATCH,
                     created: true,
                     canceled: true,
-                    cancel_reason,
+                    cancel_reason: &cancel_reason,
                     ..Notice::default()
                 };
                 return Handled {
@@ -163,14 +185,9 @@ impl WatchStream {
                 };
             }
         };
-        // Without a key the range begins at the smallest one.
-        let key = match create.key {
-            [] => Bytes::from_static(&[0]),
-            key => request.slice_ref(key),
-        };
         let spec = WatchSpec {
             root: crate::ROOT,
-            range: record::key_range(key, request.slice_ref(create.end)),
+            range: range.clone(),
             start: Revision(create.start as u64),
             no_put: create.no_put,
             no_delete: create.no_delete,
@@ -189,6 +206,8 @@ impl WatchStream {
                 fragment: create.fragment,
                 progress: create.progress,
                 is_busy: true,
+                range,
+                identity: caller.clone().unwrap_or(None),
             },
         );
         self.ready.insert(id);
@@ -254,6 +273,40 @@ impl WatchStream {
         }
     }
 
+    /// Users or roles have changed: ends the watches that may no longer read, before any further event is taken from them.
+    /// `may` says who still may. The hub's watchers that were ended are appended to `ended`.
+    pub(crate) fn authorise(
+        &mut self,
+        state: &State,
+        hub: &mut Hub,
+        may: &mut dyn FnMut(Option<&Identity>, &KeyRange) -> Result<(), Refusal>,
+        ended: &mut Vec<WatcherId>,
+    ) {
+        let refused: Vec<(i64, Refusal)> = self
+            .watches
+            .iter()
+            .filter_map(|(id, watch)| {
+                let refusal = may(watch.identity.as_ref(), &watch.range).err()?;
+                Some((*id, refusal))
+            })
+            .collect();
+        for (id, refusal) in refused {
+            let Some(watcher) = self.forget(id) else {
+                continue;
+            };
+            hub.cancel(watcher);
+            ended.push(watcher);
+            let notice = Notice {
+                revision: state.revision(),
+                watch_id: id,
+                canceled: true,
+                cancel_reason: &Status::from(refusal).in_words(),
+                ..Notice::default()
+            };
+            self.notices.push(notice.encode(&self.header));
+        }
+    }
+
     fn forget(&mut self, id: i64) -> Option<WatcherId> {
         let watch = self.watches.remove(&id)?;
         self.by_watcher.remove(&watch.watcher);
@@ -270,7 +323,7 @@ impl WatchStream {
 
     /// Whether [`WatchStream::poll`] may have something.
     pub fn is_ready(&self) -> bool {
-        !self.ready.is_empty() || self.progress_asked
+        !self.ready.is_empty() || self.progress_asked || !self.notices.is_empty()
     }
 
     /// What there is to send now, about `budget_bytes` of it. Call it only when the client takes more, and
@@ -284,7 +337,7 @@ impl WatchStream {
         budget_bytes: usize,
         ended: &mut Vec<WatcherId>,
     ) -> Vec<Bytes> {
-        let mut responses = Vec::new();
+        let mut responses = std::mem::take(&mut self.notices);
         let mut sent = 0;
         for _ in 0..TURNS_MAX {
             // Round robin by id, so that a busy watch does not starve the others.
@@ -463,6 +516,7 @@ impl WatchStream {
         self.watches.clear();
         self.by_watcher.clear();
         self.ready.clear();
+        self.notices.clear();
         self.progress_asked = false;
     }
 

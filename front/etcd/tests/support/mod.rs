@@ -5,10 +5,11 @@
 use base::{ClusterId, LeaseId, MemberId, Mutants, Term};
 use bytes::Bytes;
 use clock::HybridTime;
+use etcd::auth::{self, Caller, Needs};
 use etcd::proto::etcdserverpb as pb;
 use etcd::{
-    EtcdDialect, HeaderParts, Limits, Method, Plan, Query, Reply, Session, Status, StreamId,
-    WatchDesk,
+    Credentials, EtcdDialect, HeaderParts, Limits, Method, Plan, Query, Refusal, Reply, Session,
+    Status, StreamId, WatchDesk,
 };
 use prost::Message;
 use store::{Dialect, Genesis, Member, Stamp, State, Store};
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) desk: WatchDesk,
     pub(crate) header: HeaderParts,
     pub(crate) wall_ms: u64,
+    /// Who asks from now on.
+    pub(crate) caller: Caller,
 }
 
 pub(crate) const HEADER: HeaderParts = HeaderParts {
@@ -53,14 +56,25 @@ impl World {
             desk: WatchDesk::new(HEADER, limits.request_bytes_max, Mutants::none()),
             header: HEADER,
             wall_ms: 1000,
+            caller: Ok(None),
         }
     }
 
     /// What a client gets for a unary request.
     pub(crate) fn call_bytes(&mut self, method: Method, body: Bytes) -> Result<Bytes, Status> {
-        match self.session.plan(method, body)? {
+        let plan = self.session.plan(method, body)?;
+        // As the edge does, before anything is done about it.
+        auth::permit_caller(&self.state, &self.caller, &Needs::of_plan(&plan)?)?;
+        match plan {
             Plan::Propose { request, .. } => self.apply(&request),
-            Plan::Read(read) => answer(&self.state, &read.query),
+            Plan::Read(read) => answer_as(&self.state, &self.caller, &read.query),
+            // The hash of a test is the password behind a word.
+            Plan::Password(change) => {
+                let hash = format!("hash of {}", change.password().reveal());
+                self.apply(&change.hashed(&hash))
+            }
+            Plan::Authenticate(credentials) => self.authenticate(&credentials),
+            Plan::Downgrade => Err(Refusal::DowngradeUnimplemented.into()),
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = self
                     .state
@@ -99,9 +113,11 @@ impl World {
             origin: MemberId(1),
         };
         let mut txn = self.store.begin(etcd::ROOT, &stamp);
+        txn.act_for(self.caller.clone().unwrap_or(None));
         let outcome = EtcdDialect.apply(&mut txn, request, &stamp);
         let effects = txn.finish();
         self.state = self.store.publish();
+        self.desk.authorise(&self.state);
         self.desk.publish(&self.state, &effects.events);
         etcd::answer_outcome(&outcome, self.state.revision(), &self.header)
     }
@@ -147,7 +163,42 @@ impl World {
         request: pb::WatchRequest,
     ) -> Vec<pb::WatchResponse> {
         let bytes = request.encode_to_vec().into();
-        decode(self.desk.handle(stream, &bytes, &self.state).unwrap())
+        let handled = self
+            .desk
+            .handle_as(stream, &bytes, &self.state, &self.caller);
+        decode(handled.unwrap())
+    }
+
+    /// As the edge does it, but for bcrypt.
+    fn authenticate(&mut self, credentials: &Credentials) -> Result<Bytes, Status> {
+        if !auth::is_enabled(&self.state) {
+            return Err(Refusal::AuthNotEnabled.into());
+        }
+        let user = auth::user(&self.state, credentials.name.as_bytes());
+        let given = format!("hash of {}", credentials.password.reveal());
+        let user = user.filter(|user| user.password == given);
+        if user.is_none() {
+            return Err(Refusal::AuthFailed.into());
+        }
+        let letters = "abcdefghijklmnop";
+        let issue = auth::IssueToken {
+            user: credentials.name.clone(),
+            checked: auth::revision(&self.state),
+            digest: auth::Token::digest(letters),
+        };
+        let answer = self.apply(&issue.request())?;
+        // The header, then the number.
+        let number = auth::last_token(&self.state);
+        assert!(answer.ends_with(&[16, number as u8]));
+        let token = format!("{letters}.{number}");
+        let revision = self.state.revision();
+        Ok(etcd::answer_authenticate(&token, revision, &self.header))
+    }
+
+    /// From now on, `name` asks, whose name is established as of now; or nobody.
+    pub(crate) fn ask_as(&mut self, name: Option<&str>) {
+        let name = name.map(|name| Bytes::copy_from_slice(name.as_bytes()));
+        self.caller = Ok(name.map(|name| auth::user_identity(&self.state, name)));
     }
 
     /// Everything that a stream has to say.
@@ -166,7 +217,11 @@ pub(crate) fn decode(messages: Vec<Bytes>) -> Vec<pb::WatchResponse> {
 }
 
 pub(crate) fn answer(state: &State, query: &Query) -> Result<Bytes, Status> {
-    match etcd::answer(state, query, &HEADER)? {
+    answer_as(state, &Ok(None), query)
+}
+
+pub(crate) fn answer_as(state: &State, caller: &Caller, query: &Query) -> Result<Bytes, Status> {
+    match etcd::answer_as(state, caller, query, &HEADER)? {
         Reply::Whole(bytes) => Ok(bytes),
         Reply::Steps(mut steps) => loop {
             if let Some(bytes) = steps.step(100) {

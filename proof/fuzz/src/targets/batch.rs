@@ -34,6 +34,7 @@ fn corpus() -> Vec<Vec<u8>> {
         origin: MemberId(n),
         tag: 1000 + n,
         client,
+        identity: None,
         request: Bytes::copy_from_slice(request),
     };
     let batch = |commands: Vec<Command>| Batch {
