@@ -441,3 +441,42 @@ fn bytes_that_are_no_certificate_are_nobody() {
         assert_eq!(Certificate::read(&CertificateDer::from(bytes)), None);
     }
 }
+
+#[test]
+fn the_way_out_may_show_another_certificate() {
+    let mut bench = Bench::new("other-out");
+    let out = Wish {
+        cn: Some("out"),
+        ..MEMBER
+    };
+    let issued = bench.ca.issue(&out).unwrap();
+    let (cert, key) = issued.write(&bench.dir, "out").unwrap();
+    bench.asked.client_cert_file = Some(cert);
+    bench.asked.client_key_file = Some(key);
+    let door = bench.open(Side::Peer);
+    let shown = shake(door.client().unwrap(), door.server().unwrap(), "m1.example").unwrap();
+    assert_eq!(shown.unwrap().common_name.as_deref(), Some("out"));
+}
+
+#[test]
+fn a_made_certificate_lives_for_its_years_and_is_made_again_after_them() {
+    let mut bench = Bench::new("years");
+    let dir = bench.dir.join("fixtures/client");
+    fs::create_dir_all(&dir).unwrap();
+    let wish = Wish {
+        good: Good::Before,
+        ..MEMBER
+    };
+    let old = bench.ca.issue(&wish).unwrap();
+    fs::write(dir.join("cert.pem"), &old.certificate).unwrap();
+    fs::write(dir.join("key.pem"), &old.key).unwrap();
+    let (cert, _) = self_signed(&dir, &["localhost".to_owned()], 3).unwrap();
+    let made = fs::read_to_string(cert).unwrap();
+    assert_ne!(made, old.certificate);
+    let der = CertificateDer::from_pem_slice(made.as_bytes()).unwrap();
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+    let validity = parsed.validity();
+    let days = (validity.not_after.timestamp() - validity.not_before.timestamp()) / 86_400;
+    assert_eq!(days, 3 * 365);
+    assert!(self_signed(&dir, &[], 0).is_err());
+}
