@@ -33,13 +33,13 @@ pub(crate) struct Globals {
     pub(crate) context: Option<String>,
     /// Whose signature on a member's certificate is believed, PEM; it makes every endpoint a TLS one
     /// [env: QUORATE_CACERT].
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(id = "tls_cacert", long = "cacert", global = true, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
     /// The certificate to show to members, PEM [env: QUORATE_CERT].
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(id = "tls_cert", long = "cert", global = true, value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
     /// Its key, PEM [env: QUORATE_KEY].
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(id = "tls_key", long = "key", global = true, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// Believe whoever answers: nobody listens in, and that is all
     /// [env: QUORATE_INSECURE_SKIP_TLS_VERIFY].

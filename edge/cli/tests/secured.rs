@@ -98,7 +98,7 @@ fn page(at: &At, ca: &str, shown: Option<&Issued>, path: &str) -> String {
 struct Secured {
     scratch: Scratch,
     ca: Authority,
-    process: Option<Running>,
+    _process: Option<Running>,
     client: SocketAddr,
     peer: SocketAddr,
     metrics: SocketAddr,
@@ -131,7 +131,7 @@ impl Secured {
         Secured {
             scratch,
             ca,
-            process: None,
+            _process: None,
             client,
             peer,
             metrics,
@@ -180,7 +180,7 @@ impl Secured {
             .into_iter()
             .chain(flags.iter().map(String::as_str))
             .collect();
-        self.process = Some(Running::start(
+        self._process = Some(Running::start(
             QUORATE,
             &arguments,
             &self.scratch.path("log"),

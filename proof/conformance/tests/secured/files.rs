@@ -21,23 +21,23 @@ const EXAMPLE: &str = concat!(
     "/../../docs/examples/secured-member.yaml"
 );
 
-/// A directory that the configuration names, as a place to mount on; it goes if it was not there.
-struct MountPoint(PathBuf, bool);
+/// A directory that the configuration names, as a place to mount on. What was not there goes again.
+struct MountPoint(PathBuf, Vec<PathBuf>);
 
 impl MountPoint {
     fn new(path: &str) -> MountPoint {
         let path = PathBuf::from(path);
-        let is_ours = !path.exists();
+        let missing = path.ancestors().take_while(|dir| !dir.exists());
+        let made = missing.map(Path::to_owned).collect();
         fs::create_dir_all(&path).unwrap();
-        MountPoint(path, is_ours)
+        MountPoint(path, made)
     }
 }
 
 impl Drop for MountPoint {
     fn drop(&mut self) {
-        // Only when it is empty, which a directory of somebody else's is not.
-        if self.1 {
-            let _ = fs::remove_dir(&self.0);
+        for made in &self.1 {
+            let _ = fs::remove_dir(made);
         }
     }
 }
@@ -89,7 +89,7 @@ fn passes(config: &str) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let config = fs::read_to_string(config).unwrap();
     let net = Net::new(3).expect("root, iproute2 and a kernel with namespaces");
-    let folder = TempDir::new("secured").unwrap();
+    let folder = TempDir::new().unwrap();
     let (pki_at, data_at) = (
         MountPoint::new("/etc/etcd/pki"),
         MountPoint::new("/var/lib/etcd"),

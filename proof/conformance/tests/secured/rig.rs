@@ -16,8 +16,8 @@ pub(crate) struct Rig {
 
 impl Rig {
     /// `n` members that ask everybody for a certificate, and one for a client.
-    pub(crate) fn start(name: &str, n: usize) -> Rig {
-        let folder = TempDir::new(name).unwrap();
+    pub(crate) fn start(n: usize) -> Rig {
+        let folder = TempDir::new().unwrap();
         let mut ca = Authority::new("ca").unwrap();
         std::fs::write(folder.path().join("ca.crt"), ca.pem()).unwrap();
         issue(&mut ca, folder.path());

@@ -46,7 +46,7 @@ fn descriptors(wanted: u64) {
 #[tokio::test(flavor = "current_thread")]
 async fn connections_that_say_nothing_cost_next_to_nothing() {
     descriptors(N_IDLE as u64 + 1000);
-    let rig = Rig::start("storm", 1);
+    let rig = Rig::start(1);
     rig.served(&rig.tls()).await;
     let member = &rig.cluster.members[0];
     let address: SocketAddr = (
