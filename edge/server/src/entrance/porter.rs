@@ -263,6 +263,11 @@ async fn shake_hands(
     let config = security.server().ok_or(io::ErrorKind::InvalidInput)?;
     let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
     super::way::complete(&mut raw, &mut session).await?;
+    if let Raw::Tcp(tcp) = &raw {
+        // We have nothing to say now, and a client that gathers small writes (Nagle) would wait 40 ms for the
+        // acknowledgement of its last word before it sends its first request. If it fails, that is all.
+        let _ = rustix::net::sockopt::set_tcp_quickack(tcp, true);
+    }
     let certificate = session
         .peer_certificates()
         .and_then(|chain| chain.first())
