@@ -18,11 +18,13 @@ use crate::audit::Audit;
 use crate::clock;
 use crate::config::Config;
 use crate::contenders::Contenders;
+use crate::corrupt;
 use crate::durable::{Checkpoints, LogThread};
+use crate::entrance::Way;
 use crate::events::{Event, Reports};
 use crate::metrics::Metrics;
 use crate::native::{Desks, NotRead};
-use crate::peers::{Inbox, Peers, render_members, send_snapshot};
+use crate::peers::{Inbox, LocalPage, Peers, render_members, send_snapshot};
 use crate::signal::Signal;
 use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
@@ -96,6 +98,10 @@ pub(crate) struct Member {
     pub(crate) vitals: Vitals,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Option<Audit>,
+    /// What this member had at compactions.
+    pub(crate) compacted: RefCell<corrupt::Remembered>,
+    /// Somebody is being told what this member has.
+    pub(crate) is_hashing: Cell<bool>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -113,7 +119,7 @@ pub(crate) struct Member {
     /// The compaction that is not swept yet, and since when.
     compacting: Cell<Option<(Revision, Instant)>>,
     /// Up to where history was compacted when last looked.
-    compacted: Cell<Revision>,
+    compacted_to: Cell<Revision>,
     is_ready: Cell<bool>,
     became_ready: Notify,
     leadership: Notify,
@@ -173,6 +179,8 @@ impl Member {
             vitals: Vitals::default(),
             metrics: parts.metrics,
             audit: parts.audit,
+            compacted: RefCell::default(),
+            is_hashing: Cell::new(false),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -182,7 +190,7 @@ impl Member {
             led_by: Cell::new(MemberId::NONE),
             ticked: Cell::new(None),
             compacting: Cell::new(None),
-            compacted: Cell::new(parts.node.state().root(etcd::ROOT).compacted()),
+            compacted_to: Cell::new(parts.node.state().root(etcd::ROOT).compacted()),
             is_ready: Cell::new(false),
             became_ready: Notify::new(),
             leadership: Notify::new(),
@@ -191,6 +199,8 @@ impl Member {
             node: RefCell::new(parts.node),
             config: parts.config,
         });
+        let raised = member.with_state(State::apply_version);
+        member.peers.spoken().raised(raised);
         member.work.set();
         member
     }
@@ -673,7 +683,7 @@ impl Member {
     /// Says when history was compacted, and when the last of it is gone.
     fn look_at_compaction(&self, now: Instant) {
         let compacted = self.with_state(|state| state.root(etcd::ROOT).compacted());
-        if self.compacted.replace(compacted) != compacted {
+        if self.compacted_to.replace(compacted) != compacted {
             info!("compact-revision" = compacted.0, "compacted");
             self.compacting.set(Some((compacted, now)));
         }
@@ -801,7 +811,9 @@ impl Member {
             };
             let name = self.config.name.clone();
             let what = (snapshot.meta, snapshot.state);
-            send_snapshot(own, name, snapshot.to, reached, what, self.reports.clone());
+            let versions = self.peers.spoken().versions();
+            let reports = self.reports.clone();
+            send_snapshot(own, name, snapshot.to, (reached, versions), what, reports);
         }
         if let Some(persist) = effects.persist {
             if persist.snapshot.is_some() {
@@ -833,6 +845,15 @@ impl Member {
             drop(desk);
             self.desks
                 .publish(&state, &effects.events, effects.restored);
+            let version_before = self.with_state(State::apply_version);
+            if state.apply_version() != version_before {
+                info!(
+                    from = version_before,
+                    to = state.apply_version(),
+                    "the cluster's apply version is raised: all members know it"
+                );
+                self.peers.spoken().raised(state.apply_version());
+            }
             let members_before = self.state.replace(state).membership().clone();
             if effects.membership.is_some()
                 || effects.restored
@@ -934,7 +955,8 @@ impl Member {
         self.led_by.set(leader);
     }
 
-    fn stop(&self, reason: StopReason) {
+    /// It must not go on.
+    pub(crate) fn stop(&self, reason: StopReason) {
         match &reason {
             StopReason::Removed => warn!("this member was removed from the cluster"),
             other => error!(reason = ?other, "this member must not go on"),
@@ -963,6 +985,20 @@ impl Member {
         while self.leader().is_none() {
             self.leadership.notified().await;
         }
+    }
+
+    /// How other members are reached.
+    pub(crate) fn way(&self) -> Way {
+        self.peers.way()
+    }
+
+    /// Which members this member is connected to, itself left out.
+    pub(crate) fn connected_members(&self) -> Vec<MemberId> {
+        let members = self.with_state(State::members);
+        let members = members.into_iter().map(|member| member.id);
+        members
+            .filter(|member| self.peers.is_connected(*member))
+            .collect()
     }
 
     /// Which voters this member is connected to, itself left out.
@@ -1001,6 +1037,14 @@ impl Inbox for Member {
     fn members_page(&self) -> String {
         let cluster: ClusterId = self.identity.cluster;
         render_members(cluster, &self.state.borrow().members())
+    }
+
+    fn apply_version(&self) -> u16 {
+        self.node.borrow().apply_version()
+    }
+
+    fn page<'a>(&'a self, target: &'a str) -> LocalPage<'a> {
+        Box::pin(corrupt::page(self, target))
     }
 }
 

@@ -43,7 +43,7 @@ impl Front {
     }
 }
 
-/// `3.6.0` of `3.6.5`.
+/// `3.6.0` of `3.6.16`.
 pub(crate) fn cluster_version() -> String {
     let mut parts = etcd::ETCD_VERSION.split('.');
     let (major, minor) = (parts.next().unwrap_or("3"), parts.next().unwrap_or("0"));

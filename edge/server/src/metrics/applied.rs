@@ -85,14 +85,17 @@ impl ApplyCounts {
 }
 
 /// A dialect whose commands are counted and timed.
-pub(crate) struct Metered<D> {
-    dialect: D,
+pub(crate) struct Metered {
+    dialect: Box<dyn Dialect + Send>,
     counts: std::sync::Arc<ApplyCounts>,
 }
 
-impl<D> Metered<D> {
+impl Metered {
     /// `dialect`, counted into `counts`.
-    pub(crate) fn new(dialect: D, counts: &std::sync::Arc<ApplyCounts>) -> Metered<D> {
+    pub(crate) fn new(
+        dialect: Box<dyn Dialect + Send>,
+        counts: &std::sync::Arc<ApplyCounts>,
+    ) -> Metered {
         Metered {
             dialect,
             counts: counts.clone(),
@@ -100,7 +103,7 @@ impl<D> Metered<D> {
     }
 }
 
-impl<D: Dialect> Dialect for Metered<D> {
+impl Dialect for Metered {
     fn id(&self) -> DialectId {
         self.dialect.id()
     }
@@ -170,7 +173,7 @@ mod tests {
     #[test]
     fn what_is_counted_decides_nothing() {
         let counts = Arc::new(ApplyCounts::new(Duration::from_secs(60)));
-        let metered = Metered::new(EtcdDialect, &counts);
+        let metered = Metered::new(Box::new(EtcdDialect), &counts);
         let (mut with, mut without) = (
             Store::new(Genesis::default()),
             Store::new(Genesis::default()),
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn what_took_long_is_counted() {
         let counts = Arc::new(ApplyCounts::new(Duration::ZERO));
-        let metered = Metered::new(EtcdDialect, &counts);
+        let metered = Metered::new(Box::new(EtcdDialect), &counts);
         apply(&metered, &mut Store::new(Genesis::default()), &put(0));
         assert_eq!(counts.slow.get(), 1);
     }
