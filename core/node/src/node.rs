@@ -33,7 +33,7 @@ use clock::HybridTime;
 use consensus::{Engine, Misconfigured, Raft, StartEngine};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
-use store::command::{Command, DialectId};
+use store::command::{Command, DialectId, Identity};
 use store::{Dialect, State};
 
 /// Commands applied in one call of [`Node::take_effects`]; then the caller looks at sockets again.

@@ -10,17 +10,21 @@ mod recipes;
 mod retries;
 mod streams;
 
+use crate::auth::{Admitted, Asking, Doorkeeper};
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
 use base::{Chain, LeaseId};
 use bytes::Bytes;
+use etcd::auth::{self, Caller, Needs};
 use etcd::{
-    Alarm, AlarmKind, ClusterOp, Method, Plan, Query, RangeChunks, Read, Refusal, Reply, Status,
+    Alarm, AlarmKind, ClusterOp, Credentials, Method, Plan, Query, RangeChunks, Read, Refusal,
+    Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
 use std::rc::Rc;
 use storage::Space;
+use store::command::Identity;
 use tracing::{info, warn};
 
 /// Records written between two looks at other work: about 0.1 ms.
@@ -33,7 +37,8 @@ impl Front {
     /// Serves one gRPC call.
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
-            return Native(self.0.clone()).serve(method, call).await;
+            let asking = asking(call);
+            return Native(self.0.clone(), asking).serve(method, call).await;
         }
         let Some(method) = Method::of_path(call.head.path()) else {
             return Err(unknown_path(call.head.path()));
@@ -113,6 +118,8 @@ impl Front {
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
+        let who = self.0.identify(&asking(call));
+        self.permit(&who, &Needs::of_plan(&plan)?)?;
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
@@ -128,17 +135,18 @@ impl Front {
                 if numbered.is_some() && is_unnamed_grant {
                     return Err(retries::unnamed_grant().into());
                 }
-                self.propose(request, cost_bytes, numbered).await?
+                let who = who.unwrap_or(None);
+                self.propose(request, cost_bytes, numbered, who).await?
             }
             Plan::Read(read) => match wanted {
-                None => self.read(&read).await?,
+                None => self.read(&read, &who).await?,
                 Some(level) => {
-                    let (answer, told) = self.read_at(&read, level).await?;
+                    let (answer, told) = self.read_at(&read, level, &who).await?;
                     fresh = Some(told);
                     answer
                 }
             },
-            Plan::ReadStream(read) => return self.read_stream(&read, wanted, call).await,
+            Plan::ReadStream(read) => return self.read_stream(&read, wanted, &who, call).await,
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = match self.0.lease(lease, false).await? {
                     LeaseAnswer::Alive { remaining_ms, .. } => Some(remaining_ms),
@@ -150,11 +158,31 @@ impl Front {
                     self.0.read_index().await?;
                 }
                 let header = self.0.header();
+                let needs = Needs::of_plan(&Plan::LeaseTimeToLive { lease, keys })?;
                 self.0.with_state(|state| {
-                    etcd::answer_lease_time_to_live(state, lease, keys, left, &header)
-                })
+                    auth::permit_caller(state, &who, &needs)?;
+                    let answer = etcd::answer_lease_time_to_live(state, lease, keys, left, &header);
+                    Ok::<_, Refusal>(answer)
+                })?
             }
-            Plan::Change(op) => self.change(op).await?,
+            Plan::Change(op) => {
+                if self.0.with_state(auth::is_enabled) {
+                    // It is no command of etcd's dialect: decided here, as freshly as a read is.
+                    self.0.read_index().await?;
+                    self.permit(&who, &Needs::default())?;
+                }
+                self.change(op).await?
+            }
+            Plan::Authenticate(credentials) => self.authenticate(&credentials).await?,
+            Plan::Password(change) => {
+                self.0.with_state(auth::check_gate)?;
+                let hash = self.0.doorkeeper.hash(change.password()).await?;
+                let request = change.hashed(&hash);
+                let cost_bytes = request.len() as u64;
+                self.propose(request, cost_bytes, None, who.unwrap_or(None))
+                    .await?
+            }
+            Plan::Downgrade => return Err(Refusal::DowngradeUnimplemented.into()),
             Plan::MoveLeader(to) => {
                 self.0.move_leader(to).await?;
                 Bytes::new()
@@ -167,15 +195,56 @@ impl Front {
                 self.0.defragment().await?;
                 Bytes::new()
             }
-            Plan::Snapshot => return self.snapshot(call).await,
+            Plan::Snapshot => return self.snapshot(&who, call).await,
             // In a box: it is large, and no other call should have to make room for it.
-            Plan::Recipe(recipe) => return Box::pin(self.recipe(recipe, call)).await,
+            Plan::Recipe(recipe) => return Box::pin(self.recipe(recipe, &who, call)).await,
             Plan::Health { known } => return self.health(method, known, call).await,
         };
         if wanted.is_some() {
             call.replies.tell(self.told(fresh));
         }
         Ok(call.replies.reply(answer).await?)
+    }
+
+    /// Whether a caller may, as of the published state.
+    fn permit(&self, who: &Caller, needs: &Needs) -> Result<(), Refusal> {
+        self.0
+            .with_state(|state| auth::permit_caller(state, who, needs))
+    }
+
+    /// A token for a name and a password. Users may change while the password is checked: then it is checked again.
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Bytes, Status> {
+        for _ in 0..Doorkeeper::TRIES {
+            self.0.read_index().await?;
+            let state = self.0.state();
+            let (admitted, checked) = self.0.doorkeeper.admit(credentials, &state).await?;
+            drop(state);
+            let header = self.0.header();
+            match admitted {
+                Admitted::Issue(issue, letters) => {
+                    let answer = self.0.propose(issue.request(), None, None).await?;
+                    let outcome = outcome(&answer)?;
+                    if outcome.status == Refusal::AuthOldRevision as u16 {
+                        continue;
+                    }
+                    // Who is refused hears why.
+                    etcd::answer_outcome(outcome, answer.revision, &header)?;
+                    let number = auth::token_number(&outcome.body);
+                    let token = format!("{letters}.{number}");
+                    return Ok(etcd::answer_authenticate(&token, answer.revision, &header));
+                }
+                Admitted::Signed(token) => {
+                    self.0.read_index().await?;
+                    let (now, revision) = self
+                        .0
+                        .with_state(|state| (auth::revision(state), state.revision()));
+                    if now == checked {
+                        return Ok(etcd::answer_authenticate(&token, revision, &header));
+                    }
+                }
+            }
+        }
+        Err(Refusal::AuthOldRevision.into())
     }
 
     /// A client may ask not to be served by a member that knows no leader.
@@ -204,12 +273,10 @@ impl Front {
         request: Bytes,
         cost_bytes: u64,
         numbered: Option<(LeaseId, u64)>,
+        identity: Option<Identity>,
     ) -> Result<Bytes, Status> {
         self.check_room(cost_bytes).await?;
-        let answer = match numbered {
-            Some((session, sequence)) => self.0.propose_once(request, session, sequence).await?,
-            None => self.0.propose(request).await?,
-        };
+        let answer = self.0.propose(request, numbered, identity).await?;
         let outcome = outcome(&answer)?;
         if let Some(refusal) = RetryRefusal::from_status(outcome.status) {
             return Err(retries::refused(refusal));
@@ -241,30 +308,32 @@ impl Front {
                 quota_bytes = limits.quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
-            self.0.propose(etcd::alarm_request(alarm)).await?;
+            let request = etcd::alarm_request(alarm);
+            self.0.propose(request, None, self.0.own_word()).await?;
         }
         Err(Refusal::NoSpace.into())
     }
 
-    async fn read(&self, read: &Read) -> Result<Bytes, Status> {
+    async fn read(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
         if read.linearizable {
             self.0.read_index().await?;
         }
-        self.look(read).await
+        self.look(read, who).await
     }
 
-    /// Answers from the published state, whatever its age.
-    async fn look(&self, read: &Read) -> Result<Bytes, Status> {
+    /// Answers from the published state, whatever its age, to whom that state allows it.
+    async fn look(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
         let header = self.0.header();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.
-            let (state, query) = (self.0.state(), read.query.clone());
-            let hashing = tokio::task::spawn_blocking(move || whole(&state, &query, &header));
+            let (state, query, who) = (self.0.state(), read.query.clone(), who.clone());
+            let hashing = move || whole(&state, &who, &query, &header);
+            let hashing = tokio::task::spawn_blocking(hashing);
             return hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
         }
         let reply = self
             .0
-            .with_state(|state| etcd::answer(state, &read.query, &header))?;
+            .with_state(|state| etcd::answer_as(state, who, &read.query, &header))?;
         match reply {
             Reply::Whole(answer) => Ok(answer),
             Reply::Steps(mut steps) => loop {
@@ -280,6 +349,7 @@ impl Front {
         &self,
         read: &Read,
         wanted: Option<native::Level>,
+        who: &Caller,
         call: &mut Call,
     ) -> Result<(), Ended> {
         let granted = match wanted {
@@ -294,7 +364,8 @@ impl Front {
             return Err(Refusal::Malformed.into());
         };
         let target = self.0.config.request_bytes_max;
-        let mut chunks = RangeChunks::begin(&self.0.state(), range, &self.0.header(), target)?;
+        let header = self.0.header();
+        let mut chunks = RangeChunks::begin_as(&self.0.state(), who, range, &header, target)?;
         if let Some(granted) = granted {
             // The state is held from here on: what it is worth does not change any more.
             let fresh = self.worth(&granted)?;
@@ -389,6 +460,11 @@ impl Front {
     }
 }
 
+/// What a call's client shows to say who it is.
+pub(crate) fn asking(call: &Call) -> Asking {
+    Asking::of_call(call.head.metadata(), call.head.common_name.clone())
+}
+
 /// Whether the client wants to be served by a member that knows a leader, or not at all.
 fn wants_leader(call: &Call) -> bool {
     call.head
@@ -406,8 +482,13 @@ fn is_local(plan: &Plan) -> bool {
     }
 }
 
-fn whole(state: &store::State, query: &Query, header: &etcd::HeaderParts) -> Result<Bytes, Status> {
-    match etcd::answer(state, query, header)? {
+fn whole(
+    state: &store::State,
+    who: &Caller,
+    query: &Query,
+    header: &etcd::HeaderParts,
+) -> Result<Bytes, Status> {
+    match etcd::answer_as(state, who, query, header)? {
         Reply::Whole(answer) => Ok(answer),
         Reply::Steps(mut steps) => loop {
             if let Some(answer) = steps.step(usize::MAX) {

@@ -34,6 +34,7 @@
 //! | how a member starts and ends | `run` |
 //! | how a request travels | `grpc`, then `front`, then `member` |
 //! | which HTTP path is whose, and who may ask | `http` |
+//! | who a caller is: tokens, passwords, names of certificates | [`auth`] |
 //! | the native API: levels of reads, waiting, JSON | `native` |
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
@@ -41,6 +42,7 @@
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 
+pub mod auth;
 pub mod clock;
 pub mod config;
 mod contenders;

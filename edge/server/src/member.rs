@@ -14,6 +14,7 @@
 //!
 //! Order that clients rely on: events reach the desk, then the root switches, then answers go out.
 
+use crate::auth::{Asking, Doorkeeper};
 use crate::clock;
 use crate::config::Config;
 use crate::contenders::Contenders;
@@ -26,6 +27,7 @@ use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
 use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Term};
 use bytes::Bytes;
+use etcd::auth::Caller;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
     Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
@@ -37,7 +39,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Identity, Space};
-use store::command::DialectId;
+use store::command::{DialectId, Identity as OnBehalfOf};
 use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tracing::{error, info, warn};
@@ -86,6 +88,10 @@ pub(crate) struct Member {
     reports: Reports,
     space: Cell<Space>,
     pub(crate) vitals: Vitals,
+    /// Who callers are.
+    pub(crate) doorkeeper: Doorkeeper,
+    /// Whether authentication is enabled, and the revision of users and roles, as streams know them.
+    authorised: Cell<(bool, u64)>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -112,6 +118,7 @@ pub(crate) struct Parts {
     pub(crate) log: LogThread,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) reports: Reports,
+    pub(crate) doorkeeper: Doorkeeper,
 }
 
 impl Member {
@@ -148,6 +155,8 @@ impl Member {
             reports: parts.reports,
             space: Cell::new(Space::Normal),
             vitals: Vitals::default(),
+            doorkeeper: parts.doorkeeper,
+            authorised: Cell::new((false, 0)),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -254,35 +263,38 @@ impl Member {
         dialect: DialectId,
         request: Bytes,
         retry: Option<(LeaseId, u64)>,
+        identity: Option<OnBehalfOf>,
     ) -> Result<Answer, NotAnswered> {
-        let proposed = match retry {
-            None => self.node.borrow_mut().propose(dialect, request),
-            Some((session, sequence)) => {
-                let mut node = self.node.borrow_mut();
-                node.propose_once(dialect, request, session, sequence)
-            }
-        };
+        let proposed = self
+            .node
+            .borrow_mut()
+            .propose_as(dialect, request, retry, identity);
         self.answered(proposed).await
     }
 
-    /// Puts a request of etcd's into the log and waits for what became of it.
-    pub(crate) async fn propose(&self, request: Bytes) -> Result<Answer, Status> {
-        let proposed = self.node.borrow_mut().propose(etcd::DIALECT, request);
+    /// Puts a request of etcd's into the log, on behalf of `identity`, and waits for what became of it. With `retry` it
+    /// is a session's numbered write.
+    pub(crate) async fn propose(
+        &self,
+        request: Bytes,
+        retry: Option<(LeaseId, u64)>,
+        identity: Option<OnBehalfOf>,
+    ) -> Result<Answer, Status> {
+        let proposed = self
+            .node
+            .borrow_mut()
+            .propose_as(etcd::DIALECT, request, retry, identity);
         self.outcome(proposed).await
     }
 
-    /// As [`Member::propose`], as number `sequence` of a session.
-    pub(crate) async fn propose_once(
-        &self,
-        request: Bytes,
-        session: LeaseId,
-        sequence: u64,
-    ) -> Result<Answer, Status> {
-        let proposed =
-            self.node
-                .borrow_mut()
-                .propose_once(etcd::DIALECT, request, session, sequence);
-        self.outcome(proposed).await
+    /// Who asks, as of now.
+    pub(crate) fn identify(&self, asking: &Asking) -> Caller {
+        self.with_state(|state| self.doorkeeper.identify(asking, state))
+    }
+
+    /// The member's own word, where somebody's is wanted.
+    pub(crate) fn own_word(&self) -> Option<OnBehalfOf> {
+        self.with_state(crate::auth::own_word)
     }
 
     /// Asks for a change of the membership.
@@ -671,10 +683,14 @@ impl Member {
             if effects.restored {
                 desk.restored(&state);
             }
+            // Watches that may no longer read end before they are told anything further.
+            desk.authorise(&state);
             if !effects.events.is_empty() {
                 desk.publish(&state, &effects.events);
             }
             drop(desk);
+            let authorised = (etcd::auth::is_enabled(&state), etcd::auth::revision(&state));
+            let has_auth_changed = self.authorised.replace(authorised) != authorised;
             self.desks
                 .publish(&state, &effects.events, effects.restored);
             let members_before = self.state.replace(state).membership().clone();
@@ -685,6 +701,10 @@ impl Member {
                 self.connect(&[]);
             }
             self.wake_streams();
+            if has_auth_changed {
+                // They look whether they may still go on.
+                self.desks.wake_all();
+            }
             self.contenders.publish(&effects.events);
             if effects.restored {
                 self.contenders.restored();

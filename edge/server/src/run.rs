@@ -1,5 +1,6 @@
 //! From a configuration to a running member, and its end.
 
+use crate::auth::{Doorkeeper, TokenSpecError};
 use crate::clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
@@ -13,6 +14,7 @@ use crate::member::{Member, Parts};
 use crate::peers::{Peers, listen};
 use ::clock::guard::DriftBound;
 use base::Chain;
+use etcd::auth::RootOnly;
 use etcd::{EtcdDialect, Session};
 use node::{Node, NodeConfig, StopReason};
 use std::io;
@@ -48,6 +50,9 @@ pub enum RunError {
     /// The timers do not fit together.
     #[error("the configuration cannot work")]
     Misconfigured(#[from] consensus::Misconfigured),
+    /// Tokens cannot be made or believed as it was configured.
+    #[error("the configuration cannot work")]
+    Tokens(#[from] TokenSpecError),
     /// The operating system refuses a thread or a timer.
     #[error("cannot start the member")]
     Start(#[source] io::Error),
@@ -87,6 +92,7 @@ async fn bind(whom: &'static str, listen: &Listen) -> Result<TcpListener, RunErr
 
 async fn run_here(config: Config) -> Result<(), RunError> {
     let mut stop = Stop::listen().map_err(RunError::Start)?;
+    let doorkeeper = Doorkeeper::new(&config)?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let mut clients = Vec::new();
     let mut peers = Vec::new();
@@ -136,8 +142,8 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             booted.boot,
             vec![
                 Box::new(EtcdDialect),
-                Box::new(native::KeyDialect),
-                Box::new(native::LineDialect),
+                Box::new(RootOnly::new(native::KeyDialect, crate::native::locked)),
+                Box::new(RootOnly::new(native::LineDialect, crate::native::locked)),
             ],
             clock::now(),
         )?,
@@ -151,6 +157,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         log: log.map_err(RunError::Start)?,
         checkpoints,
         reports: reports.clone(),
+        doorkeeper,
         config,
     });
 

@@ -1,9 +1,11 @@
 //! The calls that go on: watches, lease keep-alive, snapshots, health.
 
 use super::{Ended, Front};
+use crate::auth::refreshed;
 use crate::grpc::{Call, Requests};
 use crate::member::OpenStream;
 use bytes::Bytes;
+use etcd::auth::{self, Caller, Needs};
 use etcd::{Health, LeaseStream, Method, Refusal, SnapshotStream, Status};
 use node::LeaseAnswer;
 use std::collections::VecDeque;
@@ -34,6 +36,7 @@ impl Front {
         self.check_leader(call)?;
         let wants_leader = super::wants_leader(call);
         let stream = self.0.open_stream();
+        let asking = super::asking(call);
         let Call {
             requests, replies, ..
         } = call;
@@ -43,7 +46,10 @@ impl Front {
                 Woken::Request(request) => {
                     let handled = {
                         let state = self.0.state();
-                        self.0.desk.borrow_mut().handle(stream.id, &request, &state)
+                        // As in etcd each watch is asked for anew: the token may have come to its end.
+                        let who = self.0.doorkeeper.identify(&asking, &state);
+                        let mut desk = self.0.desk.borrow_mut();
+                        desk.handle_as(stream.id, &request, &state, &who)
                     };
                     for message in handled? {
                         replies.send(message).await?;
@@ -79,6 +85,8 @@ impl Front {
     /// One client's lease renewals, answered in order.
     pub(super) async fn lease_keep_alive(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
+        let asking = super::asking(call);
+        self.permit(&self.0.identify(&asking), &Needs::user())?;
         let Call {
             requests, replies, ..
         } = call;
@@ -91,6 +99,7 @@ impl Front {
             let next = poll_fn(|cx| poll_renewals(requests, may_ask, &mut under_way, cx)).await;
             match next? {
                 Renewed::Asked(Some(request)) => {
+                    self.permit(&self.0.identify(&asking), &Needs::user())?;
                     let renewal = stream.handle(&request)?;
                     let asked = self.0.lease(renewal.lease, true);
                     under_way.push_back((renewal.number, Box::pin(asked)));
@@ -114,8 +123,10 @@ impl Front {
     }
 
     /// The whole state, while writes go on.
-    pub(super) async fn snapshot(&self, call: &mut Call) -> Result<(), Ended> {
-        let mut stream = SnapshotStream::new(self.0.state());
+    pub(super) async fn snapshot(&self, who: &Caller, call: &mut Call) -> Result<(), Ended> {
+        let state = self.0.state();
+        auth::permit_caller(&state, who, &Needs::default())?;
+        let mut stream = SnapshotStream::new(state);
         let mut worked = Duration::ZERO;
         loop {
             let began = Instant::now();
@@ -123,6 +134,12 @@ impl Front {
                 self.0.vitals.backed_up(crate::clock::now());
                 return Ok(());
             };
+            // Whoever is root no more gets no more of it.
+            let still = self
+                .0
+                .with_state(|state| refreshed(who, state))
+                .and_then(|who| self.permit(&Ok(who), &Needs::default()));
+            still?;
             // Sending it costs about as much again.
             worked += 2 * began.elapsed();
             call.replies.send(message).await?;

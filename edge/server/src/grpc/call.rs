@@ -35,6 +35,8 @@ pub struct Head {
     parts: http::request::Parts,
     /// The time that the client gives us, from its `grpc-timeout`.
     pub timeout: Option<Duration>,
+    /// The common name of the certificate that the connection's client has shown, if it was checked.
+    pub common_name: Option<Rc<str>>,
 }
 
 impl Head {
@@ -65,6 +67,7 @@ impl Call {
             head: Head {
                 parts,
                 timeout: None,
+                common_name: None,
             },
             requests: Requests {
                 body,

@@ -1,6 +1,7 @@
 //! Which path is whose: the one table.
 
 use super::{Door, Port};
+use crate::auth::Asking;
 use crate::front::Front;
 use crate::grpc::{Exchange, Page, Reply};
 use crate::native::Native;
@@ -10,7 +11,9 @@ impl Port {
     pub(super) async fn route(&self, exchange: Exchange) -> Reply {
         let path = exchange.parts.uri.path();
         if self.door != Door::Metrics && path.starts_with("/v1/") {
-            return Native(self.front.0.clone()).exchange(exchange).await;
+            let asking = Asking::of_http(&exchange.parts.headers);
+            let native = Native(self.front.0.clone(), asking);
+            return native.exchange(exchange).await;
         }
         page(&self.front, self.door, &exchange).await.into()
     }
