@@ -16,6 +16,7 @@ mod streams;
 pub(crate) use health::Probe;
 pub(crate) use pages::cluster_version;
 
+use crate::auth::{Admitted, Asking, Doorkeeper};
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
@@ -23,13 +24,16 @@ use audited::Noting;
 pub(crate) use audited::note_native;
 use base::{Chain, LeaseId};
 use bytes::Bytes;
+use etcd::auth::{self, Caller, Needs};
 use etcd::{
-    Alarm, AlarmKind, ClusterOp, Method, Plan, Query, RangeChunks, Read, Refusal, Reply, Status,
+    Alarm, AlarmKind, ClusterOp, Credentials, Method, Plan, Query, RangeChunks, Read, Refusal,
+    Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use storage::Space;
+use store::command::Identity;
 use tracing::{info, warn};
 
 /// Records written between two looks at other work: about 0.1 ms.
@@ -42,7 +46,9 @@ impl Front {
     /// Serves one gRPC call.
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
-            let served = Native(self.0.clone()).serve(method, call).await;
+            let asking = asking(call);
+            let native = Native(self.0.clone(), asking);
+            let served = native.serve(method, call).await;
             if let Some(audit) = &self.0.audit {
                 let code = served
                     .as_ref()
@@ -190,6 +196,8 @@ impl Front {
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
+        let who = self.0.identify(&asking(call));
+        self.permit(&who, &Needs::of_plan(&plan)?)?;
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
@@ -217,18 +225,19 @@ impl Front {
                 if numbered.is_some() && is_unnamed_grant {
                     return Err(retries::unnamed_grant().into());
                 }
-                self.propose(request, cost_bytes, numbered).await?
+                let who = who.unwrap_or(None);
+                self.propose(request, cost_bytes, numbered, who).await?
             }
             Plan::Read(read) => match wanted {
-                None => self.read(&read).await?,
+                None => self.read(&read, &who).await?,
                 Some(level) => {
-                    let (answer, told) = self.read_at(&read, level).await?;
+                    let (answer, told) = self.read_at(&read, level, &who).await?;
                     fresh = Some(told);
                     answer
                 }
             },
             Plan::ReadStream(read) => {
-                self.read_stream(&read, wanted, call).await?;
+                self.read_stream(&read, wanted, &who, call).await?;
                 return Ok(streamed);
             }
             Plan::LeaseTimeToLive { lease, keys } => {
@@ -242,14 +251,31 @@ impl Front {
                     self.0.read_index().await?;
                 }
                 let header = self.0.header();
+                let needs = Needs::of_plan(&Plan::LeaseTimeToLive { lease, keys })?;
                 self.0.with_state(|state| {
-                    etcd::answer_lease_time_to_live(state, lease, keys, left, &header)
-                })
+                    auth::permit_caller(state, &who, &needs)?;
+                    let answer = etcd::answer_lease_time_to_live(state, lease, keys, left, &header);
+                    Ok::<_, Refusal>(answer)
+                })?
             }
-            Plan::Change(op) => self.change(op).await?,
-            Plan::Authenticate(_) | Plan::Password(_) | Plan::Downgrade => {
-                return Err(Refusal::DowngradeUnimplemented.into());
+            Plan::Change(op) => {
+                if self.0.with_state(auth::is_enabled) {
+                    // It is no command of etcd's dialect: decided here, as freshly as a read is.
+                    self.0.read_index().await?;
+                    self.permit(&who, &Needs::default())?;
+                }
+                self.change(op).await?
             }
+            Plan::Authenticate(credentials) => self.authenticate(&credentials).await?,
+            Plan::Password(change) => {
+                self.0.with_state(auth::check_gate)?;
+                let hash = self.0.doorkeeper.hash(change.password()).await?;
+                let request = change.hashed(&hash);
+                let cost_bytes = request.len() as u64;
+                self.propose(request, cost_bytes, None, who.unwrap_or(None))
+                    .await?
+            }
+            Plan::Downgrade => return Err(Refusal::DowngradeUnimplemented.into()),
             Plan::MoveLeader(to) => {
                 self.0.move_leader(to).await?;
                 Bytes::new()
@@ -263,12 +289,12 @@ impl Front {
                 Bytes::new()
             }
             Plan::Snapshot => {
-                self.snapshot(call).await?;
+                self.snapshot(&who, call).await?;
                 return Ok(streamed);
             }
             // In a box: it is large, and no other call should have to make room for it.
             Plan::Recipe(recipe) => {
-                Box::pin(self.recipe(recipe, call)).await?;
+                Box::pin(self.recipe(recipe, &who, call)).await?;
                 return Ok(streamed);
             }
             Plan::Health { known } => {
@@ -283,6 +309,47 @@ impl Front {
             answer: Some(answer),
             is_change,
         })
+    }
+
+    /// Whether a caller may, as of the published state.
+    fn permit(&self, who: &Caller, needs: &Needs) -> Result<(), Refusal> {
+        self.0
+            .with_state(|state| auth::permit_caller(state, who, needs))
+    }
+
+    /// A token for a name and a password. Users may change while the password is checked: then it is checked again.
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Bytes, Status> {
+        for _ in 0..Doorkeeper::TRIES {
+            self.0.read_index().await?;
+            let state = self.0.state();
+            let (admitted, checked) = self.0.doorkeeper.admit(credentials, &state).await?;
+            drop(state);
+            let header = self.0.header();
+            match admitted {
+                Admitted::Issue(issue, letters) => {
+                    let answer = self.0.propose(issue.request(), None, None).await?;
+                    let outcome = outcome(&answer)?;
+                    if outcome.status == Refusal::AuthOldRevision as u16 {
+                        continue;
+                    }
+                    // Who is refused hears why.
+                    etcd::answer_outcome(outcome, answer.revision, &header)?;
+                    let number = auth::token_number(&outcome.body);
+                    let token = format!("{letters}.{number}");
+                    return Ok(etcd::answer_authenticate(&token, answer.revision, &header));
+                }
+                Admitted::Signed(token) => {
+                    self.0.read_index().await?;
+                    let (now, revision) = self
+                        .0
+                        .with_state(|state| (auth::revision(state), state.revision()));
+                    if now == checked {
+                        return Ok(etcd::answer_authenticate(&token, revision, &header));
+                    }
+                }
+            }
+        }
+        Err(Refusal::AuthOldRevision.into())
     }
 
     /// A client may ask not to be served by a member that knows no leader.
@@ -311,12 +378,10 @@ impl Front {
         request: Bytes,
         cost_bytes: u64,
         numbered: Option<(LeaseId, u64)>,
+        identity: Option<Identity>,
     ) -> Result<Bytes, Status> {
         self.check_room(cost_bytes).await?;
-        let answer = match numbered {
-            Some((session, sequence)) => self.0.propose_once(request, session, sequence).await?,
-            None => self.0.propose(request).await?,
-        };
+        let answer = self.0.propose(request, numbered, identity).await?;
         let outcome = outcome(&answer)?;
         if let Some(refusal) = RetryRefusal::from_status(outcome.status) {
             return Err(retries::refused(refusal));
@@ -348,27 +413,29 @@ impl Front {
                 quota_bytes = limits.quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
-            self.0.propose(etcd::alarm_request(alarm)).await?;
+            let request = etcd::alarm_request(alarm);
+            self.0.propose(request, None, self.0.own_word()).await?;
         }
         Err(Refusal::NoSpace.into())
     }
 
-    async fn read(&self, read: &Read) -> Result<Bytes, Status> {
+    async fn read(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
         if read.linearizable {
             self.0.read_index().await?;
         }
-        self.look(read).await
+        self.look(read, who).await
     }
 
-    /// Answers from the published state, whatever its age.
-    async fn look(&self, read: &Read) -> Result<Bytes, Status> {
+    /// Answers from the published state, whatever its age, to whom that state allows it.
+    async fn look(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
         let header = self.0.header();
         let metrics = &self.0.metrics;
         let began = Instant::now();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.
-            let (state, query) = (self.0.state(), read.query.clone());
-            let hashing = tokio::task::spawn_blocking(move || whole(&state, &query, &header));
+            let (state, query, who) = (self.0.state(), read.query.clone(), who.clone());
+            let hashing = move || whole(&state, &who, &query, &header);
+            let hashing = tokio::task::spawn_blocking(hashing);
             let hashed = hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
             match read.query {
                 Query::Hash => metrics.hash.observe(began.elapsed()),
@@ -378,7 +445,7 @@ impl Front {
         }
         let answered = self
             .0
-            .with_state(|state| etcd::answer(state, &read.query, &header));
+            .with_state(|state| etcd::answer_as(state, who, &read.query, &header));
         let answered = match answered {
             Ok(Reply::Whole(answer)) => Ok(answer),
             Ok(Reply::Steps(mut steps)) => loop {
@@ -424,6 +491,7 @@ impl Front {
         &self,
         read: &Read,
         wanted: Option<native::Level>,
+        who: &Caller,
         call: &mut Call,
     ) -> Result<(), Ended> {
         let granted = match wanted {
@@ -438,7 +506,8 @@ impl Front {
             return Err(Refusal::Malformed.into());
         };
         let target = self.0.config.request_bytes_max;
-        let mut chunks = RangeChunks::begin(&self.0.state(), range, &self.0.header(), target)?;
+        let header = self.0.header();
+        let mut chunks = RangeChunks::begin_as(&self.0.state(), who, range, &header, target)?;
         if let Some(granted) = granted {
             // The state is held from here on: what it is worth does not change any more.
             let fresh = self.worth(&granted)?;
@@ -540,6 +609,11 @@ impl Front {
     }
 }
 
+/// What a call's client shows to say who it is.
+pub(crate) fn asking(call: &Call) -> Asking {
+    Asking::of_call(call.head.metadata(), call.head.common_name.clone())
+}
+
 /// Whether the client wants to be served by a member that knows a leader, or not at all.
 fn wants_leader(call: &Call) -> bool {
     call.head
@@ -557,8 +631,13 @@ fn is_local(plan: &Plan) -> bool {
     }
 }
 
-fn whole(state: &store::State, query: &Query, header: &etcd::HeaderParts) -> Result<Bytes, Status> {
-    match etcd::answer(state, query, header)? {
+fn whole(
+    state: &store::State,
+    who: &Caller,
+    query: &Query,
+    header: &etcd::HeaderParts,
+) -> Result<Bytes, Status> {
+    match etcd::answer_as(state, who, query, header)? {
         Reply::Whole(answer) => Ok(answer),
         Reply::Steps(mut steps) => loop {
             if let Some(answer) = steps.step(usize::MAX) {

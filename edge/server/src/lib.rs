@@ -35,6 +35,7 @@
 //! | how a request travels | `grpc`, then `front`, then `member` |
 //! | which HTTP path is whose, and who may ask | `http` |
 //! | etcd's API as JSON | `gateway`, and `json` in the crate `etcd` |
+//! | who a caller is: tokens, passwords, names of certificates | [`auth`] |
 //! | the native API: levels of reads, waiting, JSON | `native` |
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
@@ -47,6 +48,7 @@
 //! | ports, unix sockets, TLS: how anybody comes in | [`entrance`], then [`tls`] |
 
 pub mod audit;
+pub mod auth;
 pub mod backup;
 pub mod clock;
 pub mod config;

@@ -17,6 +17,7 @@
 mod words;
 
 use crate::audit::Audit;
+use crate::auth::{Asking, Doorkeeper};
 use crate::clock;
 use crate::config::Config;
 use crate::contenders::Contenders;
@@ -32,6 +33,7 @@ use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
 use base::{ClusterId, Instant, LeaseId, MemberId, Membership, PeerMessage, Revision, Term};
 use bytes::Bytes;
+use etcd::auth::Caller;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
     Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
@@ -44,7 +46,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Identity, Space};
-use store::command::DialectId;
+use store::command::{DialectId, Identity as OnBehalfOf};
 use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tracing::{error, info, warn};
@@ -104,6 +106,10 @@ pub(crate) struct Member {
     pub(crate) compacted: RefCell<corrupt::Remembered>,
     /// Somebody is being told what this member has.
     pub(crate) is_hashing: Cell<bool>,
+    /// Who callers are.
+    pub(crate) doorkeeper: Doorkeeper,
+    /// Whether authentication is enabled, and the revision of users and roles, as streams know them.
+    authorised: Cell<(bool, u64)>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -142,6 +148,7 @@ pub(crate) struct Parts {
     pub(crate) reports: Reports,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Option<Audit>,
+    pub(crate) doorkeeper: Doorkeeper,
 }
 
 impl Member {
@@ -183,6 +190,8 @@ impl Member {
             audit: parts.audit,
             compacted: RefCell::default(),
             is_hashing: Cell::new(false),
+            doorkeeper: parts.doorkeeper,
+            authorised: Cell::new((false, 0)),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -296,35 +305,38 @@ impl Member {
         dialect: DialectId,
         request: Bytes,
         retry: Option<(LeaseId, u64)>,
+        identity: Option<OnBehalfOf>,
     ) -> Result<Answer, NotAnswered> {
-        let proposed = match retry {
-            None => self.node.borrow_mut().propose(dialect, request),
-            Some((session, sequence)) => {
-                let mut node = self.node.borrow_mut();
-                node.propose_once(dialect, request, session, sequence)
-            }
-        };
+        let proposed = self
+            .node
+            .borrow_mut()
+            .propose_as(dialect, request, retry, identity);
         self.answered(proposed).await
     }
 
-    /// Puts a request of etcd's into the log and waits for what became of it.
-    pub(crate) async fn propose(&self, request: Bytes) -> Result<Answer, Status> {
-        let proposed = self.node.borrow_mut().propose(etcd::DIALECT, request);
+    /// Puts a request of etcd's into the log, on behalf of `identity`, and waits for what became of it. With `retry` it
+    /// is a session's numbered write.
+    pub(crate) async fn propose(
+        &self,
+        request: Bytes,
+        retry: Option<(LeaseId, u64)>,
+        identity: Option<OnBehalfOf>,
+    ) -> Result<Answer, Status> {
+        let proposed = self
+            .node
+            .borrow_mut()
+            .propose_as(etcd::DIALECT, request, retry, identity);
         self.outcome(proposed).await
     }
 
-    /// As [`Member::propose`], as number `sequence` of a session.
-    pub(crate) async fn propose_once(
-        &self,
-        request: Bytes,
-        session: LeaseId,
-        sequence: u64,
-    ) -> Result<Answer, Status> {
-        let proposed =
-            self.node
-                .borrow_mut()
-                .propose_once(etcd::DIALECT, request, session, sequence);
-        self.outcome(proposed).await
+    /// Who asks, as of now.
+    pub(crate) fn identify(&self, asking: &Asking) -> Caller {
+        self.with_state(|state| self.doorkeeper.identify(asking, state))
+    }
+
+    /// The member's own word, where somebody's is wanted.
+    pub(crate) fn own_word(&self) -> Option<OnBehalfOf> {
+        self.with_state(crate::auth::own_word)
     }
 
     /// Asks for a change of the membership.
@@ -787,10 +799,14 @@ impl Member {
             if effects.restored {
                 desk.restored(&state);
             }
+            // Watches that may no longer read end before they are told anything further.
+            desk.authorise(&state);
             if !effects.events.is_empty() {
                 desk.publish(&state, &effects.events);
             }
             drop(desk);
+            let authorised = (etcd::auth::is_enabled(&state), etcd::auth::revision(&state));
+            let has_auth_changed = self.authorised.replace(authorised) != authorised;
             self.desks
                 .publish(&state, &effects.events, effects.restored);
             let version_before = self.with_state(State::apply_version);
@@ -810,6 +826,10 @@ impl Member {
                 self.connect(&[]);
             }
             self.wake_streams();
+            if has_auth_changed {
+                // They look whether they may still go on.
+                self.desks.wake_all();
+            }
             self.contenders.publish(&effects.events);
             if effects.restored {
                 self.contenders.restored();

@@ -1,6 +1,7 @@
 //! From a configuration to a running member, and its end.
 
 use crate::audit::{Audit, AuditThread};
+use crate::auth::{Doorkeeper, TokenSpecError};
 use crate::clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
@@ -88,6 +89,9 @@ pub enum RunError {
     /// The timers do not fit together.
     #[error("the configuration cannot work")]
     Misconfigured(#[from] consensus::Misconfigured),
+    /// Tokens cannot be made or believed as it was configured.
+    #[error("the configuration cannot work")]
+    Tokens(#[from] TokenSpecError),
     /// The operating system refuses a thread or a timer.
     #[error("cannot start the member")]
     Start(#[source] io::Error),
@@ -220,6 +224,7 @@ fn hosts(listens: &[Listen], urls: &[String]) -> Vec<String> {
 
 async fn run_here(config: Config, last: &mut Option<AuditThread>) -> Result<(), RunError> {
     let mut stop = Stop::listen().map_err(RunError::Start)?;
+    let doorkeeper = Doorkeeper::new(&config)?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let porter = Porter::default();
     let open = |side, listens, urls| Entrances::open(side, &config, listens, urls, &porter);
@@ -319,6 +324,7 @@ async fn run_here(config: Config, last: &mut Option<AuditThread>) -> Result<(), 
         reports: reports.clone(),
         metrics,
         audit,
+        doorkeeper,
         config,
     });
 

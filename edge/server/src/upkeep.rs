@@ -137,7 +137,10 @@ impl Front {
 
     /// Compacts etcd's keys. That somebody was quicker is as good.
     async fn compact(&self, revision: Revision) -> Result<(), Status> {
-        let answer = self.0.propose(etcd::compaction_request(revision)).await?;
+        let answer = self
+            .0
+            .propose(etcd::compaction_request(revision), None, self.0.own_word())
+            .await?;
         let answered = etcd::answer_outcome(outcome(&answer)?, answer.revision, &self.0.header());
         match answered {
             Ok(_) => Ok(()),
@@ -166,7 +169,11 @@ impl Front {
                 member = %alarm.member, quota_bytes = limits.quota_bytes,
                 "there is room again: alarm NOSPACE is taken back"
             );
-            if let Err(status) = self.0.propose(etcd::disarm_request(alarm)).await {
+            if let Err(status) = self
+                .0
+                .propose(etcd::disarm_request(alarm), None, self.0.own_word())
+                .await
+            {
                 warn!(reason = %Chain(&status), "the alarm cannot be taken back now");
             }
         }

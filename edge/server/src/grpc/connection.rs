@@ -206,7 +206,6 @@ async fn sniff(socket: &mut Socket) -> io::Result<(BytesMut, bool)> {
 
 async fn http2<S: Service>(
     output: Output,
-    from: Option<SocketAddr>,
     service: Rc<S>,
     limits: Limits,
     budget: Budget,

@@ -1,6 +1,7 @@
 //! Which path is whose: the one table.
 
 use super::{Door, Port, vars};
+use crate::auth::Asking;
 use crate::front::{Front, Probe, note_native};
 use crate::gateway;
 use crate::grpc::{Code, Exchange, Page, Reply};
@@ -29,7 +30,9 @@ impl Port {
         let member = &self.front.0;
         let method = api::Method::of_json_path(exchange.parts.uri.path());
         let (name, from) = (exchange.common_name.clone(), exchange.from);
-        let reply = Native(member.clone()).exchange(exchange).await;
+        let asking = Asking::of_http(&exchange.parts.headers);
+        let native = Native(member.clone(), asking);
+        let reply = native.exchange(exchange).await;
         if let (Some(audit), Some(method)) = (&member.audit, method) {
             let status = match &reply {
                 Reply::Page { page, .. } => page.status,
