@@ -1,5 +1,7 @@
 //! What a member does of itself, over simulated time: compaction and alarms that go.
 
+extern crate quorate_etcd as etcd;
+
 mod support;
 
 use base::{Instant, MemberId, Revision};
