@@ -126,6 +126,11 @@ mutants! {
     SpecVoteTwice = "spec-vote-twice",
     /// Specification: the vote is not read again at a restart.
     SpecVoteForgotten = "spec-vote-forgotten",
+    /// Whether a user may write is decided by the member that is asked, from its own state, and not where the write stands in
+    /// the log (etcd #14571 was of this kind).
+    AuthDecidedBeforeLog = "auth-decided-before-log",
+    /// A read is answered without a look whether its user may read it.
+    AuthReadNotChecked = "auth-read-not-checked",
     /// Specification: half of the votes elect.
     SpecMinorityElects = "spec-minority-elects",
     /// Specification: a new leader writes undecided entries again under its own term.

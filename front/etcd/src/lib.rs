@@ -112,7 +112,7 @@ pub const ROOT: RootId = RootId(0);
 
 /// The version of etcd whose behaviour this is, as `Status` tells it. Kubernetes asks: below 3.5.13 it does
 /// without consistent reads from its cache.
-pub const ETCD_VERSION: &str = "3.6.5";
+pub const ETCD_VERSION: &str = "3.6.16";
 
 /// The version of etcd's storage that goes with it.
 pub const STORAGE_VERSION: &str = "3.6.0";

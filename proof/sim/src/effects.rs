@@ -98,7 +98,9 @@ impl World {
             self.published(member, state, &effects.events, effects.restored);
         }
         for answer in effects.answers {
-            if !self.native_answered(member, &answer) {
+            let is_theirs = self.native_answered(member, &answer)
+                || self.govern_answered(member, answer.tag, &answer);
+            if !is_theirs {
                 self.answered(member, answer);
             }
         }

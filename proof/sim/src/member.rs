@@ -185,6 +185,8 @@ pub struct Process {
     pub work: DiskWork,
     /// Who waits for which command: operations.
     pub proposed: BTreeMap<Tag, u64>,
+    /// Attempts of the administrator's that are in the log's hands.
+    pub governing: BTreeMap<Tag, u64>,
     /// Who waits for which read.
     pub reading: BTreeMap<Ticket, Reading>,
     /// Who waits for which renewal: operations.
@@ -202,6 +204,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// Who asks where everybody may do everything: root in a world with users, nobody in particular in another.
+    pub fn root_if(&self, is_governed: bool) -> etcd::auth::Caller {
+        let root = etcd::auth::ROOT_USER.into();
+        Ok(is_governed.then(|| etcd::auth::user_identity(&self.state, root)))
+    }
+
     /// A ticket that no life of this member has used.
     pub fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
@@ -363,6 +371,7 @@ impl Member {
             session: Session::new(Limits::default(), self.rng.next_u64()),
             work: DiskWork::new(log, catalog, identity, self.rng.fork(2)),
             proposed: BTreeMap::new(),
+            governing: BTreeMap::new(),
             reading: BTreeMap::new(),
             renewing: BTreeMap::new(),
             streams: BTreeMap::new(),

@@ -4,6 +4,7 @@
 //! at once rarely gets far enough to be interesting; many worlds with one to six kinds of fault each
 //! meet more than any mixture.
 
+use crate::governing::Rules;
 use crate::member::Wall;
 use crate::workload::Workload;
 use base::Rng;
@@ -227,6 +228,8 @@ pub struct Plan {
     pub natives: Option<Natives>,
     /// Most members begin as a former build, and are upgraded one by one: see [`Plan::upgraded_ms`].
     pub upgrade: bool,
+    /// Users, permissions and alarms; only where nobody comes by the native front, which knows no users.
+    pub rules: Option<Rules>,
 }
 
 /// How clocks run by themselves.
@@ -366,6 +369,7 @@ impl Plan {
     pub fn upgrade(seed: u64) -> Plan {
         Plan {
             upgrade: true,
+            rules: None,
             ..Plan::draw(seed)
         }
     }
@@ -447,8 +451,11 @@ impl Plan {
             long_pauses: false,
             natives: Natives::draw(seed),
             upgrade: Rng::new(seed ^ 0x5550_4752_0000_0001).one_in(4),
+            rules: Rules::draw(seed).filter(|_| Natives::draw(seed).is_none()),
             faults,
         };
+        // Before the version has risen there are no users.
+        plan.upgrade &= plan.rules.is_none();
         plan.draw_clocks();
         plan
     }
@@ -493,6 +500,7 @@ impl Plan {
                 ttl_s: 2,
                 hasty: rng.one_in(2),
             }),
+            rules: None,
             ..Plan::draw(seed)
         }
     }
@@ -563,6 +571,10 @@ impl fmt::Display for Plan {
         if let Some(it) = &self.natives {
             let (n, readers) = (it.n_contenders, it.n_readers);
             write!(f, ", {n} contend for {:?}, {readers} read", it.lines)?;
+        }
+        if let Some(it) = &self.rules {
+            let alarms = if it.alarms { " and alarms" } else { "" };
+            write!(f, ", {} users under rules{alarms}", it.n_users)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::proto::etcdserverpb as pbs;
 use crate::range::RangeQuery;
 use crate::recipes::Recipe;
 use crate::request::{
-    DeleteView, Kind, OpView, PutView, RangeView, TxnView, envelope, two_integers,
+    DeleteView, Kind, OpView, PutView, RangeView, TxnView, envelope, no_fields, two_integers,
 };
 use crate::scan::Malformed;
 use crate::status::{Code, Refusal, Status};
@@ -186,6 +186,8 @@ impl Session {
     /// two streams that clients speak on, `Watch` and `LeaseKeepAlive`, are not planned: they have
     /// [`crate::WatchStream`] and [`crate::LeaseStream`].
     pub fn plan(&mut self, method: Method, body: Bytes) -> Result<Plan, Status> {
+        // Methods that ask for nothing do not look at their bytes below, but those must be a message, too.
+        no_fields(&body).map_err(Refusal::from)?;
         match method {
             Method::Put => self.put(&body),
             Method::Range => self.range(&body),
