@@ -19,6 +19,7 @@ use ::clock::guard::DriftBound;
 use base::Chain;
 use etcd::Session;
 use node::{Node, NodeConfig, StopReason};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -89,6 +90,7 @@ pub enum RunError {
 /// # Errors
 /// It cannot start, or found out that it must not go on.
 pub fn run(config: Config) -> Result<(), RunError> {
+    allow_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -99,6 +101,16 @@ pub fn run(config: Config) -> Result<(), RunError> {
     drop(local);
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
+}
+
+/// Takes all descriptors that this process may have: what a shell allows at first (1024) is fewer than the connections
+/// that are served.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, ..limit }) {
+        warn!(error = %error, "cannot raise the number of descriptors");
+    }
 }
 
 /// One side's TLS, and what listens there.

@@ -27,6 +27,8 @@ pub struct Place {
     pub namespace: Option<String>,
     /// What the URL for clients begins with. For `https` the server needs flags that name its certificate.
     pub client_scheme: &'static str,
+    /// The same for members.
+    pub peer_scheme: &'static str,
 }
 
 impl Place {
@@ -42,7 +44,15 @@ impl Place {
             peer_port_behind: None,
             namespace: None,
             client_scheme: "http",
+            peer_scheme: "http",
         })
+    }
+
+    /// The same over TLS, for clients and members.
+    #[must_use]
+    pub fn secured(mut self) -> Place {
+        (self.client_scheme, self.peer_scheme) = ("https", "https");
+        self
     }
 
     /// `http://host:port` for clients, or `https`.
@@ -55,12 +65,12 @@ impl Place {
 
     /// `http://host:port` for members.
     pub fn peer_url(&self) -> String {
-        format!("http://{}:{}", self.host, self.peer_port)
+        format!("{}://{}:{}", self.peer_scheme, self.host, self.peer_port)
     }
 
     fn peer_listen_url(&self) -> String {
         let port = self.peer_port_behind.unwrap_or(self.peer_port);
-        format!("http://{}:{port}", self.host)
+        format!("{}://{}:{port}", self.peer_scheme, self.host)
     }
 }
 

@@ -226,10 +226,10 @@ pub struct Plan {
     pub long_pauses: bool,
     /// Clients of the native front.
     pub natives: Option<Natives>,
-    /// Most members begin as a former build, and are upgraded one by one: see [`Plan::upgraded_ms`].
-    pub upgrade: bool,
     /// Users, permissions and alarms; only where nobody comes by the native front, which knows no users.
     pub rules: Option<Rules>,
+    /// Most members begin as a former build, and are upgraded one by one: see [`Plan::upgraded_ms`].
+    pub upgrade: bool,
 }
 
 /// How clocks run by themselves.
@@ -450,8 +450,8 @@ impl Plan {
             walls: Walls::Apart,
             long_pauses: false,
             natives: Natives::draw(seed),
-            upgrade: Rng::new(seed ^ 0x5550_4752_0000_0001).one_in(4),
             rules: Rules::draw(seed).filter(|_| Natives::draw(seed).is_none()),
+            upgrade: Rng::new(seed ^ 0x5550_4752_0000_0001).one_in(4),
             faults,
         };
         // Before the version has risen there are no users.

@@ -28,7 +28,8 @@ impl Mask {
 
     fn add(&mut self, value: &str, name: &str) {
         self.names.push((value.to_owned(), name.to_owned()));
-        self.names.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        self.names
+            .sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
     }
 
     /// An id is printed both ways.
@@ -62,7 +63,12 @@ impl Mask {
         }
         for found in added.captures_iter(said) {
             let id = u64::from_str_radix(&found[1], 16).unwrap_or(0);
-            let n = self.names.iter().filter(|(_, name)| name.starts_with('M')).count() / 2;
+            let n = self
+                .names
+                .iter()
+                .filter(|(_, name)| name.starts_with('M'))
+                .count()
+                / 2;
             if !self.names.iter().any(|(value, _)| *value == found[1]) {
                 self.add_id(id, &format!("M{}", n + 1));
             }
@@ -74,7 +80,8 @@ impl Mask {
         let is_hex = |value: &str| !value.contains(':') && u64::from_str_radix(value, 16).is_ok();
         let is_decimal = |value: &str, name: &str| {
             let id = value.parse::<u64>();
-            name.starts_with(['M', 'L']) && id.is_ok_and(|id| self.names.contains(&(format!("{id:x}"), name.to_owned())))
+            name.starts_with(['M', 'L'])
+                && id.is_ok_and(|id| self.names.contains(&(format!("{id:x}"), name.to_owned())))
         };
         let mut text = word.to_owned();
         for (value, name) in &self.names {
@@ -112,17 +119,27 @@ impl Mask {
             (r"remaining\(\d+s\)", "remaining(Rs)"),
             (r#""ttl":\d+"#, r#""ttl":R"#),
             (r#""TTL" : \d+"#, r#""TTL" : R"#),
-            (r#""(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse|hash)":\d+"#, r#""$1":N"#),
-            (r#""(RaftTerm|RaftIndex|RaftAppliedIndex|DBSize|DBSizeInUse|Hash)" : \d+"#, r#""$1" : N"#),
+            (
+                r#""(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse|hash)":\d+"#,
+                r#""$1":N"#,
+            ),
+            (
+                r#""(RaftTerm|RaftIndex|RaftAppliedIndex|DBSize|DBSizeInUse|Hash)" : \d+"#,
+                r#""$1" : N"#,
+            ),
             // Keys of locks and elections end with a lease.
             (r"/[0-9a-f]{14,16}\b", "/LEASE"),
             (r"[0-9.]+ [kM]?B\b", "SIZE"),
         ] {
             text = regex(pattern).replace_all(&text, with).into_owned();
         }
-        let is_counted = line.contains("endpoint status") || line.contains("hashkv") || line.contains("snapshot status");
+        let is_counted = line.contains("endpoint status")
+            || line.contains("hashkv")
+            || line.contains("snapshot status");
         if is_counted && !line.contains("json") && !line.contains("fields") {
-            text = regex(r"(^|[ |,])\d+\b").replace_all(&text, "${1}N").into_owned();
+            text = regex(r"(^|[ |,])\d+\b")
+                .replace_all(&text, "${1}N")
+                .into_owned();
         }
         let lines = text.lines().map(str::trim_end);
         lines.map(|line| format!("{line}\n")).collect()

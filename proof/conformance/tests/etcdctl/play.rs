@@ -211,7 +211,11 @@ impl Player {
             .spawn()
             .expect("etcdctl");
         let name = name.to_owned();
-        self.begun.push(Begun { name, child, output });
+        self.begun.push(Begun {
+            name,
+            child,
+            output,
+        });
     }
 
     fn shown(&self, name: &str) -> String {
@@ -271,7 +275,11 @@ impl Player {
     fn until(&mut self, what: &str, mut ask: impl FnMut(&mut Player) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !ask(self) {
-            assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}\n{}", self.page);
+            assert!(
+                Instant::now() < until,
+                "not within {PATIENCE:?}: {what}\n{}",
+                self.page
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
