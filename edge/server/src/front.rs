@@ -246,6 +246,7 @@ impl Front {
                 "the data would exceed the quota: alarm NOSPACE"
             );
             self.0.propose(etcd::alarm_request(alarm)).await?;
+            self.0.vigil.borrow_mut().raised(alarm.member);
         }
         Err(Refusal::NoSpace.into())
     }

@@ -90,6 +90,8 @@ pub(crate) struct Member {
     pub(crate) vitals: Vitals,
     /// What this member had at compactions.
     pub(crate) compacted: RefCell<corrupt::Remembered>,
+    /// Which NOSPACE alarms go by themselves.
+    pub(crate) vigil: RefCell<etcd::upkeep::Vigil>,
     /// Somebody is being told what this member has.
     pub(crate) is_hashing: Cell<bool>,
     term: Cell<Term>,
@@ -156,6 +158,7 @@ impl Member {
             space: Cell::new(Space::Normal),
             vitals: Vitals::default(),
             compacted: RefCell::default(),
+            vigil: RefCell::default(),
             is_hashing: Cell::new(false),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
