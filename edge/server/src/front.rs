@@ -415,6 +415,7 @@ impl Front {
             );
             let request = etcd::alarm_request(alarm);
             self.0.propose(request, None, self.0.own_word()).await?;
+            self.0.vigil.borrow_mut().raised(alarm.member);
         }
         Err(Refusal::NoSpace.into())
     }

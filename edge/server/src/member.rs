@@ -104,6 +104,8 @@ pub(crate) struct Member {
     pub(crate) audit: Option<Audit>,
     /// What this member had at compactions.
     pub(crate) compacted: RefCell<corrupt::Remembered>,
+    /// Which NOSPACE alarms go by themselves.
+    pub(crate) vigil: RefCell<etcd::upkeep::Vigil>,
     /// Somebody is being told what this member has.
     pub(crate) is_hashing: Cell<bool>,
     /// Who callers are.
@@ -189,6 +191,7 @@ impl Member {
             metrics: parts.metrics,
             audit: parts.audit,
             compacted: RefCell::default(),
+            vigil: RefCell::default(),
             is_hashing: Cell::new(false),
             doorkeeper: parts.doorkeeper,
             authorised: Cell::new((false, 0)),

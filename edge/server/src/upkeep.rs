@@ -9,7 +9,7 @@ use crate::corrupt::Compared;
 use crate::front::Front;
 use crate::member::outcome;
 use base::{Chain, Instant, MemberId, Revision};
-use etcd::upkeep::{Compactor, Due, Retention, Vigil};
+use etcd::upkeep::{Compactor, Due, Retention};
 use etcd::{Refusal, Status};
 use node::StopReason;
 use std::time::Duration;
@@ -46,7 +46,6 @@ impl Front {
     /// Compacts and takes alarms back, until this future is dropped.
     pub(crate) async fn upkeep(self) {
         let mut compactor = self.compactor();
-        let mut vigil = Vigil::default();
         let config = &self.0.config;
         let mut compared = Timer::new(config.corrupt_check_every);
         let mut recalled = Timer::new(config.compact_hash_check_every);
@@ -60,7 +59,7 @@ impl Front {
             if self.is_corrupt().await {
                 return self.0.stop(StopReason::Corrupt);
             }
-            self.take_alarms_back(&mut vigil).await;
+            self.take_alarms_back().await;
             if self.0.config.compact_hash_check_every.is_some() {
                 self.note_compaction().await;
             }
@@ -149,7 +148,7 @@ impl Front {
         }
     }
 
-    async fn take_alarms_back(&self, vigil: &mut Vigil) {
+    async fn take_alarms_back(&self) {
         let limits = *self.0.session.borrow().limits();
         let own = self.0.identity.member;
         let reached = match self.leads() {
@@ -161,9 +160,10 @@ impl Front {
             Some(reached) => member == own || !reached.contains(&member),
             None => member == own,
         };
-        let over = self
-            .0
-            .with_state(|state| vigil.look(state, &limits, answers_for));
+        let over = self.0.with_state(|state| {
+            let mut vigil = self.0.vigil.borrow_mut();
+            vigil.look(state, &limits, answers_for)
+        });
         for alarm in over {
             info!(
                 member = %alarm.member, quota_bytes = limits.quota_bytes,
