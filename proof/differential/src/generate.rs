@@ -71,7 +71,8 @@ impl Generator {
             0..300 => kv::operation(rng),
             300..560 => txn::operation(rng),
             560..680 => lease::operation(rng),
-            680..850 => watch::operation(rng),
+            680..760 => watch::operation(rng),
+            760..850 => kv::operation(rng),
             850..890 => cluster::operation(rng),
             890..940 => raw::operation(rng),
             940..970 if self.scope.has_auth => auth::operation(rng),
@@ -183,5 +184,68 @@ fn choice(rng: &mut Rng, n: u64) -> i32 {
         0 => 77,
         1 => -1,
         _ => i32::try_from(rng.below(n)).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn history(seed: u64, n: usize) -> Vec<String> {
+        let scope = Scope {
+            has_auth: true,
+            has_serializable: true,
+        };
+        let operations = Generator::new(seed, scope).take(n);
+        operations.map(|operation| operation.to_string()).collect()
+    }
+
+    #[test]
+    fn a_seed_has_one_history_and_a_shorter_one_is_its_beginning() {
+        let long = history(7, 3000);
+        assert_eq!(long, history(7, 3000));
+        assert_eq!(long[..500], history(7, 500));
+        assert_ne!(long, history(8, 3000));
+    }
+
+    #[test]
+    fn every_kind_of_operation_comes() {
+        let scope = Scope {
+            has_auth: true,
+            has_serializable: true,
+        };
+        let operations = Generator::new(1, scope).take(60_000);
+        let kinds: BTreeSet<&str> = operations.map(|operation| operation.kind()).collect();
+        // Nothing else is in the protocol but streams of answers, and what would end the cluster.
+        let services = kinds.iter().filter(|kind| kind.contains('/')).count();
+        assert!(services >= 45, "{kinds:?}");
+        for kind in [
+            "Lock contest",
+            "Election contest",
+            "lease expiry",
+            "kill -9",
+            "learner",
+        ] {
+            assert!(kinds.contains(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn several_members_are_not_asked_for_their_own_state() {
+        let scope = Scope {
+            has_auth: false,
+            has_serializable: false,
+        };
+        for operation in Generator::new(3, scope).take(5000) {
+            let Operation::Ask(ask) = &operation else {
+                continue;
+            };
+            let is_raw = matches!(ask.body, crate::operation::Body::Raw(_));
+            assert!(
+                is_raw || !operation.to_string().contains("serializable"),
+                "{operation}"
+            );
+        }
     }
 }
