@@ -73,7 +73,11 @@ fn difference(wanted: &str, got: &str) -> Option<String> {
         let (w, g) = (wanted.get(index), got.get(index));
         if w != g {
             let none = "(nothing)\n".to_owned();
-            told += &format!("--- wanted\n{}--- got\n{}\n", w.unwrap_or(&none), g.unwrap_or(&none));
+            told += &format!(
+                "--- wanted\n{}--- got\n{}\n",
+                w.unwrap_or(&none),
+                g.unwrap_or(&none)
+            );
         }
     }
     (!told.is_empty()).then_some(told)
@@ -102,6 +106,9 @@ fn etcd_answers_a_current_etcdctl_as_the_page_says() {
 #[test]
 fn a_difference_is_told_with_its_command() {
     let told = difference("$ a\n1\n$ b\n2\n", "$ a\n1\n$ b\n3\n");
-    assert_eq!(told.as_deref(), Some("--- wanted\n$ b\n2\n--- got\n$ b\n3\n\n"));
+    assert_eq!(
+        told.as_deref(),
+        Some("--- wanted\n$ b\n2\n--- got\n$ b\n3\n\n")
+    );
     assert_eq!(difference("$ a\n", "$ a\n"), None);
 }

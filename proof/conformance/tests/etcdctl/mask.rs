@@ -28,7 +28,8 @@ impl Mask {
 
     fn add(&mut self, value: &str, name: &str) {
         self.names.push((value.to_owned(), name.to_owned()));
-        self.names.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        self.names
+            .sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
     }
 
     /// An id is printed both ways.
@@ -51,8 +52,8 @@ impl Mask {
 
     /// Leases and further members are named in the order in which they appear.
     pub(crate) fn learn_leases(&mut self, said: &str) {
-        let granted = regex(r"lease ([0-9a-f]{14,16}) granted with");
-        let added = regex(r"Member +([0-9a-f]{14,16}) added to cluster");
+        let granted = regex(r"lease ([0-9a-f]{12,16}) granted with");
+        let added = regex(r"Member +([0-9a-f]{12,16}) added ");
         for found in granted.captures_iter(said) {
             let id = u64::from_str_radix(&found[1], 16).unwrap_or(0);
             if !self.names.iter().any(|(value, _)| *value == found[1]) {
@@ -62,7 +63,12 @@ impl Mask {
         }
         for found in added.captures_iter(said) {
             let id = u64::from_str_radix(&found[1], 16).unwrap_or(0);
-            let n = self.names.iter().filter(|(_, name)| name.starts_with('M')).count() / 2;
+            let n = self
+                .names
+                .iter()
+                .filter(|(_, name)| name.starts_with('M'))
+                .count()
+                / 2;
             if !self.names.iter().any(|(value, _)| *value == found[1]) {
                 self.add_id(id, &format!("M{}", n + 1));
             }
@@ -74,7 +80,8 @@ impl Mask {
         let is_hex = |value: &str| !value.contains(':') && u64::from_str_radix(value, 16).is_ok();
         let is_decimal = |value: &str, name: &str| {
             let id = value.parse::<u64>();
-            name.starts_with(['M', 'L']) && id.is_ok_and(|id| self.names.contains(&(format!("{id:x}"), name.to_owned())))
+            name.starts_with(['M', 'L'])
+                && id.is_ok_and(|id| self.names.contains(&(format!("{id:x}"), name.to_owned())))
         };
         let mut text = word.to_owned();
         for (value, name) in &self.names {
@@ -112,20 +119,71 @@ impl Mask {
             (r"remaining\(\d+s\)", "remaining(Rs)"),
             (r#""ttl":\d+"#, r#""ttl":R"#),
             (r#""TTL" : \d+"#, r#""TTL" : R"#),
-            (r#""(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse|hash)":\d+"#, r#""$1":N"#),
-            (r#""(RaftTerm|RaftIndex|RaftAppliedIndex|DBSize|DBSizeInUse|Hash)" : \d+"#, r#""$1" : N"#),
+            (
+                r#""(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse|hash)":\d+"#,
+                r#""$1":N"#,
+            ),
+            (
+                r#""(RaftTerm|RaftIndex|RaftAppliedIndex|DBSize|DBSizeInUse|Hash)" : \d+"#,
+                r#""$1" : N"#,
+            ),
             // Keys of locks and elections end with a lease.
             (r"/[0-9a-f]{14,16}\b", "/LEASE"),
-            (r"[0-9.]+ [kM]?B\b", "SIZE"),
+            (r"[0-9.]+ [kMG]?B\b", "SIZE"),
         ] {
             text = regex(pattern).replace_all(&text, with).into_owned();
         }
-        let is_counted = line.contains("endpoint status") || line.contains("hashkv") || line.contains("snapshot status");
+        let is_counted = line.contains("endpoint status")
+            || line.contains("hashkv")
+            || line.contains("snapshot status");
         if is_counted && !line.contains("json") && !line.contains("fields") {
-            text = regex(r"(^|[ |,])\d+\b").replace_all(&text, "${1}N").into_owned();
+            text = regex(r"(^|[ |,])\d+\b")
+                .replace_all(&text, "${1}N")
+                .into_owned();
+        }
+        if line.contains("snapshot status") {
+            text = regex(r"^[0-9a-f]+,").replace(&text, "HASH,").into_owned();
         }
         let lines = text.lines().map(str::trim_end);
-        lines.map(|line| format!("{line}\n")).collect()
+        let text = lines.map(|line| format!("{line}\n")).collect();
+        // Members come in the order of their ids, and the healthy in the order in which they answer.
+        let is_crowd =
+            line.starts_with("member") || line.contains("health") || line.contains("--cluster");
+        if is_crowd { in_order(&text) } else { text }
+    }
+}
+
+/// The parts of a text in an order of ours: objects of a list, paragraphs, words after a comma, lines.
+fn in_order(text: &str) -> String {
+    let sorted = |separator: &str| {
+        let mut parts: Vec<&str> = text.trim_end().split(separator).collect();
+        parts.sort_unstable();
+        parts.join(separator) + "\n"
+    };
+    if text.contains("ETCD_INITIAL_CLUSTER=") {
+        let line = regex(r#"ETCD_INITIAL_CLUSTER="([^"]*)""#);
+        let order = |found: &regex::Captures<'_>| {
+            let mut parts: Vec<&str> = found[1].split(',').collect();
+            parts.sort_unstable();
+            format!(r#"ETCD_INITIAL_CLUSTER="{}""#, parts.join(","))
+        };
+        return line.replace_all(text, order).into_owned();
+    }
+    let is_json = text.starts_with(['{', '[']);
+    if is_json {
+        let objects = regex(r"\{[^{}]*\}");
+        let mut parts: Vec<&str> = objects
+            .find_iter(text)
+            .map(|found| found.as_str())
+            .collect();
+        parts.sort_unstable();
+        let hole = objects.replace_all(text, "{}");
+        return format!("{}{}\n", hole, parts.join("\n"));
+    }
+    if text.contains("\n\n") {
+        sorted("\n\n")
+    } else {
+        sorted("\n")
     }
 }
 
