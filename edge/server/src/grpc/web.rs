@@ -126,17 +126,20 @@ impl RequestBody {
         if self.length.is_some_and(|length| length > max as u64) {
             return Err(BodyError::TooLarge(max));
         }
-        // A body that does not say its length may be as long as any.
-        let expected = self.length.map_or(max, |length| length as usize);
-        let _claim = self.claim(expected)?;
         let gather = async {
             let Some(first) = poll_fn(|cx| self.poll_chunk(cx)).await? else {
                 return Ok(Bytes::new());
             };
             let mut whole = BytesMut::from(first);
+            let mut _claim = self.claim(whole.len())?;
             while let Some(chunk) = poll_fn(|cx| self.poll_chunk(cx)).await? {
                 if whole.len() + chunk.len() > max {
                     return Err(BodyError::TooLarge(max));
+                }
+                if whole.len() + chunk.len() > whole.capacity() {
+                    // What came is counted and not what was announced: who sends slowly takes nothing from others.
+                    _claim = None;
+                    _claim = self.claim((whole.len() + chunk.len()).next_power_of_two())?;
                 }
                 whole.extend_from_slice(&chunk);
             }
