@@ -524,9 +524,8 @@ impl Front {
     // ---- the cluster ------------------------------------------------------------------------
 
     async fn change(&self, op: ClusterOp) -> Result<Bytes, Status> {
-        let learners_max = self.0.config.learners_max;
-        self.0
-            .with_state(|state| etcd::check_cluster_op(state, &op, learners_max))?;
+        // Not judged by what this member has applied, which may be less than its client has heard: the leader judges,
+        // and for `Update` whoever applies it.
         let (mut added, mut is_promotion) = (None, false);
         let change = match op {
             ClusterOp::Add {
