@@ -20,6 +20,7 @@ use bounced::Bounced;
 
 use crate::clocks::Clocks;
 use crate::config::{Boot, NodeConfig};
+use crate::counts::Counts;
 use crate::effects::{Effects, Leadership, LeaseAnswer, Refused, Status, StopReason, Tag, Ticket};
 use crate::gathering::Gathering;
 use crate::leases::{EXPIRIES_MAX, LeaseClock};
@@ -133,6 +134,7 @@ pub struct Node {
     stopped: Option<StopReason>,
     stop_told: bool,
     booted: bool,
+    counts: Counts,
 }
 
 /// When the next checkpoint is due.
@@ -247,6 +249,7 @@ impl Node {
             stopped: None,
             stop_told: false,
             booted: false,
+            counts: Counts::default(),
             config,
         })
     }
@@ -275,6 +278,14 @@ impl Node {
             digest: state.digest(),
             apply_version: self.apply_version(),
             stopped: self.stopped.clone(),
+        }
+    }
+
+    /// What it has done in this life.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            versions_swept: self.machine.versions_swept(),
+            ..self.counts
         }
     }
 
@@ -331,6 +342,7 @@ impl Node {
                 let is_unforgiving = self.config.mutants.has(Mutant::ExpiryInBulkAfterStall);
                 let due = self.leases.tick(now, is_unforgiving);
                 if !due.is_empty() {
+                    self.counts.leases_expired += due.len() as u64;
                     self.propose_system(&SystemCommand::Expire(due));
                 }
             }

@@ -46,6 +46,7 @@
 //! | what members say to each other | `peers`, and the crate `wire` |
 //! | ports, unix sockets, TLS: how anybody comes in | [`entrance`], then [`tls`] |
 
+pub mod audit;
 pub mod backup;
 pub mod clock;
 pub mod config;
@@ -62,6 +63,7 @@ pub mod grpc;
 mod http;
 pub mod identity;
 mod member;
+mod metrics;
 mod native;
 mod peers;
 mod run;
@@ -71,6 +73,12 @@ pub mod tls;
 mod upkeep;
 mod vitals;
 mod waits;
+
+/// Lines of the log that whoever writes them had to drop. The log is the process', and so is this number.
+pub fn log_lines_dropped() -> &'static std::sync::atomic::AtomicU64 {
+    static DROPPED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    &DROPPED
+}
 
 pub use durable::{BootError, FoundError};
 pub use etcd::ETCD_VERSION;

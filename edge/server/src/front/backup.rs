@@ -30,6 +30,7 @@ impl Front {
         call.replies.open()?;
         let mut stream = SnapshotStream::new(self.0.state());
         let mut worked = Duration::ZERO;
+        let since = Instant::now();
         loop {
             let made = tokio::task::spawn_blocking(move || make(stream)).await;
             let (back, messages) = made
@@ -38,6 +39,7 @@ impl Front {
             stream = back;
             if messages.is_empty() {
                 self.0.vitals.backed_up(crate::clock::now());
+                self.0.metrics.snapshot.observe(since.elapsed());
                 return Ok(());
             }
             for message in messages {

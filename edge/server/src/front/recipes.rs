@@ -249,7 +249,7 @@ impl Front {
         loop {
             // Between the look and the watch nothing can happen: there is no `.await`.
             let leading = self.leading(line);
-            let stream = self.0.open_stream();
+            let stream = self.0.open_stream(None);
             let request = match &leading {
                 Some((_, key, revision)) => recipes::watch_key(key.clone(), *revision),
                 None => line.watch_request(self.0.with_state(store::State::revision)),

@@ -28,7 +28,7 @@ impl Front {
     pub(super) async fn watch(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
         let wants_leader = super::wants_leader(call);
-        let stream = self.0.open_stream();
+        let stream = self.0.open_stream(call.head.from);
         let Call {
             requests, replies, ..
         } = call;
