@@ -149,11 +149,8 @@ impl Transport {
                 Some(rest) => format!("http://{rest}"),
                 None => url.clone(),
             };
-            let bad = |why: &dyn std::fmt::Display| format!("{name}: {why}");
-            let endpoint = Endpoint::from_shared(plain).map_err(|why| bad(&why))?;
-            let origin = url
-                .parse()
-                .map_err(|why: http::uri::InvalidUri| bad(&why))?;
+            let endpoint = Endpoint::from_shared(plain).map_err(|bad| format!("{name}: {bad}"))?;
+            let origin: http::Uri = url.parse().map_err(|bad| format!("{name}: {bad}"))?;
             let endpoint = endpoint.origin(origin);
             if endpoint.uri().port().is_none() {
                 return Err(format!("{name}: a port is missing"));
