@@ -150,7 +150,9 @@ impl Transport {
                 None => url.clone(),
             };
             let endpoint = Endpoint::from_shared(plain).map_err(|bad| format!("{name}: {bad}"))?;
-            let origin: http::Uri = url.parse().map_err(|bad| format!("{name}: {bad}"))?;
+            let origin = url
+                .parse::<http::Uri>()
+                .map_err(|bad| format!("{name}: {bad}"))?;
             let endpoint = endpoint.origin(origin);
             if endpoint.uri().port().is_none() {
                 return Err(format!("{name}: a port is missing"));
