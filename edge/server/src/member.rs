@@ -934,7 +934,12 @@ impl Inbox for Member {
     }
 
     fn members(&self) -> Vec<store::Member> {
-        self.state.borrow().members()
+        let members = self.state.borrow().members();
+        match members.is_empty() {
+            // Whoever joins has no state yet, and knows those who let it in.
+            true => self.peers.members(),
+            false => members,
+        }
     }
 
     fn members_page(&self) -> String {

@@ -144,6 +144,19 @@ impl Peers {
         self.way.clone()
     }
 
+    /// Those to whom there are links: all that is known before there is a state.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let links = self.links.borrow();
+        let known = links.iter().map(|(id, (urls, _))| Member {
+            id: *id,
+            name: String::new(),
+            peer_urls: urls.clone(),
+            client_urls: Vec::new(),
+            is_learner: false,
+        });
+        known.collect()
+    }
+
     /// Where `member` is reached.
     pub(crate) fn urls(&self, member: MemberId) -> Vec<String> {
         let links = self.links.borrow();
