@@ -65,6 +65,7 @@ impl Stream {
             .args(["-s", "-N", "-m", &patience(), "-X", "POST", "-T", ".", &url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("curl is installed");
         let input = child.stdin.take();
