@@ -43,6 +43,7 @@
 //! | when a removed member may go | `parting` |
 //! | why a retry takes effect once | [`retries`] |
 //! | membership, digests, expiry as commands | [`system`] |
+//! | how a cluster goes on to a newer build's rules | `versions` |
 #![forbid(unsafe_code)]
 
 pub mod clocks;
@@ -60,6 +61,7 @@ pub mod reads;
 mod replica;
 pub mod retries;
 pub mod system;
+mod versions;
 
 pub use clocks::ClockOffset;
 pub use config::{Boot, Health, NodeConfig};
@@ -72,3 +74,4 @@ pub use levels::{How, NoLease, ReadGrant, ReadLevel, ReadNow};
 pub use node::{Node, SWEEP_REST};
 pub use retries::RetryRefusal;
 pub use system::{MemberChange, SystemRefusal};
+pub use versions::{APPLY_VERSION, APPLY_VERSION_FIRST};

@@ -23,10 +23,6 @@ use store::command::{Batch, Command, DialectId};
 use store::members::Member;
 use store::{Dialect, Event, LeaseChange, Outcome, RootId, Stamp, State, Store};
 
-/// The newest meaning of commands that this build knows. Entries carry the version that decides them; what each
-/// version changed stands in `docs/format/command.md`.
-pub(crate) const APPLY_VERSION: u16 = 2;
-
 /// Entries whose digests are remembered, to compare with the leader's.
 const DIGESTS_KEPT: usize = 4096;
 
@@ -66,6 +62,7 @@ pub(crate) struct Machine {
     seen: Tags,
     member: MemberId,
     incarnation: u32,
+    apply_version_max: u16,
 }
 
 impl Machine {
@@ -86,6 +83,7 @@ impl Machine {
             seen: Tags::default(),
             member: config.member,
             incarnation: config.incarnation,
+            apply_version_max: config.apply_version_max,
         };
         machine.note_digest();
         machine
@@ -200,11 +198,16 @@ impl Machine {
         } else {
             Batch::decode(bytes)
         };
+        let raised = self.store.state().apply_version();
         let needs = match batch {
-            Ok(batch) if batch.apply_version <= APPLY_VERSION => {
-                return Some((self.queue.pop_front()?, batch));
+            Ok(mut batch) => {
+                // A leader that had not applied the raise yet stamped lower; the log's order decides.
+                batch.apply_version = batch.apply_version.max(raised);
+                if batch.apply_version <= self.apply_version_max {
+                    return Some((self.queue.pop_front()?, batch));
+                }
+                batch.apply_version
             }
-            Ok(batch) => batch.apply_version,
             Err(_) => u16::MAX,
         };
         out.stop = Some(StopReason::TooOld { needs });
@@ -422,6 +425,12 @@ impl Machine {
                 Outcome::done(Bytes::new())
             }
             SystemCommand::Refuse(refusal) => refused(refusal),
+            SystemCommand::Raise(version) if version <= stamp.apply_version => {
+                self.store.raise_apply_version(version);
+                Outcome::done(Bytes::new())
+            }
+            // Whoever does not know it could not have stopped here.
+            SystemCommand::Raise(_) => refused(SystemRefusal::Malformed),
         }
     }
 

@@ -6,13 +6,17 @@
 //! The inputs and the order of the output stand here; how writes go is in `writes.rs`, reads and lease
 //! questions in `questions.rs` and `levels.rs`, how a removed member goes in `leaving.rs`, and what comes out of the engine in `turn.rs`.
 
+mod bounced;
 mod leaving;
 mod levels;
 mod questions;
 mod turn;
+mod versions;
 mod writes;
 
 pub(crate) use levels::passes_promises;
+
+use bounced::Bounced;
 
 use crate::clocks::Clocks;
 use crate::config::{Boot, NodeConfig};
@@ -27,7 +31,8 @@ use crate::proposals::{Proposals, Tags};
 use crate::reads::Reads;
 use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
-use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta};
+use crate::versions::Versions;
+use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta, Term};
 use bytes::Bytes;
 use clock::HybridTime;
 use consensus::{Engine, Misconfigured, Raft, StartEngine};
@@ -103,6 +108,9 @@ pub struct Node {
     reads: Reads,
     questions: BTreeMap<u64, Question>,
     forwarded: Tags,
+    bounced: Bounced,
+    /// The term that this member led last, in this life.
+    led: Option<Term>,
     lease_answers: Vec<(Ticket, LeaseAnswer)>,
     /// What was promised to this leader, and what by this follower.
     read_lease: ReadLease,
@@ -110,6 +118,7 @@ pub struct Node {
     /// When the wall clock jumped last.
     jumped: Option<Instant>,
     clocks: Clocks,
+    versions: Versions,
     send: Vec<(MemberId, PeerMessage)>,
     last_tag: u64,
     time: HybridTime,
@@ -200,11 +209,14 @@ impl Node {
             reads: Reads::default(),
             questions: BTreeMap::new(),
             forwarded: Tags::default(),
+            bounced: Bounced::default(),
+            led: None,
             lease_answers: Vec::new(),
             read_lease: ReadLease::default(),
             promise,
             jumped: None,
             clocks: Clocks::default(),
+            versions: Versions::default(),
             send: Vec::new(),
             last_tag: 0,
             time,
@@ -261,6 +273,7 @@ impl Node {
             commit: raft.commit,
             applied: state.applied(),
             digest: state.digest(),
+            apply_version: self.apply_version(),
             stopped: self.stopped.clone(),
         }
     }
@@ -295,9 +308,11 @@ impl Node {
             self.reads.lost();
         }
         self.ask_again();
+        self.try_bounced();
         self.ask_to_leave();
         self.ask_for_clocks();
         self.ask_for_promises();
+        self.tell_version();
         if !self.leadership.is_self {
             self.replica.withdraw_snapshot();
             return;
@@ -320,6 +335,7 @@ impl Node {
                 }
             }
             self.propose_digest();
+            self.propose_raise();
         }
     }
 
@@ -394,6 +410,8 @@ impl Node {
             }
             PeerMessage::ClockRequest { asked } => self.answer_clock(from, asked),
             PeerMessage::ClockReply { asked, wall_ms } => self.hear_clock(from, asked, wall_ms),
+            PeerMessage::Bounce { batch } => self.receive_bounce(from, &batch),
+            PeerMessage::Knows { apply_version } => self.hear_version(from, apply_version),
         }
     }
 
@@ -475,7 +493,7 @@ impl Node {
 
     /// Nobody waits for `tag` any more. If the command has not left this member yet, it never will.
     pub fn forget(&mut self, tag: Tag) {
-        self.machine.forget(tag);
+        self.machine.forget(self.bounced.current(tag));
     }
 
     /// A linearizable read: the caller may look at the published root once `ticket` comes back.

@@ -134,6 +134,9 @@ pub struct Config {
     pub warn_request: Duration,
     /// Where every change and every refusal is written down; nothing: nowhere.
     pub audit_log: Option<PathBuf>,
+    /// The newest apply version that is used: what this build knows, or less for a rehearsal of a rolling upgrade, where
+    /// it behaves as the build before.
+    pub apply_version_max: u16,
 }
 
 /// What history is forgotten without being asked.
@@ -265,6 +268,7 @@ impl Config {
             warn_apply: Duration::from_millis(100),
             warn_request: Duration::from_millis(300),
             audit_log: None,
+            apply_version_max: node::APPLY_VERSION,
         }
     }
 
@@ -313,6 +317,11 @@ impl Config {
             let rule =
                 "at most 100000; time daemons slew by up to 83333, and 500 is what ntpd keeps to";
             return number("read-lease-drift-ppm", ppm.to_string(), rule);
+        }
+        if !(node::APPLY_VERSION_FIRST..=node::APPLY_VERSION).contains(&self.apply_version_max) {
+            let rule = "2 or 3, the versions that this build knows";
+            let value = self.apply_version_max.to_string();
+            return number("quorate-apply-version-max", value, rule);
         }
         if !(4..=31).contains(&self.bcrypt_cost) {
             return number(

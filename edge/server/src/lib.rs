@@ -39,6 +39,7 @@
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |
 //! | what is on disk, and who writes it | `durable`, [`disk`], [`datadir`] |
+//! | what a member does of itself: compaction, alarms, comparisons | `upkeep`, `corrupt` |
 //! | what systemd is told | `supervisor` |
 //! | backups: what is in a file, and a data directory from it | [`backup`], `durable/restore` |
 //! | what `doctor` looks at | `vitals` |
@@ -49,6 +50,7 @@ pub mod backup;
 pub mod clock;
 pub mod config;
 mod contenders;
+mod corrupt;
 pub mod datadir;
 pub mod disk;
 mod durable;
@@ -66,6 +68,7 @@ mod run;
 mod signal;
 mod supervisor;
 pub mod tls;
+mod upkeep;
 mod vitals;
 mod waits;
 

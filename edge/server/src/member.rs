@@ -17,10 +17,12 @@
 use crate::clock;
 use crate::config::Config;
 use crate::contenders::Contenders;
+use crate::corrupt;
 use crate::durable::{Checkpoints, LogThread};
+use crate::entrance::Way;
 use crate::events::{Event, Reports};
 use crate::native::{Desks, NotRead};
-use crate::peers::{Inbox, Peers, render_members, send_snapshot};
+use crate::peers::{Inbox, LocalPage, Peers, render_members, send_snapshot};
 use crate::signal::Signal;
 use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
@@ -86,6 +88,10 @@ pub(crate) struct Member {
     reports: Reports,
     space: Cell<Space>,
     pub(crate) vitals: Vitals,
+    /// What this member had at compactions.
+    pub(crate) compacted: RefCell<corrupt::Remembered>,
+    /// Somebody is being told what this member has.
+    pub(crate) is_hashing: Cell<bool>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -149,6 +155,8 @@ impl Member {
             reports: parts.reports,
             space: Cell::new(Space::Normal),
             vitals: Vitals::default(),
+            compacted: RefCell::default(),
+            is_hashing: Cell::new(false),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -162,6 +170,8 @@ impl Member {
             node: RefCell::new(parts.node),
             config: parts.config,
         });
+        let raised = member.with_state(State::apply_version);
+        member.peers.spoken().raised(raised);
         member.work.set();
         member
     }
@@ -645,7 +655,9 @@ impl Member {
             };
             let name = self.config.name.clone();
             let what = (snapshot.meta, snapshot.state);
-            send_snapshot(own, name, snapshot.to, reached, what, self.reports.clone());
+            let versions = self.peers.spoken().versions();
+            let reports = self.reports.clone();
+            send_snapshot(own, name, snapshot.to, (reached, versions), what, reports);
         }
         if let Some(persist) = effects.persist {
             self.log.persist(persist);
@@ -678,6 +690,15 @@ impl Member {
             drop(desk);
             self.desks
                 .publish(&state, &effects.events, effects.restored);
+            let version_before = self.with_state(State::apply_version);
+            if state.apply_version() != version_before {
+                info!(
+                    from = version_before,
+                    to = state.apply_version(),
+                    "the cluster's apply version is raised: all members know it"
+                );
+                self.peers.spoken().raised(state.apply_version());
+            }
             let members_before = self.state.replace(state).membership().clone();
             if effects.membership.is_some()
                 || effects.restored
@@ -711,7 +732,8 @@ impl Member {
         }
     }
 
-    fn stop(&self, reason: StopReason) {
+    /// It must not go on.
+    pub(crate) fn stop(&self, reason: StopReason) {
         match &reason {
             StopReason::Removed => warn!("this member was removed from the cluster"),
             other => error!(reason = ?other, "this member must not go on"),
@@ -740,6 +762,20 @@ impl Member {
         while self.leader().is_none() {
             self.leadership.notified().await;
         }
+    }
+
+    /// How other members are reached.
+    pub(crate) fn way(&self) -> Way {
+        self.peers.way()
+    }
+
+    /// Which members this member is connected to, itself left out.
+    pub(crate) fn connected_members(&self) -> Vec<MemberId> {
+        let members = self.with_state(State::members);
+        let members = members.into_iter().map(|member| member.id);
+        members
+            .filter(|member| self.peers.is_connected(*member))
+            .collect()
     }
 
     /// Which voters this member is connected to, itself left out.
@@ -774,6 +810,14 @@ impl Inbox for Member {
     fn members_page(&self) -> String {
         let cluster: ClusterId = self.identity.cluster;
         render_members(cluster, &self.state.borrow().members())
+    }
+
+    fn apply_version(&self) -> u16 {
+        self.node.borrow().apply_version()
+    }
+
+    fn page<'a>(&'a self, target: &'a str) -> LocalPage<'a> {
+        Box::pin(corrupt::page(self, target))
     }
 }
 

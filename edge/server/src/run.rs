@@ -4,21 +4,22 @@ use crate::clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
 use crate::disk::FileDisk;
-use crate::durable::{BootError, Checkpoints, LogThread, boot};
+use crate::durable::{BootError, Checkpoints, LogThread, boot, dialects};
 use crate::entrance::{Entrance, Porter, Way};
 use crate::front::Front;
 use crate::grpc;
 use crate::grpc::limits::STREAMS_MAX;
-use crate::http::{Door, Port};
+use crate::http::{Common, Door, Port};
 use crate::identity::{Listen, ListenAt, Url};
 use crate::member::{Member, Parts};
-use crate::peers::{Peers, listen};
+use crate::peers::{Peers, Spoken, listen};
 use crate::supervisor;
 use crate::tls::{Security, Side, TlsError};
 use ::clock::guard::DriftBound;
 use base::Chain;
-use etcd::{EtcdDialect, Session};
+use etcd::Session;
 use node::{Node, NodeConfig, StopReason};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ use tracing::{info, warn};
 
 /// How long a leader that is asked to stop tries to hand its office over first.
 const HANDOVER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a member that is asked to stop waits for the calls under way.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a member did not start or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +90,7 @@ pub enum RunError {
 /// # Errors
 /// It cannot start, or found out that it must not go on.
 pub fn run(config: Config) -> Result<(), RunError> {
+    allow_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -96,6 +101,16 @@ pub fn run(config: Config) -> Result<(), RunError> {
     drop(local);
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
+}
+
+/// Takes all descriptors that this process may have: what a shell allows at first (1024) is fewer than the connections
+/// that are served.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, ..limit }) {
+        warn!(error = %error, "cannot raise the number of descriptors");
+    }
 }
 
 /// One side's TLS, and what listens there.
@@ -242,17 +257,14 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         cluster: identity.cluster,
         member: identity.member,
     };
+    let spoken = Spoken::new(config.apply_version_max);
     let incarnation = data_dir.next_incarnation((clock::wall_ms() / 1000) as u32)?;
     let member = Member::new(Parts {
         identity,
         node: Node::new(
             node_config(&config, identity, incarnation),
             booted.boot,
-            vec![
-                Box::new(EtcdDialect),
-                Box::new(native::KeyDialect),
-                Box::new(native::LineDialect),
-            ],
+            dialects(),
             clock::now(),
         )?,
         session: session(&config, identity.member.0 ^ clock::wall_ms() << 20),
@@ -261,7 +273,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             &identity,
             identity.member.0 ^ clock::wall_ms() << 21,
         ),
-        peers: Peers::new(origin, &config.name, way),
+        peers: Peers::new(origin, &config.name, way, spoken.clone()),
         log: log.map_err(RunError::Start)?,
         checkpoints,
         reports: reports.clone(),
@@ -277,6 +289,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             listener,
             peer_security.clone(),
             origin,
+            spoken.clone(),
             member.clone(),
             reports.clone(),
         )));
@@ -290,10 +303,20 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             .map_or(STREAMS_MAX, |asked| asked.min(STREAMS_MAX)),
         ..grpc::Limits::default()
     };
-    for (door, listener) in clients {
-        let port = Rc::new(Port::new(&member, door));
-        spawn(Box::pin(grpc::serve(listener, port, limits)));
+    if member.config.corrupt_check_initial {
+        let front = Front(member.clone());
+        tokio::select! {
+            checked = front.check_initial() => checked.map_err(RunError::Stopped)?,
+            () = stop.asked() => return Ok(()),
+        }
     }
+    let common = Common::default();
+    let mut doors = Vec::new();
+    for (door, listener) in clients {
+        let port = Rc::new(Port::new(&member, door, &common));
+        doors.push(spawn(Box::pin(grpc::serve(listener, port, limits))));
+    }
+    spawn(Box::pin(Front(member.clone()).upkeep()));
     spawn(Box::pin(Front(member.clone()).withdrawals()));
     spawn(Box::pin(Front(member.clone()).publish()));
 
@@ -302,6 +325,12 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             info!("asked to stop");
             supervisor::stopping();
             hand_over(&member).await;
+            doors.iter().for_each(|door| door.abort());
+            common.drain.begin();
+            let emptied = common.drain.emptied();
+            if tokio::time::timeout(DRAIN_TIMEOUT, emptied).await.is_err() {
+                warn!(after = ?DRAIN_TIMEOUT, "some clients are still connected");
+            }
             info!("stopped");
             Ok(())
         }
@@ -311,6 +340,11 @@ async fn run_here(config: Config) -> Result<(), RunError> {
                 let why = format!("at entry {index} the digest is {ours:016x} and not {theirs:016x}");
                 data_dir.quarantine(&why)?;
                 Err(RunError::Stopped(why))
+            }
+            StopReason::Corrupt => {
+                let why = "its keys are not those of the other members";
+                data_dir.quarantine(why)?;
+                Err(RunError::Stopped(why.to_owned()))
             }
             StopReason::TooOld { needs } => Err(RunError::Stopped(format!(
                 "the log has a command of version {needs}, which this program does not know; \
@@ -327,8 +361,10 @@ fn node_config(config: &Config, identity: storage::Identity, incarnation: u32) -
         election: config.election,
         snapshot_count: config.snapshot_count,
         learners_max: config.learners_max,
+        strict_reconfig: config.strict_reconfig,
         read_lease: config.read_lease_drift_ppm.and_then(DriftBound::from_ppm),
         clock_ahead_max: config.clock_ahead_max,
+        apply_version_max: config.apply_version_max,
         ..NodeConfig::new(identity.cluster, identity.member)
     }
 }

@@ -59,8 +59,8 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`.
-//! How messages look as JSON is [`json`]'s.
+//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`,
+//! `upkeep`. How messages look as JSON is [`json`]'s.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
@@ -88,6 +88,7 @@ mod lease;
 pub mod recipes;
 mod session;
 mod snapshot;
+pub mod upkeep;
 mod watch;
 
 pub use apply::alarms::{Alarm, AlarmKind, alarms};
@@ -111,7 +112,7 @@ pub const ROOT: RootId = RootId(0);
 
 /// The version of etcd whose behaviour this is, as `Status` tells it. Kubernetes asks: below 3.5.13 it does
 /// without consistent reads from its cache.
-pub const ETCD_VERSION: &str = "3.6.5";
+pub const ETCD_VERSION: &str = "3.6.16";
 
 /// The version of etcd's storage that goes with it.
 pub const STORAGE_VERSION: &str = "3.6.0";

@@ -108,9 +108,9 @@ impl Iterator for Generator {
     }
 }
 
-const KEYS: &[&[u8]] = &[
-    b"a", b"b", b"c", b"a/1", b"a/2", b"b/1", b"z", b"a\0", b"\0", b"\xff", b"dir/one", b"dir/two",
-];
+/// No more than these, a long one, and the barrier's: among more than 12 rows etcd's sort leaves equals in any order
+/// (Go's `sort.Sort` is not stable), and nobody else can do the same.
+const KEYS: &[&[u8]] = &[b"a", b"b", b"c", b"a/1", b"a\0", b"\0", b"\xff", b"dir/one"];
 
 fn key(rng: &mut Rng) -> Vec<u8> {
     match rng.below(60) {

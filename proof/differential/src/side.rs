@@ -51,7 +51,12 @@ impl Answer {
             Some(Tree::Text(words)) => words.as_str(),
             _ => "",
         };
-        let signs = ["tcp connect error", "transport error", "not connected", "no answer for"];
+        let signs = [
+            "tcp connect error",
+            "transport error",
+            "not connected",
+            "no answer for",
+        ];
         signs.iter().any(|known| words.contains(known))
     }
 

@@ -34,11 +34,12 @@ impl Tree {
     pub(crate) fn of(message: &DynamicMessage, names: &Names) -> Tree {
         let known = message.fields().map(|(field, value)| {
             let mut tree = Tree::value(value, names);
-            // Members stand in the order of their ids, which the server chose, and etcd's leases by the time they
-            // have left.
-            if let (Tree::List(list), true) =
-                (&mut tree, matches!(field.name(), "members" | "leases"))
-            {
+            // Members stand in the order of their ids, which the server chose, etcd's leases by the time they
+            // have left, and a lease's keys as chance has it.
+            if let (Tree::List(list), true) = (
+                &mut tree,
+                matches!(field.name(), "members" | "leases" | "keys"),
+            ) {
                 list.sort_by_key(Tree::to_string);
             }
             (field.name().to_owned(), tree)

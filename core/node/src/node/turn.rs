@@ -93,6 +93,7 @@ impl Node {
             self.replica.withdraw_snapshot();
         }
         if now.is_self {
+            self.led = Some(now.term);
             let from_grant = self.config.mutants.has(Mutant::LeaseExpiredByNewLeader);
             self.leases
                 .promote(self.machine.state(), self.now, from_grant, self.wall_ms);
@@ -117,6 +118,9 @@ impl Node {
         self.checkpoint.bytes += applied.bytes;
         out.events.extend(applied.events);
         out.answers.extend(applied.answers);
+        for answer in &mut out.answers {
+            answer.tag = self.bounced.take_name(answer.tag);
+        }
         for waiter in self.reads.take_ready(self.machine.state().applied().index) {
             match waiter {
                 Waiter::Local(ticket) => {

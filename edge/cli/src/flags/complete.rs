@@ -184,6 +184,8 @@ impl Raw {
 
     /// What the member does of itself while it runs.
     fn upkeep(&mut self, config: &mut Config) -> Result<(), FlagError> {
+        config.apply_version_max =
+            self.number("quorate-apply-version-max", config.apply_version_max)?;
         config.auto_compaction = self.auto_compaction()?;
         config.strict_reconfig = self.switch_or("strict-reconfig-check", true)?;
         config.force_new_cluster = self.switch("force-new-cluster")?;

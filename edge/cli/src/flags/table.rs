@@ -209,6 +209,11 @@ pub(super) static FLAGS: &[Flag] = &[
         "millionths by which clocks may drift; stated on all members, it allows lease reads",
     ),
     used(
+        "quorate-apply-version-max",
+        "3",
+        "for rehearsals of an upgrade: behave as the build that knew only this apply version",
+    ),
+    used(
         "clock-error-max",
         "",
         "milliseconds by which the wall clock may be wrong, where the kernel does not say",

@@ -82,7 +82,7 @@ fn unhealthy(reason: &str) -> Page {
     )
 }
 
-/// `3.6.0` of `3.6.5`.
+/// `3.6.0` of `3.6.16`.
 fn cluster_version() -> String {
     let mut parts = etcd::ETCD_VERSION.split('.');
     let (major, minor) = (parts.next().unwrap_or("3"), parts.next().unwrap_or("0"));

@@ -4,10 +4,12 @@
 //! [`Service`]'s business.
 
 use super::call::{Call, Refused, Shared};
+use super::drain::Drain;
 use super::limits::{self, Limits};
 use super::message::Budget;
 use super::output::Output;
 use super::status::{Code, Status};
+use super::turns::{Place, Turns};
 use super::web::{self, Exchange, Reply};
 use crate::entrance::{Entrance, Socket, Visitor};
 use base::Chain;
@@ -34,6 +36,29 @@ pub trait Service: 'static {
 
     /// Answers one request that is no gRPC.
     fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
+
+    /// When service ends in peace; nothing: it never does.
+    fn drain(&self) -> Option<Rc<Drain>> {
+        None
+    }
+
+    /// Whose turn it is; nothing: everybody's, always.
+    fn turns(&self) -> Option<Rc<Turns>> {
+        None
+    }
+
+    /// Whether a call of this path ends only when its client wants, so that nobody can wait for its end.
+    fn is_endless(&self, _path: &str) -> bool {
+        false
+    }
+}
+
+/// Waits until service ends, for ever if it never does.
+async fn end_of<S: Service>(service: &S) {
+    match service.drain() {
+        Some(drain) => drain.begun().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Serves everybody who comes in by `entrance`, until this future is dropped. Must run where `spawn_local` works.
@@ -179,8 +204,21 @@ async fn http2<S: Service>(
     let mut connection = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, flushed_handshake)
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let _guest = service.drain().as_ref().map(Drain::enter);
+    let mut ending = pin!(end_of(&*service));
+    let mut is_ending = false;
+    let (turns, place) = (service.turns(), Place::default());
     loop {
         let accepted = poll_fn(|cx| {
+            if !is_ending && ending.as_mut().poll(cx).is_ready() {
+                is_ending = true;
+                connection.graceful_shutdown();
+            }
+            if let Some(turns) = &turns
+                && turns.poll_enter(&place, cx).is_pending()
+            {
+                return Poll::Pending;
+            }
             let polled = connection.poll_accept(cx);
             if polled.is_pending()
                 && let Poll::Ready(Err(error)) = output.flush(cx)
@@ -234,11 +272,17 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         .head
         .timeout
         .map(|timeout| Box::pin(tokio::time::sleep(timeout)));
+    let is_endless = service.is_endless(call.head.path());
     let result = {
+        let mut ending = pin!(end_of(&*service));
         let mut serving = pin!(service.serve(&mut call));
         poll_fn(|cx| {
             if let Poll::Ready(result) = serving.as_mut().poll(cx) {
                 return Poll::Ready(result);
+            }
+            if is_endless && ending.as_mut().poll(cx).is_ready() {
+                let status = Status::new(Code::Unavailable, "etcdserver: server stopped");
+                return Poll::Ready(Err(status));
             }
             if shared.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Status::gone()));

@@ -3,6 +3,7 @@
 //! Messages are encoded as they are queued, so the queue is one buffer and everything that gathered since
 //! the last write leaves in one system call.
 
+use super::spoken::{Spoken, hello};
 use super::{HANDSHAKE_TIMEOUT, Inbox};
 use crate::entrance::{Socket, Way};
 use crate::identity::Url;
@@ -56,6 +57,8 @@ pub(super) struct Link {
     queue: RefCell<BytesMut>,
     work: Signal,
     connected: Cell<bool>,
+    /// What both ends speak on the connection that stands.
+    version: Cell<u16>,
     closed: Cell<bool>,
     dropping: Cell<bool>,
 }
@@ -64,9 +67,9 @@ impl Link {
     /// Begins to connect to `member`.
     pub(super) fn open(
         own: Origin,
-        name: &Rc<str>,
-        way: &Way,
+        (name, way): (&Rc<str>, &Way),
         member: &Member,
+        spoken: &Spoken,
         inbox: Rc<dyn Inbox>,
     ) -> Rc<Link> {
         let link = Rc::new(Link {
@@ -75,6 +78,7 @@ impl Link {
             queue: RefCell::default(),
             work: Signal::default(),
             connected: Cell::new(false),
+            version: Cell::new(0),
             closed: Cell::new(false),
             dropping: Cell::new(false),
         });
@@ -86,6 +90,7 @@ impl Link {
             link: link.clone(),
             urls: urls.collect(),
             name: name.clone(),
+            spoken: spoken.clone(),
             way: way.clone(),
             inbox,
             // Pauses of members that lost each other must not fall together.
@@ -105,9 +110,10 @@ impl Link {
         self.connected.get()
     }
 
-    /// Queues a message, or drops it when there is no connection or no room.
+    /// Queues a message, or drops it when there is no connection, no room, or no such message in the protocol that the
+    /// other side speaks.
     pub(super) fn send(&self, message: &PeerMessage) {
-        if !self.connected.get() {
+        if !self.connected.get() || wire::protocol_of(message) > self.version.get() {
             return;
         }
         let mut queue = self.queue.borrow_mut();
@@ -126,6 +132,7 @@ struct Dialler {
     link: Rc<Link>,
     urls: Vec<Url>,
     name: Rc<str>,
+    spoken: Spoken,
     way: Way,
     inbox: Rc<dyn Inbox>,
     rng: Rng,
@@ -188,11 +195,13 @@ impl Dialler {
             .await
             .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
             .map_err(failed)?;
-        let hello = Hello::new(Purpose::Messages, self.link.to, &self.name);
+        let versions = self.spoken.versions();
+        let hello = hello(&versions, Purpose::Messages, self.link.to, &self.name);
         let introduced = introduce(&mut socket, self.link.own, hello);
-        tokio::time::timeout(HANDSHAKE_TIMEOUT, introduced)
+        let version = tokio::time::timeout(HANDSHAKE_TIMEOUT, introduced)
             .await
             .map_err(|_| LinkError::Silent(HANDSHAKE_TIMEOUT))??;
+        self.link.version.set(version);
         Ok(socket)
     }
 
@@ -235,8 +244,8 @@ impl Dialler {
     }
 }
 
-/// Says hello and reads the answer.
-async fn introduce(socket: &mut Socket, own: Origin, hello: Hello) -> Result<(), LinkError> {
+/// Says hello and reads the answer: the protocol that both speak.
+async fn introduce(socket: &mut Socket, own: Origin, hello: Hello) -> Result<u16, LinkError> {
     let mut out = BytesMut::new();
     wire::encode(own, &Frame::Hello(hello), &mut out);
     socket.write_all(&out).await?;
@@ -245,7 +254,7 @@ async fn introduce(socket: &mut Socket, own: Origin, hello: Hello) -> Result<(),
     let mut input = BytesMut::new();
     loop {
         match reader.next(&mut input)? {
-            Some((_, Frame::HelloReply(HelloReply::Welcome { .. }))) => return Ok(()),
+            Some((_, Frame::HelloReply(HelloReply::Welcome { version }))) => return Ok(version),
             Some((_, Frame::HelloReply(HelloReply::Refused(why)))) => {
                 return Err(LinkError::Refused(why));
             }

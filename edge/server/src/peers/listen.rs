@@ -2,7 +2,7 @@
 
 use super::guest::{self, GuestError};
 use super::transfer::{Busy, receive_snapshot};
-use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX};
+use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX, Spoken};
 use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
@@ -45,6 +45,7 @@ enum IncomingError {
 /// Shared by all incoming connections.
 struct Hall {
     own: Origin,
+    spoken: Spoken,
     security: Option<Arc<Security>>,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
@@ -58,11 +59,13 @@ pub(crate) async fn listen(
     mut entrance: Entrance,
     security: Option<Arc<Security>>,
     own: Origin,
+    spoken: Spoken,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
 ) {
     let hall = Rc::new(Hall {
         own,
+        spoken,
         security,
         inbox,
         reports,
@@ -88,6 +91,10 @@ pub(crate) async fn listen(
         }
         tokio::task::spawn_local(hall.clone().admit(visitor));
     }
+}
+
+fn not_found() -> Page {
+    Page::text(404, "404: this port is for members of the cluster\n")
 }
 
 /// Counts itself.
@@ -159,7 +166,14 @@ impl Hall {
                 let answered = answer_http1(socket, head, |method, target| async move {
                     match (method.as_str(), target.as_str()) {
                         ("GET", "/members") => Page::text(200, self.inbox.members_page()),
-                        _ => Page::text(404, "404: this port is for members of the cluster\n"),
+                        ("GET", "/apply-version") => {
+                            Page::text(200, format!("{}\n", self.inbox.apply_version()))
+                        }
+                        ("GET", page) => match self.inbox.page(page).await {
+                            Some(text) => Page::text(200, text),
+                            None => not_found(),
+                        },
+                        _ => not_found(),
                     }
                 });
                 let answered = tokio::time::timeout(HANDSHAKE_TIMEOUT, answered).await;
@@ -215,7 +229,7 @@ impl Hall {
             }
         };
         self.check_member(visitor.certificate.as_deref(), origin.member)?;
-        let mut reply = hello.answer(origin, self.own);
+        let mut reply = hello.answer_within(origin, self.own, self.spoken.versions());
         if self.inbox.was_removed(origin.member) {
             reply = HelloReply::Refused(HelloRefusal::Removed);
         } else if hello.purpose == Purpose::Snapshot && self.busy.is_taken() {

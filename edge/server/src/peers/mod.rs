@@ -21,10 +21,12 @@ mod guest;
 mod join;
 mod link;
 mod listen;
+mod spoken;
 mod transfer;
 
-pub(crate) use join::{JoinError, Known, ask_members, render_members};
+pub(crate) use join::{JoinError, Known, ask_apply_version, ask_members, ask_page, render_members};
 pub(crate) use listen::listen;
+pub(crate) use spoken::Spoken;
 pub(crate) use transfer::send_snapshot;
 
 use crate::entrance::Way;
@@ -32,6 +34,7 @@ use base::{MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use store::Member;
@@ -46,6 +49,9 @@ const STRANGERS_MAX: usize = 64;
 /// Incoming connections at a time: a few for each member that there may be.
 const CONNECTIONS_MAX: usize = 4 * base::limits::MEMBERS_MAX;
 
+/// A page that takes a while.
+pub(crate) type LocalPage<'a> = Pin<Box<dyn Future<Output = Option<String>> + 'a>>;
+
 /// What the connections deliver to.
 pub(crate) trait Inbox: 'static {
     /// A message of another member.
@@ -58,6 +64,10 @@ pub(crate) trait Inbox: 'static {
     fn members(&self) -> Vec<Member>;
     /// The members, for one that joins.
     fn members_page(&self) -> String;
+    /// The apply version of the cluster, for one that joins.
+    fn apply_version(&self) -> u16;
+    /// What another member asks about this one's contents; nothing when there is no such page, or no answer now.
+    fn page<'a>(&'a self, target: &'a str) -> LocalPage<'a>;
 }
 
 /// Each member's peer URLs as they were when its link was opened, and the link.
@@ -67,16 +77,18 @@ type Links = BTreeMap<MemberId, (Vec<String>, Rc<Link>)>;
 pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
+    spoken: Spoken,
     way: Way,
     links: RefCell<Links>,
 }
 
 impl Peers {
-    pub(crate) fn new(own: Origin, name: &str, way: Way) -> Peers {
+    pub(crate) fn new(own: Origin, name: &str, way: Way, spoken: Spoken) -> Peers {
         Peers {
             own,
             name: name.into(),
             way,
+            spoken,
             links: RefCell::default(),
         }
     }
@@ -93,10 +105,21 @@ impl Peers {
         });
         for member in members {
             if member.id != self.own.member && !links.contains_key(&member.id) {
-                let link = Link::open(self.own, &self.name, &self.way, member, inbox.clone());
+                let link = Link::open(
+                    self.own,
+                    (&self.name, &self.way),
+                    member,
+                    &self.spoken,
+                    inbox.clone(),
+                );
                 links.insert(member.id, (member.peer_urls.clone(), link));
             }
         }
+    }
+
+    /// Which protocols are spoken.
+    pub(crate) fn spoken(&self) -> &Spoken {
+        &self.spoken
     }
 
     /// Queues a message, or drops it.

@@ -107,6 +107,9 @@ fn decide(txn: &mut WriteTxn<'_>, request: &[u8], stamp: &Stamp) -> Result<Vec<u
         Kind::Put => {
             let view = PutView::read(message)?;
             forbidden.check_space()?;
+            check::put(&view)?;
+            // etcd looks at the lease before the key here, and after it in a transaction (tried on 3.6.16).
+            check_lease(txn, &view)?;
             check_put(txn, &view)?;
             put(txn, &view, &mut out);
         }
@@ -152,6 +155,10 @@ fn check_put(txn: &WriteTxn<'_>, view: &PutView<'_>) -> Result<(), Refusal> {
     if (view.ignore_value || view.ignore_lease) && txn.get(view.key).is_none() {
         return Err(Refusal::KeyNotFound);
     }
+    check_lease(txn, view)
+}
+
+fn check_lease(txn: &WriteTxn<'_>, view: &PutView<'_>) -> Result<(), Refusal> {
     if view.lease != 0 && txn.lease(LeaseId(view.lease)).is_none() {
         return Err(Refusal::LeaseNotFound);
     }

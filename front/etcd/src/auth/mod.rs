@@ -42,6 +42,7 @@ pub use interval::{Interval, Intervals};
 pub(crate) use needs::name_of;
 pub use needs::{Level, Needs, Verb};
 pub use password::{PASSWORD_BYTES_MAX, PasswordChange, Secret};
+pub(crate) use records::{ROLES, SETTINGS, Settings, USERS};
 pub use records::{
     ROOT_ROLE, ROOT_USER, is_enabled, last_token, revision, role, roles, user, users,
 };

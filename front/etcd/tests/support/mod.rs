@@ -156,6 +156,14 @@ impl World {
         let _: pb::CompactionResponse = self.call(Method::Compact, &request).unwrap();
     }
 
+    /// Removes what compaction has hidden.
+    pub(crate) fn sweep(&mut self) {
+        while self.store.is_sweeping() {
+            self.store.sweep(1000);
+        }
+        self.state = self.store.publish();
+    }
+
     /// Hands a watch request in; what is sent at once.
     pub(crate) fn watch(
         &mut self,

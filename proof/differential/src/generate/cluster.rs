@@ -71,9 +71,23 @@ pub(super) fn operation(rng: &mut Rng) -> Operation {
             remember: None,
         },
         20 => {
+            // One that is enabled changes etcd's storage: only what is refused, or undoes nothing.
+            let (action, version) = one_of(
+                rng,
+                &[
+                    (0, "3.5.0"),
+                    (0, "3.4.0"),
+                    (0, "x"),
+                    (1, ""),
+                    (1, "3.4.0"),
+                    (1, "x"),
+                    (2, ""),
+                    (3, "3.5.0"),
+                ],
+            );
             let request = pb::DowngradeRequest {
-                action: i32::try_from(rng.below(4)).unwrap_or(0),
-                version: one_of(rng, &["", "3.5.0", "3.6.0", "3.4.0", "x"]).to_owned(),
+                action,
+                version: version.to_owned(),
             };
             Ask::new("Maintenance/Downgrade", &request)
         }
@@ -134,7 +148,7 @@ fn alarmed(rng: &mut Rng) -> Vec<Operation> {
             0 => Operation::Ask(Ask::new("Maintenance/Status", &pb::StatusRequest {})),
             1 => Operation::Ask(alarm(rng, 0)),
             2 => lease::operation(rng),
-            3 => txn::operation(rng),
+            3 => txn::flat(rng),
             _ => kv::operation(rng),
         });
     }
