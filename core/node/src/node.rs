@@ -32,6 +32,7 @@ use crate::proposals::{Proposals, Tags};
 use crate::reads::Reads;
 use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
+use crate::versions::IDENTITY_VERSION;
 use crate::versions::Versions;
 use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta, Term};
 use bytes::Bytes;
@@ -475,6 +476,8 @@ impl Node {
         client: Option<(u64, u64)>,
         identity: Option<Identity>,
     ) -> Result<Tag, Refused> {
+        // A former build could not read it, and before that version nothing is decided by it.
+        let identity = identity.filter(|_| self.state().apply_version() >= IDENTITY_VERSION);
         let bytes = request.len() + identity.as_ref().map_or(0, Identity::encoded_len);
         self.admit(bytes)?;
         let tag = self.next_tag();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   {"level":"info","ts":"2026-11-29T20:50:48.033720Z","caller":"server/run.rs:101","msg":"…","took":"1.2ms"}
-//!   2026-11-29T20:50:48.033720Z	info	server/run.rs:101	…	{"took": "1.2ms"}
+//!   2026-11-29T20:50:48.033720Z    info    server/run.rs:101    …    {"took": "1.2ms"}
 //! ```
 
 use serde_json::Value;

@@ -110,7 +110,8 @@ impl Front {
     async fn unwell(&self, query: &str) -> Option<String> {
         let excludes = |name: &str| asked(query, "exclude").any(|it| it == name);
         let alarms: Vec<etcd::Alarm> = self.0.with_state(|state| etcd::alarms(state).collect());
-        for alarm in alarms.iter().filter(|alarm| !excludes(alarm.kind.name())) {
+        let mut counted = alarms.iter().filter(|alarm| !excludes(alarm.kind.name()));
+        if let Some(alarm) = counted.next() {
             warn!(alarm = alarm.kind.name(), member = %alarm.member, "serving /health false due to an alarm");
             return Some(format!("ALARM {}", alarm.kind.name()));
         }
