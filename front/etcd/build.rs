@@ -2,6 +2,9 @@
 //! since the front does not know the transport. Beside the types it writes what `src/json` reads: the messages,
 //! enumerations and methods as plain tables.
 
+// Built with on the developer's machine; nothing of it runs in a member.
+#![allow(clippy::disallowed_methods)]
+
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 //! versions that are *logically* retained: everything written at or above the compacted revision, and
 //! below it the last version of each key, if it was alive and was not replaced at that revision.
 
-use crate::record::Record;
+use crate::record::{Place, Record};
 use crate::root::{ReadError, Root, RootView};
 use base::Revision;
 use xxhash_rust::xxh3::Xxh3;
@@ -27,17 +27,12 @@ impl RootView<'_> {
         let at = if at == Revision(0) { self.revision } else { at };
         self.readable(Some(at))?;
         let compacted = self.root.compacted;
-        // After a finished sweep nothing is left that would have to be looked at.
-        let swept = self.root.swept == compacted;
         let mut hasher = Xxh3::with_seed(compacted.0);
-        for (_, record) in self.root.history.iter() {
-            let revision = record.mod_revision();
-            if revision > at {
+        for record in self.retained(Place::default()) {
+            if record.mod_revision() > at {
                 break;
             }
-            if revision >= compacted || swept || self.root.is_retained(record) {
-                hasher.update(record.logical_bytes());
-            }
+            hasher.update(record.logical_bytes());
         }
         let digest = hasher.digest();
         Ok(HistoryHash {

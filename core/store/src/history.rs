@@ -155,6 +155,27 @@ impl History {
         }
     }
 
+    /// Puts another version in the place of the one with this ordinal, if that is there.
+    pub(crate) fn replace(&mut self, ordinal: u64, record: Record) {
+        if self.get(ordinal).is_none() {
+            return;
+        }
+        let mut link = &mut self.root;
+        let mut level = self.levels;
+        while let Some(node) = link {
+            match Arc::make_mut(node) {
+                Node::Block(versions) => {
+                    versions[ordinal as usize & (BLOCK_LEN - 1)] = Some(record);
+                    return;
+                }
+                Node::Inner(children) => {
+                    link = &mut children[child_at(ordinal, level)];
+                    level -= 1;
+                }
+            }
+        }
+    }
+
     /// Removes a version and returns it, if it is there.
     pub(crate) fn remove(&mut self, ordinal: u64) -> Option<Record> {
         // Look first: a miss must not copy the path.

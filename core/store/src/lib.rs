@@ -20,7 +20,7 @@
 //! stamp); and files (the snapshot stream is bytes).
 //!
 //! Read in this order: `record` (one version), `tree` (the ordered map), `root` (keys and history),
-//! `state`, `times`, `txn`, `store`, `sweep`, `hub`, `stream`.
+//! `state`, `times`, `txn`, `store`, `sweep`, `hub`, `stream`, `restore`.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -35,6 +35,7 @@ mod lease;
 pub mod members;
 mod range;
 mod record;
+pub mod restore;
 mod root;
 mod state;
 mod store;
@@ -56,4 +57,4 @@ pub use root::{Event, Events, Range, ReadError, RootId, RootView};
 pub use state::{State, Table};
 pub use store::{Genesis, Stamp, Store};
 pub use times::AsOfError;
-pub use txn::{Effects, LeaseChange, WriteTxn};
+pub use txn::{Effects, LeaseChange, Ops, WriteTxn};

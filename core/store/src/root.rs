@@ -15,6 +15,7 @@
 use crate::history::{self, History};
 use crate::range::{KeyRange, RangeEnd};
 use crate::record::{Link, Links, Parts, Place, Record};
+use crate::restore::Restored;
 use crate::tree::{Cursor, Packed, Tree, Weighted};
 use base::{LeaseId, Revision};
 
@@ -175,28 +176,77 @@ impl Root {
             (Some(_), None) => (place.revision, 1),
             (Some(_), Some(record)) => (record.create_revision(), record.version() + 1),
         };
+        let written = Restored {
+            key,
+            value,
+            place,
+            created,
+            version,
+            lease,
+        };
+        let record = self.append(&written, slot, latest.as_ref(), scratch);
+        Written {
+            record,
+            replaced: latest.filter(|record| !record.is_tombstone()),
+        }
+    }
+
+    /// Appends a version above `latest`, which is in `slot`.
+    fn append(
+        &mut self,
+        version: &Restored<'_>,
+        slot: Option<Slot>,
+        latest: Option<&Record>,
+        scratch: &mut Vec<u8>,
+    ) -> Record {
         let record = Record::new(
             &Parts {
-                key,
-                value,
-                place,
-                created,
-                version,
-                lease,
-                links: self.links_to(slot, latest.as_ref()),
+                key: version.key,
+                value: version.value,
+                place: version.place,
+                created: version.created,
+                version: version.version,
+                lease: version.lease,
+                links: self.links_to(slot, latest),
             },
             scratch,
         );
         self.bytes += record.size() + HISTORY_BYTES;
         let ordinal = self.history.push(record.clone());
-        let slot = Slot::new(place.revision, ordinal, value.is_some());
-        if self.keys.insert(key, slot).is_none() {
-            self.bytes += key.len() as u64 + SLOT_BYTES;
+        let slot = Slot::new(version.place.revision, ordinal, version.value.is_some());
+        if self.keys.insert(version.key, slot).is_none() {
+            self.bytes += version.key.len() as u64 + SLOT_BYTES;
         }
-        Written {
-            record,
-            replaced: latest.filter(|record| !record.is_tombstone()),
-        }
+        record
+    }
+
+    /// Appends a version that was written elsewhere.
+    pub(crate) fn restore(&mut self, version: &Restored<'_>, scratch: &mut Vec<u8>) -> Record {
+        let slot = self.keys.get(version.key).copied();
+        let latest = slot.and_then(|slot| self.history.get(slot.ordinal()));
+        let latest = latest.cloned();
+        self.append(version, slot, latest.as_ref(), scratch)
+    }
+
+    /// Takes the lease off the latest version of `key`.
+    pub(crate) fn unlease(&mut self, key: &[u8], scratch: &mut Vec<u8>) {
+        let slot = self.keys.get(key).copied();
+        let Some((slot, record)) = slot.zip(self.latest(key).cloned()) else {
+            return;
+        };
+        let free = Record::new(
+            &Parts {
+                key,
+                value: (!record.is_tombstone()).then_some(record.value()),
+                place: record.place(),
+                created: record.create_revision(),
+                version: record.version(),
+                lease: LeaseId::NONE,
+                links: record.links(),
+            },
+            scratch,
+        );
+        self.history.replace(slot.ordinal(), free);
     }
 
     /// The links of a new version above `latest`: a skew-binary list, in which a jump spans as much as
@@ -412,6 +462,20 @@ impl<'a> RootView<'a> {
                 let history = &self.root.history;
                 history.iter_from(history.seek(Place::start_of(from)))
             },
+        })
+    }
+
+    /// The versions from `from` on that are *logically* retained, in (revision, sub) order: everything
+    /// written at or above the compacted revision, and below it the last version of each key, if it was alive
+    /// and was not replaced up to that revision. Members that hold the same see the same, however far each
+    /// has swept.
+    pub fn retained(&self, from: Place) -> impl Iterator<Item = &'a Record> + use<'a> {
+        let root = self.root;
+        // After a finished sweep nothing is left that would have to be looked at.
+        let swept = root.swept == root.compacted;
+        let versions = root.history.iter_from(root.history.seek(from));
+        versions.map(|(_, record)| record).filter(move |record| {
+            swept || record.mod_revision() >= root.compacted || root.is_retained(record)
         })
     }
 

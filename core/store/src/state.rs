@@ -206,7 +206,12 @@ impl State {
 
     /// All granted leases, ascending by id.
     pub fn leases(&self) -> impl Iterator<Item = Lease> + '_ {
-        let mut cursor = self.leases.cursor();
+        self.leases_from(LeaseId(i64::MIN))
+    }
+
+    /// The granted leases from this id on, ascending.
+    pub fn leases_from(&self, first: LeaseId) -> impl Iterator<Item = Lease> + '_ {
+        let mut cursor = self.leases.cursor_at(&first);
         std::iter::from_fn(move || cursor.next().map(|(_, lease)| *lease))
     }
 

@@ -49,6 +49,8 @@ pub(crate) enum Changed {
     ApplyVersion = 8,
     Applied = 9,
     Time = 10,
+    /// A restore, which decides the revision.
+    Restored = 11,
 }
 
 /// From this apply version on, stamps are part of the rolling digest, so that members which differ in the times of
@@ -65,6 +67,8 @@ pub struct Store {
     /// With [`Mutant::AppliedApartFromEffects`]: the position that should have been recorded.
     late_applied: Option<LogPosition>,
     pub(crate) sweep: crate::sweep::Progress,
+    /// Versions that the sweep has removed.
+    pub(crate) n_swept: u64,
 }
 
 impl Store {
@@ -102,6 +106,7 @@ impl Store {
             scratch: Vec::new(),
             late_applied: None,
             sweep: Default::default(),
+            n_swept: 0,
         }
     }
 
@@ -178,11 +183,18 @@ impl Store {
 
     /// Folds a change into the rolling digest.
     pub(crate) fn fold(&mut self, changed: Changed, root: RootId, bytes: &[u8]) {
-        let kind = (changed as u64) << 8 | u64::from(root.0);
-        self.state.digest = xxh3_64_with_seed(bytes, self.state.digest ^ base::rng::mix(kind));
+        self.state.fold(changed, root, bytes);
     }
 
     pub(crate) fn next_revision(&self) -> Revision {
         self.state.revision.next()
+    }
+}
+
+impl State {
+    /// Folds a change into the rolling digest.
+    pub(crate) fn fold(&mut self, changed: Changed, root: RootId, bytes: &[u8]) {
+        let kind = (changed as u64) << 8 | u64::from(root.0);
+        self.digest = xxh3_64_with_seed(bytes, self.digest ^ base::rng::mix(kind));
     }
 }

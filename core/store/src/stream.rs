@@ -116,6 +116,12 @@ impl Writer {
         }
     }
 
+    /// A writer of `state` but for one root, which somebody else keeps.
+    pub fn without(mut state: State, root: RootId) -> Writer {
+        state.roots.retain(|kept| kept.id != root);
+        Writer::new(state)
+    }
+
     /// The state that is being written.
     pub fn state(&self) -> &State {
         &self.state

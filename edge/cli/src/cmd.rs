@@ -1,5 +1,6 @@
 //! The commands, each in a file of its own: its arguments, and what it does.
 
+pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod del;
@@ -15,6 +16,7 @@ pub(crate) mod put;
 pub(crate) mod quorum;
 pub(crate) mod range;
 pub(crate) mod server;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod txn;
 pub(crate) mod version;

@@ -16,6 +16,8 @@ mod raw;
 mod table;
 mod value;
 
+pub(crate) use complete::initial_cluster;
+
 use raw::Raw;
 use server::config::Config;
 

@@ -28,6 +28,7 @@ mod table;
 mod tree;
 
 use clap::{CommandFactory as _, Parser as _};
+use cmd::snapshot::Action;
 use complaint::Complaint;
 use global::Globals;
 use link::Link;
@@ -103,11 +104,19 @@ fn run(tree: Tree) -> Result<ExitCode, Complaint> {
         Command::Doctor(_) => over(&globals, is_write, async |_| {
             cmd::doctor::run(&globals).await
         })?,
+        Command::Snapshot(snapshot) => match snapshot.action {
+            Action::Save(save) => over(&globals, is_write, async |link| {
+                cmd::snapshot::save(save, link, voice).await
+            })?,
+            Action::Status(status) => cmd::snapshot::status(&status, voice).map(|()| 0)?,
+            Action::Restore(it) => cmd::snapshot::restore(&it, voice).map(|()| 0)?,
+        },
         // These hear signals themselves: a command of the user's runs under them.
         Command::Lock(lock) => runtime()?.block_on(cmd::lock::run(lock, &globals))?,
         Command::Elect(elect) => runtime()?.block_on(cmd::elect::run(elect, &globals))?,
         Command::Explain(explain) => cmd::explain::run(&explain, voice).map(|()| 0)?,
         Command::Quorum(quorum) => cmd::quorum::run(&quorum, voice).map(|()| 0)?,
+        Command::Audit(audit) => cmd::audit::run(&audit, voice).map(|()| 0)?,
         Command::Context(context) => context.run(&globals).map(|()| 0)?,
         Command::Dev(dev) => return Ok(dev::main(&dev, voice)?),
         Command::Server(server) => return Ok(face::member("quorate server", server.flags)),

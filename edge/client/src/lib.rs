@@ -42,10 +42,13 @@
 //! }
 //! ```
 //!
-//! Deliberately absent: TLS and passwords (the server has none yet), reading configuration files (the command line does),
+//! Over TLS the client believes and shows what [`Tls`] says.
+//!
+//! Deliberately absent: passwords, reading configuration files (the command line does),
 //! and the messages themselves (`front/api`).
 #![forbid(unsafe_code)]
 
+mod backup;
 mod client;
 mod cluster;
 mod election;
@@ -56,6 +59,7 @@ mod lock;
 mod queue;
 mod read;
 mod sessions;
+mod tls;
 mod transport;
 mod txn;
 mod typed;
@@ -64,6 +68,7 @@ mod watch;
 mod world;
 
 pub use api::SessionToken;
+pub use backup::Backup;
 pub use base::{LeaseId, MemberId};
 pub use client::{Builder, Client};
 pub use cluster::raw;
@@ -74,6 +79,7 @@ pub use lease::{Lease, LeaseLook, Lost, LostFuture};
 pub use lock::{Barrier, Lock, LockGuard};
 pub use queue::{Held, Standing};
 pub use read::{Consistency, Freshness, How, Level};
+pub use tls::Tls;
 pub use txn::{Decided, Step, StepResult, Txn};
 pub use typed::{Keyspace, Versioned};
 pub use values::{Condition, Fence, FencingToken, Key, KeyValue, Keys};

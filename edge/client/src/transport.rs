@@ -12,6 +12,7 @@
 //! however often they are asked. A failure remembers whether *any* attempt may have been applied.
 
 use crate::error::{self, Code};
+use crate::tls::{self, Tls};
 use crate::world;
 use api::{Method, proto};
 use base::{Instant, Rng};
@@ -123,27 +124,44 @@ impl Transport {
     ///
     /// # Errors
     /// One is no address, or there is none.
-    pub(crate) fn new(endpoints: &[String], attempt_max: Duration) -> Result<Transport, String> {
+    pub(crate) fn new(
+        endpoints: &[String],
+        tls: Option<&Tls>,
+        attempt_max: Duration,
+    ) -> Result<Transport, String> {
+        // What cannot be used is better said now than at each attempt.
+        tls.map(Tls::config).transpose()?;
+
         let mut members = Vec::new();
         for name in endpoints {
             let url = match name.contains("://") {
                 true => name.clone(),
+                false if tls.is_some() => format!("https://{name}"),
                 false => format!("http://{name}"),
             };
-            if !url.starts_with("http://") {
-                return Err(format!("{name}: only http:// endpoints are served yet"));
+            let is_tls = url.starts_with("https://");
+            if !is_tls && !url.starts_with("http://") {
+                return Err(format!("{name}: only http:// and https:// are known"));
             }
             let endpoint = Endpoint::from_shared(url).map_err(|bad| format!("{name}: {bad}"))?;
             if endpoint.uri().port().is_none() {
                 return Err(format!("{name}: a port is missing"));
             }
-            let channel = endpoint
+            let endpoint = endpoint
                 .connect_timeout(CONNECT_MAX)
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_ANSWER_MAX)
-                .keep_alive_while_idle(true)
-                .connect_lazy();
+                .keep_alive_while_idle(true);
+            let channel = match tls.filter(|_| is_tls) {
+                Some(tls) => endpoint.connect_with_connector_lazy(tls::connector(tls.clone())),
+                None if is_tls => {
+                    return Err(format!(
+                        "{name}: for https:// the certificate of an authority is needed"
+                    ));
+                }
+                None => endpoint.connect_lazy(),
+            };
             members.push(Member {
                 name: name.clone(),
                 channel,
@@ -299,13 +317,49 @@ impl Transport {
             n_told: 0,
             n_failed: trial.n_failed,
         };
+        self.open(index, method.grpc_path(), request).await
+    }
+
+    /// Opens a stream of answers at the first member that takes it; each is asked once. The member's name comes
+    /// with it.
+    pub(crate) async fn stream_once<Q, A>(
+        &self,
+        path: &'static str,
+        request: &Q,
+    ) -> Result<(tonic::Streaming<A>, String), proto::Error>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut last = Code::NotConnected.error("there is no member");
+        for ahead in 0..self.members.len() {
+            let index = MemberIndex(first.wrapping_add(ahead) % self.members.len());
+            match self.open(index, path, request.clone()).await {
+                Ok(stream) => return Ok((stream, self.members[index.0].name.clone())),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn open<Q, A>(
+        &self,
+        index: MemberIndex,
+        path: &'static str,
+        request: Q,
+    ) -> Result<tonic::Streaming<A>, proto::Error>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
         let member = &self.members[index.0];
         let opened = async {
             let mut grpc = grpc(&member.channel);
             grpc.ready()
                 .await
                 .map_err(|cause| tonic::Status::from_error(cause.into()))?;
-            let path = PathAndQuery::from_static(method.grpc_path());
+            let path = PathAndQuery::from_static(path);
             let codec = ProstCodec::<Q, A>::default();
             grpc.server_streaming(tonic::Request::new(request), path, codec)
                 .await

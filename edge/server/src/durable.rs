@@ -5,7 +5,7 @@
 //!      │                      │ installs received states
 //!      │                      ▼ asks for spare segments
 //!      └─ a held state ──► checkpoint.rs (thread "checkpoint", patient) ──► Event::Checkpointed
-//!   boot.rs: what is found at the start
+//!   boot.rs: what is found at the start; restore.rs: a directory whose start goes on from a backup
 //! ```
 //!
 //! The plans come from `storage`; these threads execute them. A sync that fails stops the process at once
@@ -14,12 +14,17 @@
 
 mod boot;
 mod checkpoint;
+mod force;
 mod log;
+mod restore;
 
 pub use boot::BootError;
 pub(crate) use boot::boot;
 pub(crate) use checkpoint::Checkpoints;
+pub(crate) use force::dialects;
 pub(crate) use log::LogThread;
+pub use restore::FoundError;
+pub(crate) use restore::found;
 
 use crate::disk::FileDisk;
 use base::Chain;

@@ -381,7 +381,11 @@ async fn spoken(address: SocketAddr, bytes: &[u8]) -> String {
 #[test]
 fn http1_gets_the_pages_and_a_clear_word_otherwise() {
     with_server(|address, _| async move {
-        let health = spoken(address, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let health = spoken(
+            address,
+            b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        )
+        .await;
         assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
         assert!(health.ends_with("{\"health\":\"true\"}"), "{health}");
         let none = spoken(address, b"GET /nothing HTTP/1.1\r\n\r\n").await;

@@ -59,8 +59,8 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`. How messages
-//! look as JSON is [`json`]'s.
+//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`,
+//! `upkeep`. How messages look as JSON is [`json`]'s.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
@@ -76,6 +76,7 @@ mod scan;
 
 mod check;
 mod compare;
+mod describe;
 mod method;
 mod range;
 mod read_only;
@@ -83,14 +84,17 @@ mod request;
 
 mod apply;
 pub mod auth;
+pub mod backup;
 mod lease;
 pub mod recipes;
 mod session;
 mod snapshot;
+pub mod upkeep;
 mod watch;
 
 pub use apply::alarms::{Alarm, AlarmKind, alarms};
 pub use apply::{EtcdDialect, LEASE_TTL_MAX_S};
+pub use describe::{deleted_nothing, describe_command, describe_query, names, revision_of};
 pub use header::HeaderParts;
 pub use lease::{LeaseStream, RENEWALS_MAX, Renewal};
 pub use method::{Method, Shape};
@@ -98,9 +102,12 @@ pub use range::{RangeAnswer, RangeChunks, RangeQuery};
 pub use read_only::TxnAnswer;
 pub use request::{Kind, RangeOptions};
 pub use session::*;
-pub use snapshot::{SnapshotDamage, SnapshotStream, snapshot_contents};
+pub use snapshot::SnapshotStream;
 pub use status::{Code, Refusal, Status};
-pub use watch::{EventCache, Handled, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream};
+pub use watch::{
+    EventCache, Handled, Lagging, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream,
+    WatchVitals,
+};
 
 /// etcd's commands in the log.
 pub const DIALECT: DialectId = DialectId(1);
@@ -110,7 +117,7 @@ pub const ROOT: RootId = RootId(0);
 
 /// The version of etcd whose behaviour this is, as `Status` tells it. Kubernetes asks: below 3.5.13 it does
 /// without consistent reads from its cache.
-pub const ETCD_VERSION: &str = "3.6.5";
+pub const ETCD_VERSION: &str = "3.6.16";
 
 /// The version of etcd's storage that goes with it.
 pub const STORAGE_VERSION: &str = "3.6.0";

@@ -36,6 +36,16 @@ pub(crate) fn write(out: &mut Vec<u8>, field: u32, record: &Record, values: Valu
     pb::uint(out, 6, lease);
 }
 
+/// Writes the fields of `record` as a `KeyValue` of its own: what etcd keeps.
+pub(crate) fn write_fields(out: &mut Vec<u8>, record: &Record) {
+    pb::bytes(out, 1, record.key());
+    pb::uint(out, 2, record.create_revision().0);
+    pb::uint(out, 3, record.mod_revision().0);
+    pb::uint(out, 4, record.version());
+    pb::bytes(out, 5, record.value());
+    pb::uint(out, 6, record.lease().0 as u64);
+}
+
 /// What a tombstone is on the wire: the key, and when it went.
 pub(crate) fn write_tombstone(out: &mut Vec<u8>, field: u32, record: &Record) {
     let (key, modified) = (record.key(), record.mod_revision().0);

@@ -353,6 +353,13 @@ pub(crate) fn two_integers(message: &[u8]) -> Result<(i64, i64), Malformed> {
     Ok((first, second))
 }
 
+/// Whether the bytes are a message at all, of fields that nobody asks for.
+pub(crate) fn no_fields(message: &[u8]) -> Result<(), Malformed> {
+    let mut fields = Fields::of(message);
+    while fields.next()?.is_some() {}
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

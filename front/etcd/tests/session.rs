@@ -11,10 +11,9 @@ use etcd::proto::etcdserverpb as pb;
 use etcd::proto::health as health_pb;
 use etcd::{
     ClusterOp, Code, Health, LeaseStream, Limits, MemberStatus, Method, Plan, Refusal, Session,
-    Shape, SnapshotDamage, SnapshotStream, Status,
+    Shape, Status,
 };
 use prost::Message;
-use sha2::{Digest, Sha256};
 use support::{HEADER, World};
 
 fn body(message: &impl Message) -> Bytes {
@@ -355,74 +354,6 @@ fn hashes_of_equal_members_are_equal_and_history_counts() {
     assert_eq!(hash(&mut World::new(), 0).unwrap().compact_revision, -1);
     let whole: pb::HashResponse = one.call(Method::Hash, &pb::HashRequest {}).unwrap();
     assert_eq!(whole.hash, of_one.hash);
-}
-
-#[test]
-fn a_snapshot_ends_in_its_hash_and_restores() {
-    let mut world = World::new();
-    for n in 0..3000 {
-        world.put(&format!("key-{n}"), &"v".repeat(n % 100));
-    }
-    let mut stream = SnapshotStream::new(world.state.clone());
-    let mut file = Vec::new();
-    let mut messages = Vec::new();
-    while let Some(bytes) = stream.next_message() {
-        // Writes go on beside it.
-        world.put("later", "x");
-        let message = pb::SnapshotResponse::decode(bytes).unwrap();
-        assert!(message.header.is_none(), "as in etcd");
-        assert_eq!(message.version, etcd::STORAGE_VERSION);
-        file.extend_from_slice(&message.blob);
-        messages.push(message);
-    }
-    // What etcd's client checks from 3.5 on.
-    assert_eq!(file.len() % 512, 32);
-    let (body, hash) = file.split_at(file.len() - 32);
-    assert_eq!(hash, &Sha256::digest(body)[..]);
-    let (last, others) = messages.split_last().unwrap();
-    assert_eq!((last.remaining_bytes, last.blob.len()), (0, 32));
-    assert!(others.len() > 2 && others.iter().all(|message| message.remaining_bytes > 0));
-
-    let mut reader = store::stream::Reader::new();
-    reader
-        .push(etcd::snapshot_contents(&file).unwrap())
-        .unwrap();
-    let restored = reader.finish().unwrap();
-    let root = restored.root(etcd::ROOT).get(b"key-2999", None).unwrap();
-    assert_eq!(root.unwrap().value().len(), 99);
-}
-
-#[test]
-fn a_damaged_snapshot_is_told_from_a_whole_one() {
-    let mut world = World::new();
-    for n in 0..40 {
-        // Every length modulo 512 that padding may meet.
-        world.put(&n.to_string(), &"v".repeat(n * 7));
-        let mut stream = SnapshotStream::new(world.state.clone());
-        let mut file = Vec::new();
-        while let Some(bytes) = stream.next_message() {
-            file.extend_from_slice(&pb::SnapshotResponse::decode(bytes).unwrap().blob);
-        }
-        assert!(etcd::snapshot_contents(&file).is_ok());
-        file[n] ^= 1;
-        assert_eq!(etcd::snapshot_contents(&file), Err(SnapshotDamage::Hash));
-        file.pop();
-        assert_eq!(
-            etcd::snapshot_contents(&file),
-            Err(SnapshotDamage::Length(file.len()))
-        );
-    }
-    assert_eq!(etcd::snapshot_contents(&[]), Err(SnapshotDamage::Length(0)));
-    let foreign = [vec![7; 512], Sha256::digest([7; 512]).to_vec()].concat();
-    assert_eq!(
-        etcd::snapshot_contents(&foreign),
-        Err(SnapshotDamage::Padding)
-    );
-    let empty = Sha256::digest([]).to_vec();
-    assert_eq!(
-        etcd::snapshot_contents(&empty),
-        Err(SnapshotDamage::Padding)
-    );
 }
 
 // ---- health, and what is not offered -----------------------------------------------------------

@@ -25,6 +25,10 @@ pub struct Place {
     pub peer_port_behind: Option<u16>,
     /// The network namespace in which the process runs, if not the usual one. Needs root.
     pub namespace: Option<String>,
+    /// What the URL for clients begins with. For `https` the server needs flags that name its certificate.
+    pub client_scheme: &'static str,
+    /// The same for members.
+    pub peer_scheme: &'static str,
 }
 
 impl Place {
@@ -39,22 +43,34 @@ impl Place {
             peer_port: free_port()?,
             peer_port_behind: None,
             namespace: None,
+            client_scheme: "http",
+            peer_scheme: "http",
         })
     }
 
-    /// `http://host:port` for clients.
+    /// The same over TLS, for clients and members.
+    #[must_use]
+    pub fn secured(mut self) -> Place {
+        (self.client_scheme, self.peer_scheme) = ("https", "https");
+        self
+    }
+
+    /// `http://host:port` for clients, or `https`.
     pub fn client_url(&self) -> String {
-        format!("http://{}:{}", self.host, self.client_port)
+        format!(
+            "{}://{}:{}",
+            self.client_scheme, self.host, self.client_port
+        )
     }
 
     /// `http://host:port` for members.
     pub fn peer_url(&self) -> String {
-        format!("http://{}:{}", self.host, self.peer_port)
+        format!("{}://{}:{}", self.peer_scheme, self.host, self.peer_port)
     }
 
     fn peer_listen_url(&self) -> String {
         let port = self.peer_port_behind.unwrap_or(self.peer_port);
-        format!("http://{}:{port}", self.host)
+        format!("{}://{}:{port}", self.peer_scheme, self.host)
     }
 }
 
@@ -69,6 +85,8 @@ pub struct Member {
     log: PathBuf,
     program: PathBuf,
     flags: Vec<String>,
+    /// How many of `flags` are the member's own, and not its server's.
+    n_own_flags: usize,
     child: Option<Child>,
 }
 
@@ -97,6 +115,7 @@ impl Member {
         .iter()
         .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
         .collect();
+        let n_own_flags = flags.len();
         flags.extend(server.flags().iter().cloned());
         Member {
             name: name.to_owned(),
@@ -105,8 +124,22 @@ impl Member {
             log: folder.join(format!("{name}.log")),
             program: server.program().to_owned(),
             flags,
+            n_own_flags,
             child: None,
         }
+    }
+
+    /// From its next start on it is a process of `server`, on the same data.
+    pub fn become_of(&mut self, server: &Server) {
+        server.program().clone_into(&mut self.program);
+        self.flags.truncate(self.n_own_flags);
+        self.flags.extend(server.flags().iter().cloned());
+    }
+
+    /// The same server with further flags, from its next start on.
+    pub fn add_flags(&mut self, flags: &[&str]) {
+        self.flags
+            .extend(flags.iter().map(|flag| (*flag).to_owned()));
     }
 
     /// Starts the process on its data directory, new or old. Its output is appended to a log.

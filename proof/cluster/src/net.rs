@@ -104,6 +104,8 @@ impl Net {
             peer_port: 2380,
             peer_port_behind: None,
             namespace: Some(self.namespace(member)),
+            client_scheme: "http",
+            peer_scheme: "http",
         }
     }
 

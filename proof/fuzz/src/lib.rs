@@ -20,6 +20,7 @@
 //! | `engine` | Raft's messages, through the gate | the engine never stops; terms and decisions only rise; no hole |
 //! | `batch` `system_command` `change` | what log entries hold | one value, one encoding; nothing believed before it is there |
 //! | `etcd_requests` | a client's requests, every method | answers are of their type; a refusal takes no revision; memory is bounded |
+//! | `etcd_json` | a request as JSON, every method | what is accepted is told in one way; memory is a few times the input |
 //! | `etcd_log` | requests in the log | members decide alike and stay sound |
 //! | `watch_desk` | a client's watch stream | created, then rising events, then silence; nothing is left behind |
 //! | `log` | a damaged data directory | nothing that was not written; lost means "damaged", and stays so |

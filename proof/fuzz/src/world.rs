@@ -142,7 +142,8 @@ impl World {
             Plan::Health { .. } => one(etcd::answer_health(etcd::Health::Serving)),
             Plan::Snapshot => {
                 let mut stream = SnapshotStream::new(self.state.clone());
-                Ok(std::iter::from_fn(|| stream.next_message()).collect())
+                let next = || stream.next_message().expect("a state can be laid out");
+                Ok(std::iter::from_fn(next).collect())
             }
             // Whatever the hash is, the request that has it goes through the log.
             Plan::Password(change) => self.apply(&change.hashed("$2a$04$hash")).and_then(one),

@@ -14,7 +14,13 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         "node",
         &["base", "clock", "store", "consensus"],
     ),
-    ("front/etcd", "etcd", &["base", "store", "wire"]),
+    // bbolt's format, for etcd's backups: it knows nothing of ours.
+    ("front/bolt", "bolt", &[]),
+    (
+        "front/etcd",
+        "etcd",
+        &["base", "clock", "store", "wire", "bolt"],
+    ),
     ("front/api", "api", &["base"]),
     ("front/native", "native", &["base", "clock", "store", "api"]),
     (
@@ -28,6 +34,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
             "storage",
             "node",
             "wire",
+            "bolt",
             "etcd",
             "api",
             "native",
@@ -75,6 +82,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
             "storage",
             "node",
             "wire",
+            "bolt",
             "etcd",
         ],
     ),
@@ -86,7 +94,10 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     ("proof/cluster", "cluster", &[]),
     ("proof/levels", "levels", &["checker", "cluster"]),
     ("proof/chaos", "chaos", &["base", "checker", "cluster"]),
+    // Knows the server by its flags and its answers alone.
+    ("proof/differential", "differential", &["base", "cluster"]),
     ("proof/conformance", "conformance", &["cluster", "client"]),
+    ("proof/clients", "clients", &["cluster"]),
     ("bench", "bench", &["cluster", "levels"]),
     ("tools/protoc", "protoc", &[]),
 ];

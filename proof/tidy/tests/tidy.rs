@@ -10,8 +10,14 @@ fn root() -> PathBuf {
         .expect("the tree exists")
 }
 
-/// All files below the root whose name ends with `suffix`, as (relative path, text).
+/// All files below the root whose name ends with `suffix`, as (relative path, text); there must be some.
 fn files(suffix: &str) -> Vec<(String, String)> {
+    let found = files_if_any(suffix);
+    assert!(!found.is_empty(), "no file ends with {suffix}");
+    found
+}
+
+fn files_if_any(suffix: &str) -> Vec<(String, String)> {
     let root = root();
     let mut found = Vec::new();
     let mut folders = vec![root.clone()];
@@ -23,7 +29,7 @@ fn files(suffix: &str) -> Vec<(String, String)> {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
             if path.is_dir() {
-                if name != "target" && !name.starts_with('.') {
+                if name != "target" && name != "node_modules" && !name.starts_with('.') {
                     folders.push(path);
                 }
             } else if name.ends_with(suffix) {
@@ -34,7 +40,6 @@ fn files(suffix: &str) -> Vec<(String, String)> {
         }
     }
     found.sort();
-    assert!(!found.is_empty(), "no file ends with {suffix}");
     found
 }
 
@@ -61,6 +66,34 @@ fn every_source_file_keeps_the_rules_of_its_folder() {
         .flat_map(|(path, text)| tidy::source::complaints(path, text))
         .collect();
     assert_none(&complaints);
+}
+
+#[test]
+fn what_is_said_to_work_has_a_test() {
+    let sources: Vec<(String, String)> = [".rs", ".go", ".py", ".java", ".mjs", ".js", ".ts"]
+        .iter()
+        .flat_map(|suffix| files_if_any(suffix))
+        .collect();
+    let is_test = |name: &str| {
+        if name.contains('/') {
+            return root().join(name).exists();
+        }
+        let called = [
+            format!("fn {name}("),
+            format!("func {name}("),
+            format!("def {name}("),
+        ];
+        sources
+            .iter()
+            .any(|(_, text)| called.iter().any(|call| text.contains(call.as_str())))
+    };
+    let page = "docs/compat/etcd.md";
+    let text = fs::read_to_string(root().join(page)).expect("the page is there");
+    assert!(
+        text.contains("| State | Test |"),
+        "{page} has no such table"
+    );
+    assert_none(&tidy::claims::complaints(page, &text, is_test));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) async fn status(address: SocketAddr) -> io::Result<Status> {
 async fn ask(address: SocketAddr) -> io::Result<String> {
     let mut socket = TcpStream::connect(address).await?;
     socket
-        .write_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .write_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .await?;
     let mut text = String::new();
     socket

@@ -350,3 +350,18 @@ fn no_flag_stands_in_the_table_twice() {
     names.dedup();
     assert_eq!(names.len(), all);
 }
+
+#[test]
+fn every_flag_stands_in_the_compatibility_table() {
+    let page = include_str!("../../../../docs/compat/etcd.md");
+    let missing: Vec<_> = FLAGS
+        .iter()
+        .filter(|flag| flag.name != "quorate-parent")
+        .filter(|flag| !page.contains(&format!("`--{}`", flag.name)))
+        .map(|flag| flag.name)
+        .collect();
+    assert_eq!(missing, [""; 0]);
+    for (older, _) in table::OLDER {
+        assert!(page.contains(&format!("`--{older}`")), "{older}");
+    }
+}

@@ -117,7 +117,11 @@ pub(crate) fn get(address: SocketAddr, target: &str) -> Option<String> {
     socket
         .set_read_timeout(Some(Duration::from_secs(10)))
         .ok()?;
-    write!(socket, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+    write!(
+        socket,
+        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut text = String::new();
     socket.read_to_string(&mut text).ok()?;
     Some(text)

@@ -273,7 +273,7 @@ impl Front {
             let who = self.permit_now(who, &Needs::of_read(&line.range()))?;
             // Between the look and the watch nothing can happen: there is no `.await`.
             let leading = self.leading(line);
-            let stream = self.0.open_stream();
+            let stream = self.0.open_stream(None);
             let request = match &leading {
                 Some((_, key, revision)) => recipes::watch_key(key.clone(), *revision),
                 None => line.watch_request(self.0.with_state(store::State::revision)),

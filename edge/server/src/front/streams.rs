@@ -1,26 +1,20 @@
-//! The calls that go on: watches, lease keep-alive, snapshots, health.
+//! The calls that go on: watches, lease keep-alive, health. Snapshots are in `backup`.
 
 use super::{Ended, Front};
-use crate::auth::refreshed;
 use crate::grpc::{Call, Requests};
 use crate::member::OpenStream;
 use bytes::Bytes;
-use etcd::auth::{self, Caller, Needs};
-use etcd::{Health, LeaseStream, Method, Refusal, SnapshotStream, Status};
+use etcd::auth::Needs;
+use etcd::{Health, LeaseStream, Method, Refusal, Status};
 use node::LeaseAnswer;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 /// Bytes of events that one stream takes from its watches at a time; what it holds behind a client that
 /// does not read.
 const POLL_BYTES: usize = 256 * 1024;
-
-/// A snapshot is made and sent for so long, then it rests as long: a client that reads as fast as it can would
-/// have the member's thread for itself otherwise.
-const SNAPSHOT_BURST: Duration = Duration::from_millis(1);
 
 /// What a watch stream's task woke for.
 enum Woken {
@@ -35,14 +29,15 @@ impl Front {
     pub(super) async fn watch(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
         let wants_leader = super::wants_leader(call);
-        let stream = self.0.open_stream();
+        let stream = self.0.open_stream(call.head.from);
         let asking = super::asking(call);
         let Call {
             requests, replies, ..
         } = call;
         replies.open()?;
+        let mut asks = true;
         loop {
-            match next_of(requests, &stream).await? {
+            match next_of(requests, asks, &stream).await? {
                 Woken::Request(request) => {
                     let handled = {
                         let state = self.0.state();
@@ -55,8 +50,8 @@ impl Front {
                         replies.send(message).await?;
                     }
                 }
-                // The client has no more to ask and may still want to hear; etcd ends the stream.
-                Woken::End => return Ok(()),
+                // The client has no more to ask and still wants to hear, as long as there is a watch.
+                Woken::End => asks = false,
                 Woken::Work if wants_leader && self.0.is_leaderless() => {
                     return Err(Refusal::NoLeader.into());
                 }
@@ -78,6 +73,9 @@ impl Front {
                     replies.send(message).await?;
                 }
                 tokio::task::yield_now().await;
+            }
+            if !asks && !self.0.desk.borrow().has_watches(stream.id) {
+                return Ok(());
             }
         }
     }
@@ -122,34 +120,6 @@ impl Front {
         Ok(())
     }
 
-    /// The whole state, while writes go on.
-    pub(super) async fn snapshot(&self, who: &Caller, call: &mut Call) -> Result<(), Ended> {
-        let state = self.0.state();
-        auth::permit_caller(&state, who, &Needs::default())?;
-        let mut stream = SnapshotStream::new(state);
-        let mut worked = Duration::ZERO;
-        loop {
-            let began = Instant::now();
-            let Some(message) = stream.next_message() else {
-                self.0.vitals.backed_up(crate::clock::now());
-                return Ok(());
-            };
-            // Whoever is root no more gets no more of it.
-            let still = self
-                .0
-                .with_state(|state| refreshed(who, state))
-                .and_then(|who| self.permit(&Ok(who), &Needs::default()));
-            still?;
-            // Sending it costs about as much again.
-            worked += 2 * began.elapsed();
-            call.replies.send(message).await?;
-            match worked < SNAPSHOT_BURST {
-                true => tokio::task::yield_now().await,
-                false => tokio::time::sleep(std::mem::take(&mut worked)).await,
-            }
-        }
-    }
-
     pub(super) async fn health(
         &self,
         method: Method,
@@ -176,10 +146,13 @@ impl Front {
     }
 }
 
-async fn next_of(requests: &mut Requests, stream: &OpenStream) -> Result<Woken, Ended> {
+async fn next_of(requests: &mut Requests, asks: bool, stream: &OpenStream) -> Result<Woken, Ended> {
     poll_fn(|cx| {
         if stream.work.signal.poll_wait(cx).is_ready() {
             return Poll::Ready(Ok(Woken::Work));
+        }
+        if !asks {
+            return Poll::Pending;
         }
         match requests.poll_next(cx) {
             Poll::Ready(Ok(Some(request))) => Poll::Ready(Ok(Woken::Request(request))),

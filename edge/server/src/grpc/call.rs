@@ -3,6 +3,7 @@
 //! The three parts are separate fields, so that a handler of a bidirectional stream can wait for a request
 //! and send a reply at the same time.
 
+use super::counts::Counted;
 use super::limits::REPLY_AT_ONCE_BYTES_MAX;
 use super::message::{Assembler, Budget, frame, prefix};
 use super::status::{Code, Status, ok_trailers};
@@ -12,9 +13,11 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -35,8 +38,10 @@ pub struct Head {
     parts: http::request::Parts,
     /// The time that the client gives us, from its `grpc-timeout`.
     pub timeout: Option<Duration>,
-    /// The common name of the certificate that the connection's client has shown, if it was checked.
+    /// The common name in the certificate that the client has shown and that was believed.
     pub common_name: Option<Rc<str>>,
+    /// From where the call comes; nothing where that has no name.
+    pub from: Option<SocketAddr>,
 }
 
 impl Head {
@@ -68,14 +73,59 @@ impl Call {
                 parts,
                 timeout: None,
                 common_name: None,
+                from: None,
             },
             requests: Requests {
-                body,
-                assembler: Assembler::new(message_bytes_max, budget),
+                source: Source::Http2 {
+                    body,
+                    assembler: Assembler::new(message_bytes_max, budget),
+                },
+                counted: Counted::default(),
             },
-            replies: Replies(shared.clone()),
+            replies: Replies {
+                way: Way::Http2(shared.clone()),
+                counted: Counted::default(),
+            },
         };
         (call, shared)
+    }
+
+    /// Messages of this call are counted from now on.
+    pub(crate) fn count(&mut self, counted: &Counted) {
+        self.requests.counted = counted.clone();
+        self.replies.counted = counted.clone();
+    }
+
+    /// A call that does not come as gRPC, but means the same: `parts` have the method's path and the metadata.
+    pub(crate) fn from_elsewhere(
+        parts: http::request::Parts,
+        from: Option<SocketAddr>,
+        requests: Box<dyn Messages>,
+    ) -> (Call, Answers) {
+        // One at a time: what is not taken holds up whoever answers.
+        let (sender, messages) = mpsc::channel(1);
+        let beside = Rc::new(RefCell::new(HeaderMap::new()));
+        let call = Call {
+            head: Head {
+                parts,
+                // A certificate speaks for who holds the connection, and not for whoever asks through it.
+                common_name: None,
+                timeout: None,
+                from,
+            },
+            requests: Requests {
+                source: Source::Elsewhere(requests),
+                counted: Counted::default(),
+            },
+            replies: Replies {
+                way: Way::Elsewhere {
+                    sender,
+                    beside: beside.clone(),
+                },
+                counted: Counted::default(),
+            },
+        };
+        (call, Answers { messages, beside })
     }
 
     /// Checks what gRPC demands of a request's headers, and reads its timeout.
@@ -112,7 +162,7 @@ pub(super) enum Refused {
 }
 
 /// `grpc-timeout`: at most eight digits and a unit.
-fn parse_timeout(text: &[u8]) -> Option<Duration> {
+pub(crate) fn parse_timeout(text: &[u8]) -> Option<Duration> {
     let (unit, digits) = text.split_last()?;
     if digits.is_empty() || digits.len() > 8 {
         return None;
@@ -131,8 +181,30 @@ fn parse_timeout(text: &[u8]) -> Option<Duration> {
 
 /// What the client says.
 pub struct Requests {
-    body: RecvStream,
-    assembler: Assembler,
+    source: Source,
+    counted: Counted,
+}
+
+enum Source {
+    Http2 {
+        body: RecvStream,
+        assembler: Assembler,
+    },
+    Elsewhere(Box<dyn Messages>),
+}
+
+/// Requests that do not come as gRPC.
+pub(crate) trait Messages {
+    /// The next message, or nothing when the client has said all.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>>;
+}
+
+/// What is answered to a call that did not come as gRPC.
+pub(crate) struct Answers {
+    /// The messages. Dropping it tells the call that its client is gone.
+    pub(crate) messages: mpsc::Receiver<Bytes>,
+    /// What was said beside them.
+    pub(crate) beside: Rc<RefCell<HeaderMap>>,
 }
 
 impl Requests {
@@ -146,19 +218,30 @@ impl Requests {
 
     /// As [`Requests::next`], for handlers that wait for several things.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        let (body, assembler) = match &mut self.source {
+            Source::Http2 { body, assembler } => (body, assembler),
+            Source::Elsewhere(messages) => {
+                let next = messages.poll_next(cx);
+                if let Poll::Ready(Ok(Some(message))) = &next {
+                    self.counted.received(message.len());
+                }
+                return next;
+            }
+        };
         loop {
-            if let Some(message) = self.assembler.next_message()? {
+            if let Some(message) = assembler.next_message()? {
+                self.counted.received(message.len());
                 return Poll::Ready(Ok(Some(message)));
             }
-            match ready!(self.body.poll_data(cx)) {
+            match ready!(body.poll_data(cx)) {
                 Some(Ok(chunk)) => {
                     // What is kept is bounded by the assembler, so the window opens again at once. An
                     // error here means that the stream is gone, which the next poll will say.
-                    let _ = self.body.flow_control().release_capacity(chunk.len());
-                    self.assembler.push(chunk);
+                    let _ = body.flow_control().release_capacity(chunk.len());
+                    assembler.push(chunk);
                 }
                 Some(Err(_)) => return Poll::Ready(Err(Status::gone())),
-                None if self.assembler.is_empty() => return Poll::Ready(Ok(None)),
+                None if assembler.is_empty() => return Poll::Ready(Ok(None)),
                 None => {
                     let status = Status::new(Code::Internal, "unexpected EOF");
                     return Poll::Ready(Err(status));
@@ -178,7 +261,18 @@ impl Requests {
 }
 
 /// What we say.
-pub struct Replies(Shared);
+pub struct Replies {
+    way: Way,
+    counted: Counted,
+}
+
+enum Way {
+    Http2(Shared),
+    Elsewhere {
+        sender: mpsc::Sender<Bytes>,
+        beside: Rc<RefCell<HeaderMap>>,
+    },
+}
 
 impl Replies {
     /// The reply of a unary call.
@@ -186,9 +280,12 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub async fn reply(&mut self, message: Bytes) -> Result<(), Status> {
-        if message.len() <= REPLY_AT_ONCE_BYTES_MAX {
+        if let Way::Http2(shared) = &self.way
+            && message.len() <= REPLY_AT_ONCE_BYTES_MAX
+        {
+            self.counted.sent(message.len());
             let framed = frame(&message);
-            return self.0.with(|half| half.send_now(framed));
+            return shared.with(|half| half.send_now(framed));
         }
         self.send(message).await
     }
@@ -198,22 +295,32 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub async fn send(&mut self, message: Bytes) -> Result<(), Status> {
+        self.counted.sent(message.len());
+        let shared = match &self.way {
+            Way::Http2(shared) => shared,
+            Way::Elsewhere { sender, .. } => {
+                return sender.send(message).await.map_err(|_| Status::gone());
+            }
+        };
         if message.len() <= 4096 {
-            return self.write(frame(&message)).await;
+            return shared.write(frame(&message)).await;
         }
         // Too large to copy for the sake of five bytes.
-        self.write(Bytes::copy_from_slice(&prefix(message.len())))
-            .await?;
-        self.write(message).await
+        let prefix = Bytes::copy_from_slice(&prefix(message.len()));
+        shared.write(prefix).await?;
+        shared.write(message).await
     }
 
     /// Says something beside the messages, in the answer's headers; nothing when those are sent already.
     pub fn tell(&mut self, words: HeaderMap) {
-        self.0.with(|half| {
-            if let Half::Waiting(_, beside) = half {
-                beside.extend(words);
-            }
-        });
+        match &self.way {
+            Way::Http2(shared) => shared.with(|half| {
+                if let Half::Waiting(_, beside) = half {
+                    beside.extend(words);
+                }
+            }),
+            Way::Elsewhere { beside, .. } => beside.borrow_mut().extend(words),
+        }
     }
 
     /// Sends the headers, so that a client of a stream knows that it stands before the first message.
@@ -221,20 +328,11 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub fn open(&mut self) -> Result<(), Status> {
-        self.0.with(|half| half.open().map(|_| ()))
-    }
-
-    async fn write(&mut self, mut bytes: Bytes) -> Result<(), Status> {
-        self.0.with(|half| {
-            half.open()
-                .map(|stream| stream.reserve_capacity(bytes.len()))
-        })?;
-        while !bytes.is_empty() {
-            let room = poll_fn(|cx| self.0.with(|half| half.poll_room(cx))).await?;
-            let part = bytes.split_to(room.min(bytes.len()));
-            self.0.with(|half| half.send_now(part))?;
+        match &self.way {
+            Way::Http2(shared) => shared.with(|half| half.open().map(|_| ())),
+            // Its head says whether the call works at all, so it waits for the first message.
+            Way::Elsewhere { .. } => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -254,6 +352,20 @@ enum Half {
 impl Shared {
     fn with<T>(&self, action: impl FnOnce(&mut Half) -> T) -> T {
         action(&mut self.0.borrow_mut())
+    }
+
+    /// Writes as the client's window has room.
+    async fn write(&self, mut bytes: Bytes) -> Result<(), Status> {
+        self.with(|half| {
+            half.open()
+                .map(|stream| stream.reserve_capacity(bytes.len()))
+        })?;
+        while !bytes.is_empty() {
+            let room = poll_fn(|cx| self.with(|half| half.poll_room(cx))).await?;
+            let part = bytes.split_to(room.min(bytes.len()));
+            self.with(|half| half.send_now(part))?;
+        }
+        Ok(())
     }
 
     /// Ready when the client has reset the stream or is gone.

@@ -3,26 +3,43 @@
 //! Each call gets a task of its own, on the same thread. Nothing here knows what a call means: that is the
 //! [`Service`]'s business.
 
-use super::call::{Call, Refused, Shared};
+use super::call::{Call, Head, Refused, Shared};
+use super::counts::Counted;
+use super::drain::Drain;
 use super::limits::{self, Limits};
 use super::message::Budget;
 use super::output::Output;
 use super::status::{Code, Status};
+use super::turns::{Place, Turns};
 use super::web::{self, Exchange, Reply};
+use crate::entrance::{Entrance, Socket, Visitor};
 use base::Chain;
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What happens to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It begins.
+    Begun,
+    /// It is over.
+    Ended,
+    /// There are too many: it is refused.
+    Refused,
+}
 
 /// What answers the calls.
 pub trait Service: 'static {
@@ -30,18 +47,52 @@ pub trait Service: 'static {
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
 
+    /// Which line of a table this call is counted in; it begins now.
+    fn begun(&self, head: &Head) -> Counted {
+        let _ = head;
+        Counted::default()
+    }
+
+    /// A connection begins, or ends; or it is one too many.
+    fn connected(&self, change: Change) {
+        let _ = change;
+    }
+
     /// Answers one request that is no gRPC.
     fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
+
+    /// When service ends in peace; nothing: it never does.
+    fn drain(&self) -> Option<Rc<Drain>> {
+        None
+    }
+
+    /// Whose turn it is; nothing: everybody's, always.
+    fn turns(&self) -> Option<Rc<Turns>> {
+        None
+    }
+
+    /// Whether a call of this path ends only when its client wants, so that nobody can wait for its end.
+    fn is_endless(&self, _path: &str) -> bool {
+        false
+    }
 }
 
-/// Serves every connection that `listener` accepts, until this future is dropped. Must run where
-/// `spawn_local` works.
-pub async fn serve<S: Service>(listener: TcpListener, service: Rc<S>, limits: Limits) {
+/// Waits until service ends, for ever if it never does.
+async fn end_of<S: Service>(service: &S) {
+    match service.drain() {
+        Some(drain) => drain.begun().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves everybody who comes in by `entrance`, until this future is dropped. Must run where `spawn_local` works.
+pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, limits: Limits) {
+    let mut entrance = entrance.into();
     let open = Rc::new(Cell::new(0_usize));
     let budget = Budget::default();
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let visitor = match entrance.accept().await {
+            Ok(visitor) => visitor,
             Err(error) => {
                 // Out of descriptors, or the client went away first. The former does not pass by itself
                 // in an instant, and spinning would not help anybody.
@@ -55,14 +106,17 @@ pub async fn serve<S: Service>(listener: TcpListener, service: Rc<S>, limits: Li
                 limit = limits.connections_max,
                 "too many client connections: one refused"
             );
+            service.connected(Change::Refused);
             continue;
         }
         let (service, budget) = (service.clone(), budget.clone());
         let slot = Slot::taken(&open);
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection(socket, service, limits, budget).await {
+            service.connected(Change::Begun);
+            if let Err(error) = connection(visitor, service.clone(), limits, budget).await {
                 debug!(error = %Chain(&error), "a client's connection ended");
             }
+            service.connected(Change::Ended);
             drop(slot);
         });
     }
@@ -98,30 +152,47 @@ pub(crate) fn prepare(socket: &TcpStream) -> io::Result<()> {
 }
 
 async fn connection<S: Service>(
-    socket: TcpStream,
+    visitor: Visitor,
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
 ) -> io::Result<()> {
-    prepare(&socket)?;
-    let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&socket)).await;
+    let mut socket = visitor.socket;
+    if let Some(tcp) = socket.as_plain_tcp() {
+        // Under TLS it was done before the handshake.
+        prepare(tcp)?;
+    }
+    let name = visitor.certificate.and_then(|it| it.common_name.clone());
+    let guest = Guest {
+        common_name: name.map(Rc::from),
+        is_secure: socket.is_secure(),
+        from: visitor.from,
+    };
+    let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&mut socket)).await;
     let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if is_http2 {
-        return http2(Output::new(socket, first), service, limits, budget).await;
+        return http2(Output::new(socket, first), service, limits, budget, guest).await;
     }
-    web::serve(socket, first, service, limits, budget).await
+    web::serve(socket, first, service, limits, budget, guest).await
+}
+
+/// Who is on a connection, as far as the transport knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guest {
+    /// The common name in the certificate that was shown and believed.
+    pub(super) common_name: Option<Rc<str>>,
+    /// Whether it is TLS.
+    pub(super) is_secure: bool,
+    /// From where; nothing where that has no name.
+    pub(super) from: Option<SocketAddr>,
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2.
-async fn sniff(socket: &TcpStream) -> io::Result<(BytesMut, bool)> {
+async fn sniff(socket: &mut Socket) -> io::Result<(BytesMut, bool)> {
     let mut first = BytesMut::with_capacity(1024);
     loop {
-        socket.readable().await?;
-        match socket.try_read_buf(&mut first) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(e) => return Err(e),
+        if socket.read_buf(&mut first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let known = first.len().min(PREFACE.len());
         if first[..known] != PREFACE[..known] {
@@ -135,13 +206,15 @@ async fn sniff(socket: &TcpStream) -> io::Result<(BytesMut, bool)> {
 
 async fn http2<S: Service>(
     output: Output,
+    from: Option<SocketAddr>,
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
+    guest: Guest,
 ) -> io::Result<()> {
     let mut handshake = pin!(
         h2::server::Builder::new()
-            .max_concurrent_streams(limits::STREAMS_MAX)
+            .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .max_frame_size(limits::FRAME_BYTES_MAX)
             .initial_window_size(limits::STREAM_WINDOW_BYTES)
@@ -162,8 +235,21 @@ async fn http2<S: Service>(
     let mut connection = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, flushed_handshake)
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let _guest = service.drain().as_ref().map(Drain::enter);
+    let mut ending = pin!(end_of(&*service));
+    let mut is_ending = false;
+    let (turns, place) = (service.turns(), Place::default());
     loop {
         let accepted = poll_fn(|cx| {
+            if !is_ending && ending.as_mut().poll(cx).is_ready() {
+                is_ending = true;
+                connection.graceful_shutdown();
+            }
+            if let Some(turns) = &turns
+                && turns.poll_enter(&place, cx).is_pending()
+            {
+                return Poll::Pending;
+            }
             let polled = connection.poll_accept(cx);
             if polled.is_pending()
                 && let Poll::Ready(Err(error)) = output.flush(cx)
@@ -183,10 +269,15 @@ async fn http2<S: Service>(
         };
         if !is_grpc(request.headers()) {
             let (service, budget) = (service.clone(), budget.clone());
-            tokio::task::spawn_local(web::serve_http2(request, respond, service, limits, budget));
+            let serving =
+                web::serve_http2(request, respond, service, limits, budget, guest.clone());
+            tokio::task::spawn_local(serving);
             continue;
         }
-        let (call, shared) = Call::new(request, respond, limits.message_bytes_max, budget.clone());
+        let (mut call, shared) =
+            Call::new(request, respond, limits.message_bytes_max, budget.clone());
+        call.head.common_name.clone_from(&guest.common_name);
+        call.head.from = guest.from;
         tokio::task::spawn_local(drive(service.clone(), call, shared));
     }
 }
@@ -209,15 +300,24 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         Err(Refused::Http(status)) => return shared.finish_http(status),
         Err(Refused::Grpc(status)) => return shared.finish(Err(status)),
     }
+    let counted = service.begun(&call.head);
+    let began = counted.clock();
+    call.count(&counted);
     let mut deadline = call
         .head
         .timeout
         .map(|timeout| Box::pin(tokio::time::sleep(timeout)));
+    let is_endless = service.is_endless(call.head.path());
     let result = {
+        let mut ending = pin!(end_of(&*service));
         let mut serving = pin!(service.serve(&mut call));
         poll_fn(|cx| {
             if let Poll::Ready(result) = serving.as_mut().poll(cx) {
                 return Poll::Ready(result);
+            }
+            if is_endless && ending.as_mut().poll(cx).is_ready() {
+                let status = Status::new(Code::Unavailable, "etcdserver: server stopped");
+                return Poll::Ready(Err(status));
             }
             if shared.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Status::gone()));
@@ -232,5 +332,9 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         })
         .await
     };
+    counted.ended(
+        result.as_ref().err().map_or(Code::Ok, |status| status.code),
+        began,
+    );
     shared.finish(result);
 }

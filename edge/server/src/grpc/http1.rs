@@ -4,9 +4,9 @@
 //! head is bounded in bytes and in time.
 
 use super::limits::HTTP1_HEAD_BYTES_MAX;
+use crate::entrance::Socket;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// A plain answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,8 +40,9 @@ impl Page {
 
     /// The page for a path that has none.
     pub fn not_found() -> Page {
-        let text = "404: this port speaks gRPC (the etcd v3 API and Quorate's own) over HTTP/2; over HTTP/1.1 \
-                    GET /health and GET /version are answered, and Quorate's own API as JSON under /v1/\n";
+        let text = "404 page not found\n\
+                    This port speaks gRPC (the etcd v3 API and Quorate's own) over HTTP/2; as JSON the one is under \
+                    /v3/ and the other under /v1/, and GET /health and GET /version are answered\n";
         Page::text(404, text)
     }
 
@@ -84,7 +85,7 @@ fn is_complete(head: &[u8]) -> bool {
 
 /// Reads the rest of a request whose first bytes are `head`, asks `page`, answers and closes.
 pub(crate) async fn answer<F: Future<Output = Page>>(
-    mut socket: TcpStream,
+    mut socket: Socket,
     mut head: BytesMut,
     page: impl FnOnce(String, String) -> F,
 ) -> std::io::Result<()> {
@@ -104,6 +105,7 @@ pub(crate) async fn answer<F: Future<Output = Page>>(
         }
     };
     socket.write_all(page.render(with_body).as_bytes()).await?;
+    socket.flush().await?;
     socket.shutdown().await
 }
 

@@ -74,6 +74,8 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// Connections at a time.
     pub connections_max: usize,
+    /// Calls that one connection may have under way; at most [`STREAMS_MAX`].
+    pub streams_max: u32,
 }
 
 impl Default for Limits {
@@ -81,6 +83,7 @@ impl Default for Limits {
         Limits {
             message_bytes_max: REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES,
             connections_max: CONNECTIONS_MAX,
+            streams_max: STREAMS_MAX,
         }
     }
 }

@@ -9,6 +9,7 @@
 
 use super::authority::AuthorityMend;
 use super::limits::OUTPUT_BYTES_MAX;
+use crate::entrance::Socket;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::io;
@@ -16,7 +17,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// A socket that first gives out what was already read from it, and gathers what is written.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub(super) struct Output(Rc<Shared>);
 
 struct Shared {
     /// Read and written by one task; a cell only because both halves are reached through one handle.
-    socket: RefCell<TcpStream>,
+    socket: RefCell<Socket>,
     input: RefCell<Input>,
     out: RefCell<Gathered>,
 }
@@ -45,7 +45,7 @@ struct Gathered {
 
 impl Output {
     /// `first` was read from `socket` already.
-    pub(super) fn new(socket: TcpStream, first: BytesMut) -> Output {
+    pub(super) fn new(socket: Socket, first: BytesMut) -> Output {
         let mut input = Input {
             bytes: first,
             looked_at: 0,
@@ -61,7 +61,7 @@ impl Output {
 
     /// Writes what was gathered.
     pub(super) fn flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = self.0.socket.borrow();
+        let mut socket = self.0.socket.borrow_mut();
         let mut out = self.0.out.borrow_mut();
         while out.written < out.bytes.len() {
             match socket.try_write(&out.bytes[out.written..]) {
@@ -75,7 +75,7 @@ impl Output {
         }
         out.bytes.clear();
         out.written = 0;
-        Poll::Ready(Ok(()))
+        socket.poll_flush_sealed(cx)
     }
 }
 
@@ -90,13 +90,10 @@ impl AsyncRead for Output {
             if input.mend.is_off() && input.bytes.is_empty() {
                 return self.read_straight(cx, buf);
             }
-            let socket = self.0.socket.borrow();
-            ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read_buf(&mut input.bytes) {
-                Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => input.look(),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
+            let mut socket = self.0.socket.borrow_mut();
+            match ready!(socket.poll_read_buf(cx, &mut input.bytes))? {
+                0 => return Poll::Ready(Ok(())),
+                _ => input.look(),
             }
         }
         let n = input.looked_at.min(buf.remaining());
@@ -145,8 +142,7 @@ impl AsyncWrite for Output {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.flush(cx))?;
-        // The other side may be gone already; then there is nothing to say goodbye to.
-        let _ = rustix::net::shutdown(&*self.0.socket.borrow(), rustix::net::Shutdown::Write);
+        self.0.socket.borrow_mut().say_goodbye();
         Poll::Ready(Ok(()))
     }
 }

@@ -10,13 +10,14 @@
 //! body (bytes and time), the events that wait for a client which does not read. A client that goes away drops its
 //! exchange at an `.await`, and the producer of its events ends.
 
-use super::connection::Service;
+use super::connection::{Guest, Service};
 use super::http1::Page;
 use super::limits::{
     EVENTS_WAITING_MAX, HANDSHAKE_TIMEOUT, HTTP1_BODY_TIMEOUT, HTTP1_HEAD_BYTES_MAX, Limits,
     PARTIAL_FREE_BYTES,
 };
 use super::message::{Budget, Claim};
+use crate::entrance::Socket;
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
@@ -28,11 +29,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// By how much JSON may be longer than the message that it says: base64 takes a third more, and escapes take room.
@@ -42,6 +43,10 @@ const BODY_SHARE: usize = 2;
 pub struct Exchange {
     /// Method, target and headers.
     pub parts: Parts,
+    /// The common name in the certificate that the client has shown and that was believed.
+    pub common_name: Option<Rc<str>>,
+    /// From where; nothing where that has no name.
+    pub from: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub is_secure: bool,
     /// What the client sends with it.
@@ -77,7 +82,13 @@ pub enum BodyError {
 }
 
 impl Exchange {
-    fn new(parts: Parts, source: Source, limits: &Limits, budget: Budget) -> Exchange {
+    fn new(
+        parts: Parts,
+        source: Source,
+        limits: &Limits,
+        budget: Budget,
+        guest: Guest,
+    ) -> Exchange {
         let length = match &source {
             Source::Http1(body) => body.size_hint().exact(),
             Source::Http2(body) if body.is_end_stream() => Some(0),
@@ -88,7 +99,9 @@ impl Exchange {
         };
         Exchange {
             parts,
-            is_secure: false,
+            common_name: guest.common_name,
+            from: guest.from,
+            is_secure: guest.is_secure,
             body: RequestBody {
                 source,
                 length,
@@ -117,17 +130,20 @@ impl RequestBody {
         if self.length.is_some_and(|length| length > max as u64) {
             return Err(BodyError::TooLarge(max));
         }
-        // A body that does not say its length may be as long as any.
-        let expected = self.length.map_or(max, |length| length as usize);
-        let _claim = self.claim(expected)?;
         let gather = async {
             let Some(first) = poll_fn(|cx| self.poll_chunk(cx)).await? else {
                 return Ok(Bytes::new());
             };
             let mut whole = BytesMut::from(first);
+            let mut _claim = self.claim(whole.len())?;
             while let Some(chunk) = poll_fn(|cx| self.poll_chunk(cx)).await? {
                 if whole.len() + chunk.len() > max {
                     return Err(BodyError::TooLarge(max));
+                }
+                if whole.len() + chunk.len() > whole.capacity() {
+                    // What came is counted and not what was announced: who sends slowly takes nothing from others.
+                    _claim = None;
+                    _claim = self.claim((whole.len() + chunk.len()).next_power_of_two())?;
                 }
                 whole.extend_from_slice(&chunk);
             }
@@ -300,11 +316,12 @@ impl Body for Content {
 
 /// Serves one connection whose first bytes, `first`, were read already.
 pub(super) async fn serve<S: Service>(
-    socket: TcpStream,
+    socket: Socket,
     first: BytesMut,
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
+    guest: Guest,
 ) -> io::Result<()> {
     let io = TokioIo::new(Prefixed { first, socket });
     let served = hyper::server::conn::http1::Builder::new()
@@ -315,9 +332,11 @@ pub(super) async fn serve<S: Service>(
             io,
             service_fn(|request: Request<Incoming>| {
                 let (service, budget) = (service.clone(), budget.clone());
+                let guest = guest.clone();
                 async move {
                     let (parts, body) = request.into_parts();
-                    let exchange = Exchange::new(parts, Source::Http1(body), &limits, budget);
+                    let exchange =
+                        Exchange::new(parts, Source::Http1(body), &limits, budget, guest);
                     Ok::<_, Infallible>(rendered(service.exchange(exchange).await))
                 }
             }),
@@ -333,10 +352,11 @@ pub(super) async fn serve_http2<S: Service>(
     service: Rc<S>,
     limits: Limits,
     budget: Budget,
+    guest: Guest,
 ) {
     let (parts, body) = request.into_parts();
     let is_head = parts.method == http::Method::HEAD;
-    let exchange = Exchange::new(parts, Source::Http2(body), &limits, budget);
+    let exchange = Exchange::new(parts, Source::Http2(body), &limits, budget, guest);
     let reply = {
         let mut serving = pin!(service.exchange(exchange));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
@@ -424,7 +444,7 @@ fn rendered(reply: Reply) -> Response<Content> {
 /// A socket of which something was read already.
 struct Prefixed {
     first: BytesMut,
-    socket: TcpStream,
+    socket: Socket,
 }
 
 impl AsyncRead for Prefixed {

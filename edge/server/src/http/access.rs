@@ -3,11 +3,11 @@
 //! A page of a stranger's, open in a browser inside the network, can make that browser ask a member. Two rules are
 //! etcd's: a name of the member's that nobody has allowed is refused where there is no TLS (`--host-whitelist`, against
 //! names that are made to point here: CVE-2018-5702), and an answer is readable by the scripts of allowed origins only
-//! (`--cors`).
+//! (`--cors`). One is ours: where origins are listed, a script of another one is refused before anything is done for it.
 
 use crate::config::Config;
 use crate::grpc::{Exchange, Page};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 /// The rules.
 pub(super) struct Access {
@@ -34,36 +34,56 @@ impl Access {
         if !exchange.is_secure
             && let Some(hosts) = &self.hosts
         {
-            // HTTP/2 says it in the target, HTTP/1.1 in a header.
-            let named = headers.get(header::HOST).map(HeaderValue::as_bytes);
-            let authority = exchange.parts.uri.authority();
-            let named = authority.map(|it| it.as_str().as_bytes()).or(named);
-            let host = String::from_utf8_lossy(named.unwrap_or_default());
+            let host = String::from_utf8_lossy(named(exchange));
             let host = without_port(&host);
             if !hosts.iter().any(|known| known == host) {
                 return Err(Page::text(421, unrecognized(host)));
             }
         }
-        let allowed = match &self.origins {
-            None => Some(HeaderValue::from_static("*")),
-            Some(origins) => {
-                let origin = headers.get(header::ORIGIN).cloned().unwrap_or_else(empty);
-                let known = |known: &String| known.as_bytes() == origin.as_bytes();
-                origins.iter().any(known).then_some(origin)
-            }
+        let Some(origins) = &self.origins else {
+            return Ok(cors(HeaderValue::from_static("*")));
         };
-        Ok(allowed.map(cors).unwrap_or_default())
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return Ok(HeaderMap::new());
+        };
+        let is_known = origins
+            .iter()
+            .any(|known| known.as_bytes() == origin.as_bytes());
+        match is_known {
+            true => Ok(cors(origin.clone())),
+            // etcd would do what is asked and only hide the answer: too late for whatever changes something.
+            false if exchange.parts.method == Method::POST && !is_own(origin, named(exchange)) => {
+                let text = "403: scripts of this origin may not ask here (--cors)\n";
+                Err(Page::text(403, text))
+            }
+            false => Ok(HeaderMap::new()),
+        }
     }
+}
+
+/// What the client calls this member: HTTP/2 says it in the target, HTTP/1.1 in a header.
+fn named(exchange: &Exchange) -> &[u8] {
+    let host = exchange.parts.headers.get(header::HOST);
+    let authority = exchange.parts.uri.authority();
+    let named = authority.map(|it| it.as_str().as_bytes());
+    named
+        .or(host.map(HeaderValue::as_bytes))
+        .unwrap_or_default()
+}
+
+/// Whether a page came from where it asks now.
+fn is_own(origin: &HeaderValue, host: &[u8]) -> bool {
+    let origin = origin.as_bytes();
+    let from = origin
+        .strip_prefix(b"http://")
+        .or(origin.strip_prefix(b"https://"));
+    from == Some(host)
 }
 
 /// The list, unless it allows everything.
 fn listed(values: &[String]) -> Option<Vec<String>> {
     let is_open = values.is_empty() || values.iter().any(|value| value == "*");
     (!is_open).then(|| values.to_vec())
-}
-
-fn empty() -> HeaderValue {
-    HeaderValue::from_static("")
 }
 
 fn cors(origin: HeaderValue) -> HeaderMap {

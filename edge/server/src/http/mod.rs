@@ -15,9 +15,13 @@
 
 mod access;
 mod routes;
+mod vars;
 
 use crate::front::Front;
-use crate::grpc::{self, Call, Exchange, Page, Service};
+use crate::gateway::{self, Gateway};
+use crate::grpc::{
+    self, Call, Change, Content, Counted, Drain, Exchange, Head, Page, Reply, Service, Turns,
+};
 use crate::member::Member;
 use access::Access;
 use std::rc::Rc;
@@ -40,20 +44,50 @@ pub(crate) struct Port {
     front: Front,
     door: Door,
     access: Access,
+    gateway: Gateway,
+    drain: Rc<Drain>,
+    turns: Rc<Turns>,
+}
+
+/// What all listeners of a member share.
+#[derive(Clone, Default)]
+pub(crate) struct Common {
+    /// The end of service.
+    pub(crate) drain: Rc<Drain>,
+    turns: Rc<Turns>,
 }
 
 impl Port {
     /// Of `member`.
-    pub(crate) fn new(member: &Rc<Member>, door: Door) -> Port {
+    pub(crate) fn new(member: &Rc<Member>, door: Door, common: &Common) -> Port {
         Port {
             front: Front(member.clone()),
             door,
             access: Access::new(&member.config),
+            gateway: Gateway::default(),
+            drain: common.drain.clone(),
+            turns: common.turns.clone(),
         }
     }
 }
 
 impl Service for Port {
+    fn drain(&self) -> Option<Rc<Drain>> {
+        Some(self.drain.clone())
+    }
+
+    fn turns(&self) -> Option<Rc<Turns>> {
+        Some(self.turns.clone())
+    }
+
+    fn is_endless(&self, path: &str) -> bool {
+        use etcd::Method::{ElectionObserve, LeaseKeepAlive, Watch};
+        let method = etcd::Method::of_path(path);
+        let native = api::Method::of_grpc_path(path);
+        matches!(method, Some(Watch | LeaseKeepAlive | ElectionObserve))
+            || native.is_some_and(|method| method.shape() == api::Shape::Stream)
+    }
+
     async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         match self.door {
             Door::Clients | Door::Grpc => self.front.serve(call).await,
@@ -64,7 +98,23 @@ impl Service for Port {
         }
     }
 
-    async fn exchange(&self, exchange: Exchange) -> grpc::Reply {
+    fn begun(&self, head: &Head) -> Counted {
+        match self.door {
+            Door::Clients | Door::Grpc => self.front.begun(head),
+            Door::Http | Door::Metrics => Counted::default(),
+        }
+    }
+
+    fn connected(&self, change: Change) {
+        let metrics = &self.front.0.metrics;
+        match change {
+            Change::Begun => metrics.connections.add(1),
+            Change::Ended => metrics.connections.add(-1),
+            Change::Refused => metrics.connections_refused.inc(),
+        }
+    }
+
+    async fn exchange(&self, exchange: Exchange) -> Reply {
         if self.door == Door::Grpc {
             let text =
                 "404: this address speaks gRPC alone; HTTP is at --listen-client-http-urls\n";
@@ -77,11 +127,28 @@ impl Service for Port {
             Ok(beside) => beside,
             Err(page) => return page.into(),
         };
+        if self.names_nobody(&exchange) {
+            let text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+            return Page::text(400, text).into();
+        }
         let reply = match exchange.parts.method == http::Method::OPTIONS {
-            // A preflight; and what etcd answers to any other.
-            true => Page::text(200, "").into(),
+            // A preflight, or what etcd answers to any other.
+            true => Reply::Http(http::Response::new(Content::whole(""))),
             false => self.route(exchange).await,
         };
         reply.with(beside)
+    }
+}
+
+impl Port {
+    /// Whether a certificate is shown to the gateway in the belief that it says who asks: it does not, and with
+    /// authentication on that would be a surprise.
+    fn names_nobody(&self, exchange: &Exchange) -> bool {
+        let member = &self.front.0;
+        exchange.common_name.is_some()
+            && member.config.client_security.client_cert_auth
+            && member.config.grpc_gateway
+            && gateway::is_gateways(exchange.parts.uri.path())
+            && gateway::is_auth_enabled(member)
     }
 }

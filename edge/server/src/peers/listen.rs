@@ -1,18 +1,21 @@
 //! Incoming connections: who may come in, and what they say.
 
+use super::guest::{self, GuestError};
 use super::transfer::{Busy, receive_snapshot};
-use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX};
+use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX, Spoken};
+use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
+use crate::metrics::PeersCounts;
+use crate::tls::{Certificate, Security};
 use base::{Chain, MemberId};
 use bytes::BytesMut;
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 use wire::{Frame, FrameReader, HelloRefusal, HelloReply, Origin, Purpose};
 
@@ -34,50 +37,68 @@ enum IncomingError {
     Closed,
     #[error("it did not say hello")]
     NoHello,
+    #[error("its certificate is not a member's")]
+    Certificate(#[from] GuestError),
     #[error("it sends {0}, which does not belong on this connection")]
     Unexpected(&'static str),
 }
 
 /// Shared by all incoming connections.
-struct Door {
+struct Hall {
     own: Origin,
+    spoken: Spoken,
+    security: Option<Arc<Security>>,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
     busy: Busy,
     strangers: Rc<Cell<usize>>,
     connections: Rc<Cell<usize>>,
+    counts: PeersCounts,
 }
 
 /// Accepts connections of other members until it is dropped.
 pub(crate) async fn listen(
-    listener: TcpListener,
+    mut entrance: Entrance,
+    security: Option<Arc<Security>>,
     own: Origin,
+    spoken: Spoken,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
+    counts: PeersCounts,
 ) {
-    let door = Rc::new(Door {
+    let hall = Rc::new(Hall {
         own,
+        spoken,
+        security,
         inbox,
         reports,
         busy: Busy::default(),
         strangers: Rc::default(),
         connections: Rc::default(),
+        counts,
     });
     loop {
-        let (socket, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        let visitor = match entrance.accept().await {
+            Ok(visitor) => visitor,
             Err(error) => {
                 warn!(error = %Chain(&error), "cannot accept a peer's connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        if door.strangers.get() >= STRANGERS_MAX || door.connections.get() >= CONNECTIONS_MAX {
-            debug!(%address, "too many connections to the peer port: one refused");
+        if hall.strangers.get() >= STRANGERS_MAX || hall.connections.get() >= CONNECTIONS_MAX {
+            debug!(
+                address = name(visitor.from),
+                "too many connections to the peer port: one refused"
+            );
             continue;
         }
-        tokio::task::spawn_local(door.clone().admit(socket, address));
+        tokio::task::spawn_local(hall.clone().admit(visitor));
     }
+}
+
+fn not_found() -> Page {
+    Page::text(404, "404: this port is for members of the cluster\n")
 }
 
 /// Counts itself.
@@ -106,28 +127,33 @@ enum Guest {
     Http(BytesMut),
 }
 
-impl Door {
-    async fn admit(self: Rc<Self>, socket: TcpStream, address: SocketAddr) {
+impl Hall {
+    async fn admit(self: Rc<Self>, visitor: Visitor) {
         let _connection = Counted::one(&self.connections);
-        if let Err(error) = self.serve(socket, address).await {
+        let address = name(visitor.from);
+        if let Err(error) = self.serve(visitor, &address).await {
             match error {
                 IncomingError::Closed | IncomingError::Broken(_) => {
                     debug!(%address, reason = %Chain(&error), "a peer's connection ended");
                 }
                 _ => {
+                    self.counts.of(MemberId::NONE).received_failures.inc();
                     warn!(%address, reason = %Chain(&error), "a connection to the peer port is closed")
                 }
             }
         }
     }
 
-    async fn serve(&self, mut socket: TcpStream, address: SocketAddr) -> Result<(), IncomingError> {
-        prepare(&socket)?;
+    async fn serve(&self, mut visitor: Visitor, address: &str) -> Result<(), IncomingError> {
+        if let Some(tcp) = visitor.socket.as_plain_tcp() {
+            prepare(tcp)?;
+        }
         let stranger = Counted::one(&self.strangers);
-        let greeting = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.greet(&mut socket));
+        let greeting = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.greet(&mut visitor));
         let guest = greeting
             .await
             .map_err(|_| IncomingError::Silent(HANDSHAKE_TIMEOUT))??;
+        let socket = visitor.socket;
         match guest {
             Guest::Messages(from, reader, input) => {
                 drop(stranger);
@@ -145,7 +171,14 @@ impl Door {
                 let answered = answer_http1(socket, head, |method, target| async move {
                     match (method.as_str(), target.as_str()) {
                         ("GET", "/members") => Page::text(200, self.inbox.members_page()),
-                        _ => Page::text(404, "404: this port is for members of the cluster\n"),
+                        ("GET", "/apply-version") => {
+                            Page::text(200, format!("{}\n", self.inbox.apply_version()))
+                        }
+                        ("GET", page) => match self.inbox.page(page).await {
+                            Some(text) => Page::text(200, text),
+                            None => not_found(),
+                        },
+                        _ => not_found(),
                     }
                 });
                 let answered = tokio::time::timeout(HANDSHAKE_TIMEOUT, answered).await;
@@ -156,8 +189,32 @@ impl Door {
         }
     }
 
+    /// etcd's rule: whoever calls from elsewhere than their certificate says is not let in.
+    async fn check_address(&self, visitor: &Visitor) -> Result<(), GuestError> {
+        let checks = self.security.as_ref();
+        let checks = checks.is_some_and(|security| security.checks_callers_names());
+        match (&visitor.certificate, visitor.from) {
+            (Some(shown), Some(from)) if checks => {
+                guest::check_address(shown, from.ip(), &self.inbox.members()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ours: a certificate is one member's, and a client's is nobody's.
+    fn check_member(&self, shown: Option<&Certificate>, from: MemberId) -> Result<(), GuestError> {
+        let security = self.security.as_ref();
+        let checks = security.is_some_and(|it| it.checks_callers_names() && !it.names_callers());
+        match shown {
+            Some(shown) if checks => guest::check_member(shown, from, &self.inbox.members()),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the first frame and answers it.
-    async fn greet(&self, socket: &mut TcpStream) -> Result<Guest, IncomingError> {
+    async fn greet(&self, visitor: &mut Visitor) -> Result<Guest, IncomingError> {
+        self.check_address(visitor).await?;
+        let socket = &mut visitor.socket;
         let mut reader = FrameReader::of_stranger();
         let mut input = BytesMut::with_capacity(1024);
         let (origin, hello) = loop {
@@ -176,7 +233,8 @@ impl Door {
                 None => {}
             }
         };
-        let mut reply = hello.answer(origin, self.own);
+        self.check_member(visitor.certificate.as_deref(), origin.member)?;
+        let mut reply = hello.answer_within(origin, self.own, self.spoken.versions());
         if self.inbox.was_removed(origin.member) {
             reply = HelloReply::Refused(HelloRefusal::Removed);
         } else if hello.purpose == Purpose::Snapshot && self.busy.is_taken() {
@@ -185,6 +243,7 @@ impl Door {
         let mut out = BytesMut::new();
         wire::encode(self.own, &Frame::HelloReply(reply), &mut out);
         socket.write_all(&out).await?;
+        socket.flush().await?;
         if let HelloReply::Refused(why) = reply {
             return Err(IncomingError::Refused(why));
         }
@@ -197,13 +256,18 @@ impl Door {
 
     async fn messages(
         &self,
-        mut socket: TcpStream,
+        mut socket: Socket,
         from: MemberId,
         mut reader: FrameReader,
         mut input: BytesMut,
     ) -> Result<(), IncomingError> {
+        let counts = self.counts.of(from);
+        counts.received_bytes.add(input.len() as u64);
         loop {
-            while let Some((_, frame)) = reader.next(&mut input)? {
+            while let Some((_, frame)) = reader
+                .next(&mut input)
+                .inspect_err(|_| counts.received_failures.inc())?
+            {
                 match frame {
                     // It connects again and is told then.
                     Frame::Message(_) if self.inbox.was_removed(from) => {
@@ -217,8 +281,9 @@ impl Door {
                 }
             }
             input.reserve(reader.missing(input.len()).max(READ_BYTES));
-            if socket.read_buf(&mut input).await? == 0 {
-                return Err(IncomingError::Closed);
+            match socket.read_buf(&mut input).await? {
+                0 => return Err(IncomingError::Closed),
+                n => counts.received_bytes.add(n as u64),
             }
         }
     }

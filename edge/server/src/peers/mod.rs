@@ -7,6 +7,9 @@
 //!   join.rs     ── GET /members over HTTP/1 ────────► listen.rs ── the members, as text
 //! ```
 //!
+//! `guest.rs` looks at the certificates of those who call, where there are any; what TLS is, is `crate::tls`'s and
+//! `crate::entrance`'s business.
+//!
 //! Each member opens one connection to each other for its own messages, and one more for each snapshot. What
 //! the frames look like is `wire`'s business. A connection that fails is made again with growing pauses;
 //! messages that find no connection or a full queue are dropped, as a network may, and Raft sends again.
@@ -14,19 +17,25 @@
 //! Invariants: nothing is read from a stranger beyond a small frame; a frame of another cluster, another
 //! sender or wrong bytes closes the connection with one line in the log.
 
+mod guest;
 mod join;
 mod link;
 mod listen;
+mod spoken;
 mod transfer;
 
-pub(crate) use join::{JoinError, Known, ask_members, render_members};
+pub(crate) use join::{JoinError, Known, ask_apply_version, ask_members, ask_page, render_members};
 pub(crate) use listen::listen;
+pub(crate) use spoken::Spoken;
 pub(crate) use transfer::send_snapshot;
 
+use crate::entrance::Way;
+use crate::metrics::PeersCounts;
 use base::{MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use store::Member;
@@ -41,6 +50,9 @@ const STRANGERS_MAX: usize = 64;
 /// Incoming connections at a time: a few for each member that there may be.
 const CONNECTIONS_MAX: usize = 4 * base::limits::MEMBERS_MAX;
 
+/// A page that takes a while.
+pub(crate) type LocalPage<'a> = Pin<Box<dyn Future<Output = Option<String>> + 'a>>;
+
 /// What the connections deliver to.
 pub(crate) trait Inbox: 'static {
     /// A message of another member.
@@ -49,8 +61,14 @@ pub(crate) trait Inbox: 'static {
     fn unreachable(&self, to: MemberId);
     /// Whether this member was removed from the cluster.
     fn was_removed(&self, member: MemberId) -> bool;
+    /// The members that are known here.
+    fn members(&self) -> Vec<Member>;
     /// The members, for one that joins.
     fn members_page(&self) -> String;
+    /// The apply version of the cluster, for one that joins.
+    fn apply_version(&self) -> u16;
+    /// What another member asks about this one's contents; nothing when there is no such page, or no answer now.
+    fn page<'a>(&'a self, target: &'a str) -> LocalPage<'a>;
 }
 
 /// Each member's peer URLs as they were when its link was opened, and the link.
@@ -60,14 +78,26 @@ type Links = BTreeMap<MemberId, (Vec<String>, Rc<Link>)>;
 pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
+    counts: PeersCounts,
+    spoken: Spoken,
+    way: Way,
     links: RefCell<Links>,
 }
 
 impl Peers {
-    pub(crate) fn new(own: Origin, name: &str) -> Peers {
+    pub(crate) fn new(
+        own: Origin,
+        name: &str,
+        way: Way,
+        spoken: Spoken,
+        counts: PeersCounts,
+    ) -> Peers {
         Peers {
             own,
             name: name.into(),
+            way,
+            counts,
+            spoken,
             links: RefCell::default(),
         }
     }
@@ -84,10 +114,22 @@ impl Peers {
         });
         for member in members {
             if member.id != self.own.member && !links.contains_key(&member.id) {
-                let link = Link::open(self.own, &self.name, member, inbox.clone());
+                let link = Link::open(
+                    self.own,
+                    (&self.name, &self.way),
+                    member,
+                    &self.spoken,
+                    inbox.clone(),
+                    &self.counts,
+                );
                 links.insert(member.id, (member.peer_urls.clone(), link));
             }
         }
+    }
+
+    /// Which protocols are spoken.
+    pub(crate) fn spoken(&self) -> &Spoken {
+        &self.spoken
     }
 
     /// Queues a message, or drops it.
@@ -95,6 +137,11 @@ impl Peers {
         if let Some((_, link)) = self.links.borrow().get(&to) {
             link.send(message);
         }
+    }
+
+    /// How they are reached.
+    pub(crate) fn way(&self) -> Way {
+        self.way.clone()
     }
 
     /// Where `member` is reached.

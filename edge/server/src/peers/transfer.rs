@@ -10,18 +10,20 @@
 //! sockets. A receiver takes one snapshot at a time: each needs memory for a whole state.
 
 use super::HANDSHAKE_TIMEOUT;
+use super::spoken::hello;
+use crate::entrance::{Blocking, Socket, Way};
 use crate::events::{Event, Reports};
 use crate::identity::Url;
 use base::{Chain, MemberId, PeerMessage, SnapshotMeta};
 use bytes::BytesMut;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::{State, stream};
 use tracing::{info, warn};
-use wire::{Frame, FrameReader, Hello, HelloReply, Origin, Purpose, SnapshotEnd, SnapshotHeader};
+use wire::{Frame, FrameReader, HelloReply, Origin, Purpose, SnapshotEnd, SnapshotHeader};
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// Bytes encoded between two writes.
@@ -82,7 +84,7 @@ enum TransferError {
 
 /// Frames over a blocking socket.
 struct Talk {
-    socket: TcpStream,
+    socket: Blocking,
     reader: FrameReader,
     input: BytesMut,
     output: BytesMut,
@@ -134,14 +136,14 @@ pub(crate) fn send_snapshot(
     own: Origin,
     name: String,
     to: MemberId,
-    urls: Vec<String>,
+    ((urls, way), versions): ((Vec<String>, Way), RangeInclusive<u16>),
     snapshot: (SnapshotMeta, State),
     reports: Reports,
 ) {
     thread("snapshot-send", move || {
         lower_priority();
         let position = snapshot.0.position;
-        let sent = send(own, &name, to, &urls, snapshot);
+        let sent = send(own, &name, to, (&urls, &way), &versions, snapshot);
         match &sent {
             Ok(bytes) => info!(peer = %to, %position, bytes, "a snapshot was sent"),
             Err(error) => {
@@ -154,17 +156,10 @@ pub(crate) fn send_snapshot(
     });
 }
 
-fn connect(urls: &[String]) -> Result<TcpStream, TransferError> {
+fn connect(urls: &[String], way: &Way) -> Result<Blocking, TransferError> {
     let mut last = TransferError::NoUrl;
     for url in urls.iter().filter_map(|url| Url::parse(url).ok()) {
-        let connected = (url.host(), url.port())
-            .to_socket_addrs()
-            .and_then(|mut addresses| {
-                let address = addresses.next();
-                let address = address.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-                TcpStream::connect_timeout(&address, HANDSHAKE_TIMEOUT)
-            });
-        match connected {
+        match way.connect_blocking(&url, HANDSHAKE_TIMEOUT, STALL_TIMEOUT) {
             Ok(socket) => return Ok(socket),
             Err(source) => {
                 let url = url.to_string();
@@ -179,13 +174,12 @@ fn send(
     own: Origin,
     name: &str,
     to: MemberId,
-    urls: &[String],
+    (urls, way): (&[String], &Way),
+    versions: &RangeInclusive<u16>,
     (meta, state): (SnapshotMeta, State),
 ) -> Result<u64, TransferError> {
-    let socket = connect(urls)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
-    socket.set_write_timeout(Some(STALL_TIMEOUT))?;
+    let socket = connect(urls, way)?;
+    socket.set_read_timeout(HANDSHAKE_TIMEOUT)?;
     let mut talk = Talk {
         socket,
         reader: FrameReader::of_stranger(),
@@ -193,7 +187,7 @@ fn send(
         output: BytesMut::new(),
         own,
     };
-    talk.say(&Frame::Hello(Hello::new(Purpose::Snapshot, to, name)))?;
+    talk.say(&Frame::Hello(hello(versions, Purpose::Snapshot, to, name)))?;
     match talk.next()? {
         (_, Frame::HelloReply(HelloReply::Welcome { .. })) => {}
         (_, Frame::HelloReply(HelloReply::Refused(why))) => {
@@ -216,7 +210,7 @@ fn send(
     drop(writer);
     let hash = hasher.digest();
     talk.say(&Frame::SnapshotEnd(SnapshotEnd { bytes, hash }))?;
-    talk.socket.set_read_timeout(Some(BUILD_TIMEOUT))?;
+    talk.socket.set_read_timeout(BUILD_TIMEOUT)?;
     match talk.next()? {
         (_, Frame::Message(PeerMessage::SnapshotOutcome { installed: true })) => Ok(bytes),
         (_, Frame::Message(PeerMessage::SnapshotOutcome { installed: false })) => {
@@ -228,7 +222,7 @@ fn send(
 
 /// Receives the snapshot whose sender has introduced itself on `socket`, and reports it.
 pub(super) fn receive_snapshot(
-    socket: tokio::net::TcpStream,
+    socket: Socket,
     own: Origin,
     from: MemberId,
     reader: FrameReader,
@@ -242,12 +236,9 @@ pub(super) fn receive_snapshot(
         let _busy = busy;
         lower_priority();
         let received = socket
-            .into_std()
+            .into_blocking(STALL_TIMEOUT)
             .map_err(TransferError::from)
             .and_then(|socket| {
-                socket.set_nonblocking(false)?;
-                socket.set_read_timeout(Some(STALL_TIMEOUT))?;
-                socket.set_write_timeout(Some(STALL_TIMEOUT))?;
                 let output = BytesMut::new();
                 let mut talk = Talk {
                     socket,

@@ -12,7 +12,7 @@ use base::MemberId;
 use bytes::Bytes;
 use store::{State, Table, WriteTxn};
 
-const ALARMS: Table = Table(16);
+pub(crate) const ALARMS: Table = Table(16);
 
 /// What is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -53,7 +53,7 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    fn key(self) -> [u8; 9] {
+    pub(crate) fn key(self) -> [u8; 9] {
         let mut key = [self.kind as u8; 9];
         key[1..].copy_from_slice(&self.member.0.to_be_bytes());
         key
@@ -65,6 +65,31 @@ impl Alarm {
             kind: AlarmKind::of_number(i32::from(*kind))?,
             member: MemberId(u64::from_be_bytes(member.try_into().ok()?)),
         })
+    }
+
+    /// It as an `AlarmMember` of its own.
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        pb::uint(&mut out, 1, self.member.0);
+        pb::uint(&mut out, 2, self.kind as u64);
+        out
+    }
+
+    /// Reads an `AlarmMember`; nothing when it is of no kind that we know.
+    pub(crate) fn decode(message: &[u8]) -> Result<Option<Alarm>, Malformed> {
+        let (mut member, mut kind) = (0, 0);
+        let mut fields = Fields::of(message);
+        while let Some((field, value)) = fields.next()? {
+            match field {
+                1 => member = value.int()? as u64,
+                2 => kind = value.choice()?,
+                _ => {}
+            }
+        }
+        Ok(AlarmKind::of_number(kind).map(|kind| Alarm {
+            kind,
+            member: MemberId(member),
+        }))
     }
 
     /// Writes it as an `AlarmMember` in `field`.

@@ -30,6 +30,7 @@ use alarms::Forbidden;
 use base::{LeaseId, Revision};
 use bytes::Bytes;
 use store::command::{DialectId, Identity};
+use store::restore::Restoration;
 use store::{Dialect, Outcome, Record, RootId, Stamp, State, Table, WriteTxn};
 
 /// The largest time to live that etcd grants, in seconds.
@@ -39,6 +40,16 @@ pub const LEASE_TTL_MAX_S: i64 = 9_000_000_000;
 /// allows once (its counter starts at −1).
 const NOTES: Table = Table(17);
 const COMPACTED_ZERO: &[u8] = b"compacted-zero";
+
+/// Whether somebody compacted to revision 0, so that the counter is at 0 and not at −1.
+pub(crate) fn is_zero_compacted(state: &State) -> bool {
+    state.record(NOTES, COMPACTED_ZERO).is_some()
+}
+
+/// Notes in a restored state that somebody compacted to revision 0.
+pub(crate) fn note_zero_compacted(restoration: &mut Restoration) {
+    restoration.record(NOTES, COMPACTED_ZERO, Bytes::from_static(b"1"));
+}
 
 /// etcd's rules as a dialect of the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -96,6 +107,9 @@ fn decide(txn: &mut WriteTxn<'_>, request: &[u8], stamp: &Stamp) -> Result<Vec<u
         Kind::Put => {
             let view = PutView::read(message)?;
             forbidden.check_space()?;
+            check::put(&view)?;
+            // etcd looks at the lease before the key here, and after it in a transaction (tried on 3.6.16).
+            check_lease(txn, &view)?;
             check_put(txn, &view)?;
             put(txn, &view, &mut out);
         }
@@ -141,6 +155,10 @@ fn check_put(txn: &WriteTxn<'_>, view: &PutView<'_>) -> Result<(), Refusal> {
     if (view.ignore_value || view.ignore_lease) && txn.get(view.key).is_none() {
         return Err(Refusal::KeyNotFound);
     }
+    check_lease(txn, view)
+}
+
+fn check_lease(txn: &WriteTxn<'_>, view: &PutView<'_>) -> Result<(), Refusal> {
     if view.lease != 0 && txn.lease(LeaseId(view.lease)).is_none() {
         return Err(Refusal::LeaseNotFound);
     }

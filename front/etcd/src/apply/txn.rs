@@ -3,7 +3,7 @@
 //! ```text
 //!   1  compare   every comparison on the way, those of transactions inside too, against the state
 //!                before the transaction: this chooses one branch per transaction, the *path*
-//!   2  check     every put on the path, then every range on the path, against the same state
+//!   2  check     every operation on the path in its turn, against the same state
 //!   3  execute   in order; an operation sees what those before it wrote
 //! ```
 //!
@@ -42,8 +42,7 @@ pub(super) fn decide(
     }
     let mut path = Vec::with_capacity(1);
     choose(txn.view(), &view, &mut path);
-    check_puts(txn, &view, &mut path.iter())?;
-    check_ranges(txn.view(), &view, &mut path.iter())?;
+    check_path(txn, &view, &mut path.iter())?;
     execute(txn, &view, &mut path.iter(), out)
 }
 
@@ -82,26 +81,14 @@ fn take(path: &mut Path<'_>) -> bool {
     path.next().copied().unwrap_or(false)
 }
 
-fn check_puts(txn: &WriteTxn<'_>, view: &TxnView<'_>, path: &mut Path<'_>) -> Result<(), Refusal> {
+/// Every operation in its turn: the first that cannot be is the reason that is told (tried on 3.6.16; 3.4 looks
+/// at all puts before the ranges).
+fn check_path(txn: &WriteTxn<'_>, view: &TxnView<'_>, path: &mut Path<'_>) -> Result<(), Refusal> {
     for op in branch(view, take(path)) {
         match op {
             OpView::Put(put) => check_put(txn, put)?,
-            OpView::Txn(inner) => check_puts(txn, inner, path)?,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn check_ranges(
-    root: RootView<'_>,
-    view: &TxnView<'_>,
-    path: &mut Path<'_>,
-) -> Result<(), Refusal> {
-    for op in branch(view, take(path)) {
-        match op {
-            OpView::Range(range) => check_range(root, range.options.revision)?,
-            OpView::Txn(inner) => check_ranges(root, inner, path)?,
+            OpView::Range(range) => check_range(txn.view(), range.options.revision)?,
+            OpView::Txn(inner) => check_path(txn, inner, path)?,
             _ => {}
         }
     }

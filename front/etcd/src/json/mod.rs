@@ -34,7 +34,7 @@ pub enum JsonError {
     #[error("unexpected EOF")]
     Truncated,
     /// Something else than an object.
-    #[error("syntax error: unexpected {0:?} where an object is due")]
+    #[error("proto: syntax error (line 1:1): unexpected token {0}")]
     NoObject(char),
     /// Objects and arrays in each other, too many.
     #[error("exceeded max depth of {JSON_DEPTH_MAX}")]

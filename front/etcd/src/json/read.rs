@@ -12,27 +12,74 @@ use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine as _};
 use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected,
+    Visitor,
 };
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 /// Digits of the longest integer, and some more.
 const DIGITS_MAX: usize = 40;
 
 pub(super) fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let reading = Reading {
+        json,
+        failure: Cell::new(None),
+    };
     let mut out = Vec::with_capacity(json.len() / 2);
     let mut from = serde_json::Deserializer::from_slice(json);
-    Object(message, &mut out)
-        .deserialize(&mut from)
-        .and_then(|()| from.end())
-        .map_err(|error| JsonError::Malformed(error.to_string()))?;
-    Ok(out)
+    let object = Object {
+        message,
+        out: &mut out,
+        reading: &reading,
+    };
+    let read = object.deserialize(&mut from).and_then(|()| from.end());
+    match (read, reading.failure.take()) {
+        (Ok(()), _) => Ok(out),
+        (Err(_), Some(failure)) => Err(JsonError::Malformed(failure)),
+        (Err(error), None) => {
+            let text = error.to_string();
+            let what = text.split(" at line ").next().unwrap_or_default();
+            let (line, column) = (error.line(), error.column());
+            let text = format!("syntax error (line {line}:{column}): {what}");
+            Err(JsonError::Malformed(text))
+        }
+    }
+}
+
+/// What is read, and what is wrong with it in words that name the place.
+struct Reading<'a> {
+    json: &'a [u8],
+    failure: Cell<Option<String>>,
+}
+
+impl Reading<'_> {
+    /// Keeps what is wrong; the parser is told only that something is. `text` is a part of what is read, and the
+    /// place is `before` bytes before it.
+    fn fail<E: serde::de::Error>(&self, text: &str, before: usize, what: &str) -> E {
+        let start = text.as_ptr().addr().checked_sub(self.json.as_ptr().addr());
+        let read = start
+            .and_then(|at| self.json.get(..at.checked_sub(before)?))
+            .map(String::from_utf8_lossy);
+        let place = read.map(|read| {
+            let line = read.matches('\n').count() + 1;
+            let column = read.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            format!("(line {line}:{column}): ")
+        });
+        let failure = format!("{}{what}", place.unwrap_or_default());
+        self.failure.set(Some(failure));
+        E::custom("")
+    }
 }
 
 /// A message: its fields go to the buffer.
-struct Object<'a>(&'static Message, &'a mut Vec<u8>);
+struct Object<'a> {
+    message: &'static Message,
+    out: &'a mut Vec<u8>,
+    reading: &'a Reading<'a>,
+}
 
 impl<'de> DeserializeSeed<'de> for Object<'_> {
     type Value = ();
@@ -46,38 +93,42 @@ impl<'de> Visitor<'de> for Object<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object: {}", self.0.name)
+        write!(f, "an object: {}", self.message.name)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Object(message, out) = self;
         let (mut fields_seen, mut oneofs_seen) = (0_u64, 0_u64);
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
             let known = |field: &Field| field.json_name == name || field.name == name;
-            let Some(at) = message.fields.iter().position(known) else {
+            let Some(at) = self.message.fields.iter().position(known) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let field = &message.fields[at];
+            let field = &self.message.fields[at];
             if !is_new(&mut fields_seen, at) {
-                let text = format!("duplicate field {name:?}");
-                return Err(A::Error::custom(text));
+                let what = format!("duplicate field {name:?}");
+                return Err(self.reading.fail(&name, 1, &what));
             }
             let is_set = map.next_value_seed(Value {
                 field,
-                out: &mut *out,
+                out: &mut *self.out,
+                reading: self.reading,
             })?;
             if let Some(oneof) = field.oneof
                 && is_set
                 && !is_new(&mut oneofs_seen, oneof)
             {
-                let text = format!("error parsing {name:?}, its alternative is already set");
-                return Err(A::Error::custom(text));
+                let what = format!("error parsing {name:?}, its alternative is already set");
+                return Err(self.reading.fail(&name, 1, &what));
             }
         }
         Ok(())
     }
 }
+
+/// A field's name, a part of what is read where it can be.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn is_new(seen: &mut u64, at: usize) -> bool {
     let bit = 1 << at;
@@ -90,40 +141,39 @@ fn is_new(seen: &mut u64, at: usize) -> bool {
 struct Value<'a> {
     field: &'static Field,
     out: &'a mut Vec<u8>,
+    reading: &'a Reading<'a>,
 }
 
 impl<'de> DeserializeSeed<'de> for Value<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
-        let Value { field, out } = self;
-        if !field.is_repeated && !matches!(field.kind, Kind::Message(_)) {
-            let text = <&RawValue as serde::Deserialize>::deserialize(from)?.get();
-            if text == "null" {
-                return Ok(false);
-            }
-            scalar(field, field.oneof.is_some(), text, out).map_err(D::Error::custom)?;
-            return Ok(true);
+        let field = self.field;
+        if field.is_repeated || matches!(field.kind, Kind::Message(_)) {
+            return from.deserialize_any(Within(self));
         }
-        from.deserialize_any(Within { field, out })
+        let text = <&RawValue as serde::Deserialize>::deserialize(from)?.get();
+        if text == "null" {
+            return Ok(false);
+        }
+        let written = scalar(field, field.oneof.is_some(), text, self.out);
+        written.map_err(|what| self.reading.fail(text, 0, &what))?;
+        Ok(true)
     }
 }
 
 /// A message or a list, where `null` may stand instead.
-struct Within<'a> {
-    field: &'static Field,
-    out: &'a mut Vec<u8>,
-}
+struct Within<'a>(Value<'a>);
 
 impl<'de> Visitor<'de> for Within<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.field.is_repeated {
+        let what = match self.0.field.is_repeated {
             true => "an array",
             false => "an object",
         };
-        write!(f, "{what} for field {}", self.field.name)
+        write!(f, "{what} for field {}", self.0.field.name)
     }
 
     fn visit_unit<E>(self) -> Result<bool, E> {
@@ -131,53 +181,76 @@ impl<'de> Visitor<'de> for Within<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<bool, A::Error> {
-        match self.field.kind {
-            Kind::Message(which) if !self.field.is_repeated => {
-                let start = pb::open(self.out, self.field.number);
-                Object(&MESSAGES[which], &mut *self.out).visit_map(map)?;
-                pb::close(self.out, start);
-                Ok(true)
-            }
-            _ => Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self)),
+        let Kind::Message(which) = self.0.field.kind else {
+            return Err(A::Error::invalid_type(Unexpected::Map, &self));
+        };
+        if self.0.field.is_repeated {
+            return Err(A::Error::invalid_type(Unexpected::Map, &self));
         }
+        let Within(Value {
+            field,
+            out,
+            reading,
+        }) = self;
+        let start = pb::open(out, field.number);
+        let object = Object {
+            message: &MESSAGES[which],
+            out: &mut *out,
+            reading,
+        };
+        object.visit_map(map)?;
+        pb::close(out, start);
+        Ok(true)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
-        let Within { field, out } = self;
-        if !field.is_repeated {
-            let within = Within { field, out };
-            return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &within));
+        if !self.0.field.is_repeated {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         }
-        while list
-            .next_element_seed(Element {
+        let Within(Value {
+            field,
+            out,
+            reading,
+        }) = self;
+        loop {
+            let element = Element(Value {
                 field,
                 out: &mut *out,
-            })?
-            .is_some()
-        {}
-        Ok(true)
+                reading,
+            });
+            if list.next_element_seed(element)?.is_none() {
+                return Ok(true);
+            }
+        }
     }
 }
 
 /// One of a list.
-struct Element<'a> {
-    field: &'static Field,
-    out: &'a mut Vec<u8>,
-}
+struct Element<'a>(Value<'a>);
 
 impl<'de> DeserializeSeed<'de> for Element<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        let Element { field, out } = self;
+        let Element(Value {
+            field,
+            out,
+            reading,
+        }) = self;
         if let Kind::Message(which) = field.kind {
             let start = pb::open(out, field.number);
-            Object(&MESSAGES[which], &mut *out).deserialize(from)?;
+            let object = Object {
+                message: &MESSAGES[which],
+                out: &mut *out,
+                reading,
+            };
+            object.deserialize(from)?;
             pb::close(out, start);
             return Ok(());
         }
         let text = <&RawValue as serde::Deserialize>::deserialize(from)?.get();
-        scalar(field, true, text, out).map_err(D::Error::custom)
+        let written = scalar(field, true, text, out);
+        written.map_err(|what| reading.fail(text, 0, &what))
     }
 }
 
@@ -343,7 +416,7 @@ fn base64(text: &str) -> Result<Vec<u8>, DecodeError> {
     }
     const PADDED: DecodePaddingMode = DecodePaddingMode::RequireCanonical;
     const BARE: DecodePaddingMode = DecodePaddingMode::RequireNone;
-    let engine = match (text.contains(['-', '_']), text.len() % 4 == 0) {
+    let engine = match (text.contains(['-', '_']), text.len().is_multiple_of(4)) {
         (false, true) => const { engine(&STANDARD, PADDED) },
         (false, false) => const { engine(&STANDARD, BARE) },
         (true, true) => const { engine(&URL_SAFE, PADDED) },
@@ -358,6 +431,29 @@ fn base64(text: &str) -> Result<Vec<u8>, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let range = crate::json::Schema::request(crate::Method::Range);
+        for (json, said) in [
+            (
+                "{\"key\":1}",
+                "(line 1:8): invalid value for bytes field key: 1",
+            ),
+            (
+                "{\"key\":\"YQ==\",\n \"limit\":\"x\"}",
+                "(line 2:11): invalid value for int64 field limit: \"x\"",
+            ),
+            (
+                "{\"key\":\"YQ==\",\"key\":\"YQ==\"}",
+                "(line 1:15): duplicate field \"key\"",
+            ),
+            ("{\"key\":tru}", "syntax error (line 1:11): expected ident"),
+        ] {
+            let wanted = JsonError::Malformed(said.to_owned());
+            assert_eq!(range.read(json.as_bytes()), Err(wanted));
+        }
+    }
 
     #[test]
     fn an_integer_is_what_its_digits_say_exactly() {

@@ -3,6 +3,7 @@
 use super::plan::Query;
 use crate::apply::alarms;
 use crate::auth::{self, Caller, Needs};
+use crate::backup::hash_kv;
 use crate::header::HeaderParts;
 use crate::pb;
 use crate::proto::etcdserverpb as pbs;
@@ -101,25 +102,17 @@ pub fn answer_as(
         }
         Query::Members => return Ok(Reply::Whole(answer_members(state, header))),
         Query::Hash => {
-            let hash = state
-                .root(crate::ROOT)
-                .hash(Revision(0))
-                .map_err(Refusal::from)?;
+            let hash = hash_kv(state, Revision(0)).map_err(Refusal::from)?;
             let mut body = Vec::new();
             pb::uint(&mut body, 2, u64::from(hash.hash));
             body
         }
         Query::HashKv(at) => {
             let at = Revision(u64::try_from(*at).unwrap_or(0));
-            let hash = state.root(crate::ROOT).hash(at).map_err(Refusal::from)?;
+            let hash = hash_kv(state, at).map_err(Refusal::from)?;
             let mut body = Vec::new();
             pb::uint(&mut body, 2, u64::from(hash.hash));
-            // As in etcd, where nothing was ever compacted the counter is at -1.
-            let compacted = match hash.compact_revision {
-                Revision(0) => -1,
-                Revision(n) => n as i64,
-            };
-            pb::uint(&mut body, 3, compacted as u64);
+            pb::uint(&mut body, 3, hash.compact_revision as u64);
             pb::uint(&mut body, 4, hash.hash_revision.0);
             body
         }

@@ -11,11 +11,11 @@ use crate::proto::etcdserverpb as pbs;
 use crate::range::RangeQuery;
 use crate::recipes::Recipe;
 use crate::request::{
-    DeleteView, Kind, OpView, PutView, RangeView, TxnView, envelope, two_integers,
+    DeleteView, Kind, OpView, PutView, RangeView, TxnView, envelope, no_fields, two_integers,
 };
 use crate::scan::Malformed;
 use crate::status::{Code, Refusal, Status};
-use base::{LeaseId, MemberId, Rng, limits};
+use base::{LeaseId, MemberId, Revision, Rng, limits};
 use bytes::Bytes;
 use prost::Message;
 use store::State;
@@ -186,6 +186,8 @@ impl Session {
     /// two streams that clients speak on, `Watch` and `LeaseKeepAlive`, are not planned: they have
     /// [`crate::WatchStream`] and [`crate::LeaseStream`].
     pub fn plan(&mut self, method: Method, body: Bytes) -> Result<Plan, Status> {
+        // Methods that ask for nothing do not look at their bytes below, but those must be a message, too.
+        no_fields(&body).map_err(Refusal::from)?;
         match method {
             Method::Put => self.put(&body),
             Method::Range => self.range(&body),
@@ -395,6 +397,25 @@ fn health(body: Bytes) -> Result<Plan, Status> {
 /// anyway.
 pub fn is_unnamed_grant(request: &[u8]) -> bool {
     pbs::LeaseGrantRequest::decode(request).is_ok_and(|request| request.id == 0)
+}
+
+/// The request that compacts up to `revision`, for the log.
+pub fn compaction_request(revision: Revision) -> Bytes {
+    let message = pbs::CompactionRequest {
+        revision: i64::try_from(revision.0).unwrap_or(i64::MAX),
+        physical: false,
+    };
+    envelope(Kind::Compact, &message.encode_to_vec())
+}
+
+/// The request that takes `alarm` back, for the log.
+pub fn disarm_request(alarm: Alarm) -> Bytes {
+    let message = pbs::AlarmRequest {
+        action: alarms::DEACTIVATE,
+        member_id: alarm.member.0,
+        alarm: alarm.kind as i32,
+    };
+    envelope(Kind::Alarm, &message.encode_to_vec())
 }
 
 /// The request that raises `alarm`, for the log.

@@ -1,16 +1,18 @@
-//! `etcd::snapshot_contents`: a snapshot file that an operator gives to `restore`.
+//! `etcd::backup`: a file that an operator gives to `quorate snapshot restore`.
 //!
-//! The first byte says whether the SHA-256 was made anew after the damage.
+//! The first byte says whether something was damaged behind the back of the SHA-256.
 
 use super::{Target, Verdict};
-use crate::states::{go_on, load, position, read, sample};
+use crate::states::{go_on, position, read, sample};
 use crate::{chunks, heap, mutate};
 use base::Rng;
+use bolt::{Entry, File, Writer};
+use etcd::SnapshotStream;
+use etcd::backup::{BUCKET_OF_OURS, HashCheck, Sealed, restore, summary};
 use etcd::proto::etcdserverpb::SnapshotResponse;
-use etcd::{SnapshotStream, snapshot_contents};
 use prost::Message;
-use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
+use store::restore::{Refounding, refound};
 
 /// See the module.
 pub const TARGET: Target = Target {
@@ -21,92 +23,140 @@ pub const TARGET: Target = Target {
     one_in: 4,
 };
 
-const SEALED: u8 = 1;
-const HASH: usize = 32;
+const UNCHECKED: u8 = 1;
 
 static WRITTEN: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut stream = SnapshotStream::new(sample(position(5, 9)));
-    let messages = std::iter::from_fn(|| stream.next_message());
+    let next = || stream.next_message().expect("a state can be laid out");
+    let messages = std::iter::from_fn(next);
     let blobs = messages.map(|m| SnapshotResponse::decode(m).expect("ours decodes").blob);
     blobs.collect::<Vec<_>>().concat()
 });
 
-/// What is in it lies at its front, is nearly all of it, and unless somebody sealed it again is what was
-/// written. The reader behind it gets it in any case.
+/// With its hash it is what was written. Without, a state that can be read and gone on from comes of it, in the
+/// old cluster and as the beginning of a new one, or an error.
 pub fn run(input: &[u8]) -> Verdict {
     let Some((mode, file)) = input.split_first() else {
         return Verdict::Refused;
     };
-    let Ok(contents) = heap::bounded(4096, "a snapshot file", || snapshot_contents(file)) else {
+    let check = match *mode {
+        UNCHECKED => HashCheck::Skipped,
+        _ => HashCheck::Required,
+    };
+    let bytes_max = 1024 * 1024 + 64 * file.len();
+    let restored = heap::bounded(bytes_max, "a backup", || {
+        let sealed = Sealed::open(file, check).ok()?;
+        if check == HashCheck::Required {
+            assert!(file == &WRITTEN[..], "nobody wrote this");
+        }
+        let file = File::open(sealed).ok()?;
+        let _ = summary(&file);
+        restore(&file).ok()
+    });
+    let Some(contents) = restored else {
         return Verdict::Refused;
     };
-    assert!(file.starts_with(contents), "the contents are its front");
-    let rest = file.len() - contents.len();
-    assert!(
-        (HASH + 2..HASH + 2 + 512).contains(&rest),
-        "{rest} bytes of it are something else"
-    );
-    if *mode != SEALED {
-        assert!(file == &WRITTEN[..], "nobody wrote this");
+    contents.state.check();
+    read(&contents.state);
+    let how = Refounding {
+        bump: 3,
+        mark_compacted: true,
+        ..Refounding::default()
+    };
+    if let Ok(first) = refound(contents.state.clone(), how) {
+        first.check();
+        go_on(first);
     }
-    let bytes_max = 65_536 + 64 * file.len();
-    let Ok(state) = heap::bounded(bytes_max, "a snapshot", || load(contents)) else {
-        return Verdict::Refused;
-    };
-    read(&state);
-    go_on(state);
+    go_on(contents.state);
     Verdict::Accepted
 }
 
-fn mutate(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
-    let mode = input.first().copied().unwrap_or(0);
-    match rng.below(4) {
-        0 => mutate::bytes(input, other, rng),
-        // The padding and what is before it.
-        1 if input.len() > 600 => {
-            let at = input.len() - HASH - 1 - rng.below(520) as usize;
-            mutate::put_number(input, at, rng);
-            seal(input);
-            return;
+/// A bucket's name, and its keys with their values.
+type Bucket = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
+
+/// What is in a file, if it is one.
+fn entries(file: &[u8]) -> Option<Vec<Bucket>> {
+    let file = File::open(file).ok()?;
+    let mut all = Vec::new();
+    let mut buckets = file.items(&file.root());
+    while let Some(item) = buckets.next().ok()? {
+        let Entry::Bucket(bucket) = item.entry else {
+            continue;
+        };
+        let mut entries = Vec::new();
+        let mut items = file.items(&bucket);
+        while let Some(item) = items.next().ok()? {
+            if let Entry::Value(value) = item.entry {
+                entries.push((item.key.to_vec(), value.to_vec()));
+            }
         }
-        2 => {
-            mutate::bytes(input, other, rng);
-            seal(input);
-            return;
-        }
-        _ => {
-            let file = input.get(1..).unwrap_or(&[]);
-            let Ok(contents) = snapshot_contents(file) else {
-                return mutate::bytes(input, other, rng);
-            };
-            let mut contents = contents.to_vec();
-            let other = other.get(1..).and_then(|file| snapshot_contents(file).ok());
-            chunks::mutate_sealed(&mut contents, other.unwrap_or(&[]), rng);
-            let padding = 2 + (512 - (contents.len() + 2) % 512) % 512;
-            contents.extend(std::iter::repeat_n(0, padding - 2));
-            contents.extend_from_slice(&(padding as u16).to_le_bytes());
-            *input = [&[SEALED][..], &contents, &[0; HASH]].concat();
-            seal(input);
-            return;
-        }
+        all.push((item.key.to_vec(), entries));
     }
-    // What is sealed cannot be unsealed: the claim would be wrong.
-    if let Some(first) = input.first_mut() {
-        *first = mode;
-    }
+    Some(all)
 }
 
-/// Puts the hash right and says so.
-fn seal(input: &mut Vec<u8>) {
-    // Every length is refused but those of 32 modulo 512.
-    let body = input.len().saturating_sub(1 + HASH) / 512 * 512;
-    input.truncate(1 + body);
-    input.resize(1 + body, 0);
-    let hash = Sha256::digest(&input[1..]);
-    input.extend_from_slice(&hash);
-    input[0] = SEALED;
+fn write(buckets: &[Bucket], mut writer: Writer) -> Option<Writer> {
+    for (name, entries) in buckets {
+        writer.begin_bucket(name).ok()?;
+        for (key, value) in entries {
+            writer.push(key, value).ok()?;
+        }
+        writer.end_bucket().ok()?;
+    }
+    Some(writer)
+}
+
+fn file_of(buckets: &[Bucket]) -> Option<Vec<u8>> {
+    let layout = write(buckets, Writer::measure())?.finish().ok()?;
+    let mut writer = write(buckets, Writer::emit(layout))?;
+    writer.finish().ok()?;
+    Some(writer.take_ready())
+}
+
+fn mutate(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
+    if rng.one_in(4) {
+        // Whoever damages it leaves the claim, unless it is the claim that is damaged.
+        return mutate::bytes(input, other, rng);
+    }
+    let file = input.get(1..).unwrap_or_default();
+    let Some(mut buckets) = entries(file) else {
+        return mutate::bytes(input, other, rng);
+    };
+    for _ in 0..rng.between(1, 3) {
+        let n = buckets.len() as u64;
+        if n == 0 {
+            break;
+        }
+        let at = rng.below(n) as usize;
+        let (name, entries) = &mut buckets[at];
+        if entries.is_empty() || rng.one_in(20) {
+            buckets.remove(at);
+            continue;
+        }
+        if name == BUCKET_OF_OURS && rng.one_in(2) {
+            let mut stream: Vec<u8> = Vec::new();
+            entries.iter().for_each(|(_, piece)| stream.extend(piece));
+            chunks::mutate_sealed(&mut stream, &[], rng);
+            *entries = vec![(vec![0; 8], stream)];
+            continue;
+        }
+        let entry = rng.below(entries.len() as u64) as usize;
+        match rng.below(4) {
+            0 => drop(entries.remove(entry)),
+            1 => mutate::bytes(&mut entries[entry].0, b"", rng),
+            _ => mutate::bytes(&mut entries[entry].1, b"", rng),
+        }
+        entries.sort_unstable();
+        entries.dedup_by(|one, other| one.0 == other.0);
+    }
+    if let Some(file) = file_of(&buckets) {
+        *input = [&[UNCHECKED][..], &file].concat();
+    }
 }
 
 fn corpus() -> Vec<Vec<u8>> {
-    vec![[&[0][..], &WRITTEN].concat()]
+    vec![
+        [&[0][..], &WRITTEN].concat(),
+        [&[UNCHECKED][..], &WRITTEN].concat(),
+    ]
 }

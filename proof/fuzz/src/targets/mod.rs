@@ -1,9 +1,11 @@
 //! The targets: one function for each way by which bytes from outside come in.
 
 pub mod batch;
+pub mod bolt_file;
 pub mod change;
 pub mod checkpoint;
 pub mod engine;
+pub mod etcd_json;
 pub mod etcd_log;
 pub mod etcd_requests;
 pub mod etcd_snapshot;
@@ -56,11 +58,13 @@ pub const ALL: &[Target] = &[
     system_command::TARGET,
     change::TARGET,
     etcd_requests::TARGET,
+    etcd_json::TARGET,
     etcd_log::TARGET,
     watch_desk::TARGET,
     log::TARGET,
     checkpoint::TARGET,
     snapshot_stream::TARGET,
+    bolt_file::TARGET,
     etcd_snapshot::TARGET,
 ];
 

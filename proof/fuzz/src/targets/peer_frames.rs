@@ -243,6 +243,10 @@ fn messages() -> Vec<PeerMessage> {
             asked: 6,
             wall_ms: 1_700_000_000_000,
         },
+        PeerMessage::Knows { apply_version: 3 },
+        PeerMessage::Bounce {
+            batch: Bytes::from_static(b"commands"),
+        },
     ]);
     all
 }

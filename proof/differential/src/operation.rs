@@ -1,0 +1,193 @@
+//! What is done to both servers. Each operation stands alone: it can be left out of a history, and the rest of
+//! the history still means something.
+
+use crate::marks::Names;
+use crate::proto;
+use crate::tree::Tree;
+use prost_reflect::DynamicMessage;
+use std::fmt;
+
+/// One step of a history.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    /// One request, one answer.
+    Ask(Ask),
+    /// One message on a watch stream, which is opened by its first.
+    Watch {
+        stream: u8,
+        caller: Option<u8>,
+        message: Vec<u8>,
+    },
+    /// The client gives a watch stream up.
+    CloseWatch { stream: u8 },
+    /// Progress is asked for when everything was delivered.
+    Progress { stream: u8 },
+    /// A stream of renewals, sent in one go.
+    KeepAlive {
+        caller: Option<u8>,
+        leases: Vec<i64>,
+    },
+    /// Contenders for a lock, from the first to the last.
+    Locks(Contest),
+    /// Candidates of an election, from the first to the last.
+    Election(Contest),
+    /// A lease runs out by itself.
+    Expiry { lease: i64, keys: Vec<Vec<u8>> },
+    /// A member joins as a learner, never starts, and goes.
+    Learner { urls: Vec<String> },
+    /// `kill -9` and a new start.
+    Restart(Which),
+    /// Every event must have been delivered.
+    Settle,
+}
+
+/// A request of one method.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    /// `KV/Range`
+    pub(crate) method: &'static str,
+    pub(crate) body: Body,
+    /// Which user asks, by the token of its last authentication.
+    pub(crate) caller: Option<u8>,
+    /// Under which number the lease that the server names is remembered.
+    pub(crate) remember: Option<u8>,
+}
+
+/// The bytes of a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// A message with marks to fill in.
+    Template(Vec<u8>),
+    /// Bytes as they are, good or bad.
+    Raw(Vec<u8>),
+}
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Peer,
+    Ours,
+    Both,
+}
+
+/// How many contend for a name, and how they end, one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Contest {
+    pub(crate) name: Vec<u8>,
+    pub(crate) n_contenders: u8,
+    /// The server names the first one's lease, and nobody else contends.
+    pub(crate) leaseless: bool,
+    pub(crate) ends: Vec<End>,
+}
+
+/// How the first in line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By `Unlock` or `Resign`.
+    Leaves,
+    /// Its lease is revoked.
+    LosesLease,
+    /// Its key is deleted under it.
+    LosesKey,
+    /// Not the first but the last in line goes away: its call is cancelled.
+    LastHangsUp,
+}
+
+impl Operation {
+    /// Under what it is counted.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Operation::Ask(ask) => ask.method,
+            Operation::Watch { .. } => "Watch/Watch message",
+            Operation::CloseWatch { .. } => "Watch/Watch close",
+            Operation::Progress { .. } => "Watch/Watch progress",
+            Operation::KeepAlive { .. } => "Lease/LeaseKeepAlive",
+            Operation::Locks(_) => "Lock contest",
+            Operation::Election(_) => "Election contest",
+            Operation::Expiry { .. } => "lease expiry",
+            Operation::Learner { .. } => "learner",
+            Operation::Restart(_) => "kill -9",
+            Operation::Settle => "settle",
+        }
+    }
+}
+
+impl Ask {
+    /// A well-formed request.
+    pub(crate) fn new(method: &'static str, message: &impl prost::Message) -> Ask {
+        Ask {
+            method,
+            body: Body::Template(message.encode_to_vec()),
+            caller: None,
+            remember: None,
+        }
+    }
+
+    /// The request as a tree, its marks unfilled; nothing if it cannot be read.
+    pub(crate) fn tree(&self) -> Option<Tree> {
+        let (Body::Template(bytes) | Body::Raw(bytes)) = &self.body;
+        read(self.method, bytes)
+    }
+}
+
+fn read(method: &str, bytes: &[u8]) -> Option<Tree> {
+    let message = DynamicMessage::decode(proto::method(method).input(), bytes).ok()?;
+    Some(Tree::of(&message, &Names::default()))
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by =
+            |caller: &Option<u8>| caller.map_or(String::new(), |user| format!(" by user {user}"));
+        match self {
+            Operation::Ask(ask) => {
+                write!(f, "{}{} ", ask.method, by(&ask.caller))?;
+                match (&ask.body, ask.tree()) {
+                    (Body::Template(_), Some(tree)) => write!(f, "{tree}"),
+                    (Body::Template(bytes) | Body::Raw(bytes), tree) => {
+                        let shown = &bytes[..bytes.len().min(200)];
+                        write!(f, "raw \"{}\"", shown.escape_ascii())?;
+                        tree.map_or(Ok(()), |tree| write!(f, " = {tree}"))
+                    }
+                }
+            }
+            Operation::Watch {
+                stream,
+                caller,
+                message,
+            } => {
+                write!(f, "watch stream {stream}{}: ", by(caller))?;
+                match read("Watch/Watch", message) {
+                    Some(tree) => write!(f, "{tree}"),
+                    None => write!(f, "raw \"{}\"", message.escape_ascii()),
+                }
+            }
+            Operation::CloseWatch { stream } => write!(f, "watch stream {stream}: closed"),
+            Operation::Progress { stream } => write!(f, "watch stream {stream}: progress?"),
+            Operation::KeepAlive { caller, leases } => {
+                write!(f, "Lease/LeaseKeepAlive{} {leases:?}", by(caller))
+            }
+            Operation::Locks(contest) => write!(f, "locks {contest}"),
+            Operation::Election(contest) => write!(f, "election {contest}"),
+            Operation::Expiry { lease, keys } => {
+                write!(f, "lease {lease} expires with {} keys", keys.len())
+            }
+            Operation::Learner { urls } => write!(f, "a learner at {urls:?} comes and goes"),
+            Operation::Restart(which) => write!(f, "kill -9 and start: {which:?}"),
+            Operation::Settle => f.write_str("settle"),
+        }
+    }
+}
+
+impl fmt::Display for Contest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "\"{}\", {} contenders{}, ends {:?}",
+            self.name.escape_ascii(),
+            self.n_contenders,
+            if self.leaseless { " without lease" } else { "" },
+            self.ends
+        )
+    }
+}
