@@ -39,6 +39,12 @@ use tracing::{info, warn};
 /// Records written between two looks at other work: about 0.1 ms.
 const ROWS_PER_STEP: usize = 1000;
 
+/// How long a change of users or roles waits for a cluster that is new.
+const UPGRADE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two looks whether it is there.
+const UPGRADE_LOOK: Duration = Duration::from_millis(20);
+
 /// etcd's API of one member.
 pub(crate) struct Front(pub(crate) Rc<Member>);
 
@@ -47,14 +53,15 @@ impl Front {
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
             let asking = asking(call);
-            let native = Native(self.0.clone(), asking);
-            let served = native.serve(method, call).await;
+            let user = self.0.user_of(&asking);
+            let served = Native(self.0.clone(), asking).serve(method, call).await;
             if let Some(audit) = &self.0.audit {
                 let code = served
                     .as_ref()
                     .err()
                     .map_or(grpc::Code::Ok, |status| status.code);
-                let who = (call.head.common_name.as_deref(), call.head.from);
+                let name = user.as_deref().or(call.head.common_name.as_deref());
+                let who = (name, call.head.from);
                 note_native(audit, method.grpc_path(), method, who, code).await;
             }
             return served;
@@ -179,7 +186,13 @@ impl Front {
         let done = match &self.0.audit {
             None => self.answer(method, body, call).await?,
             Some(audit) => {
-                let note = Noting::of(audit, method, &body, &call.head);
+                let note = Noting::of(
+                    audit,
+                    method,
+                    &body,
+                    &call.head,
+                    self.0.user_of(&asking(call)),
+                );
                 let done = Box::pin(self.answer(method, body, call)).await;
                 note.end(&done).await;
                 done?
@@ -203,6 +216,9 @@ impl Front {
             self.0.ready().await?;
         }
         let wanted = levels::wanted(call.head.metadata(), self.0.identity.cluster)?;
+        if auth::changes_users(&plan) {
+            self.upgraded().await?;
+        }
         let mut fresh = None;
         let is_change = !matches!(
             plan,
@@ -211,6 +227,8 @@ impl Front {
                 | Plan::LeaseTimeToLive { .. }
                 | Plan::Status
                 | Plan::Health { .. }
+                | Plan::Authenticate(_)
+                | Plan::Downgrade
         );
         let streamed = Done {
             answer: None,
@@ -268,7 +286,6 @@ impl Front {
             }
             Plan::Authenticate(credentials) => self.authenticate(&credentials).await?,
             Plan::Password(change) => {
-                self.0.with_state(auth::check_gate)?;
                 let hash = self.0.doorkeeper.hash(change.password()).await?;
                 let request = change.hashed(&hash);
                 let cost_bytes = request.len() as u64;
@@ -315,6 +332,19 @@ impl Front {
     fn permit(&self, who: &Caller, needs: &Needs) -> Result<(), Refusal> {
         self.0
             .with_state(|state| auth::permit_caller(state, who, needs))
+    }
+
+    /// Waits until the cluster understands users and roles: a new one does within a moment, one that is not upgraded
+    /// does not.
+    async fn upgraded(&self) -> Result<(), Refusal> {
+        let until = Instant::now() + UPGRADE_PATIENCE;
+        loop {
+            match self.0.with_state(auth::check_gate) {
+                Ok(()) => return Ok(()),
+                Err(refusal) if Instant::now() >= until => return Err(refusal),
+                Err(_) => tokio::time::sleep(UPGRADE_LOOK).await,
+            }
+        }
     }
 
     /// A token for a name and a password. Users may change while the password is checked: then it is checked again.

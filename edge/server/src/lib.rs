@@ -34,8 +34,8 @@
 //! | how a member starts and ends | `run` |
 //! | how a request travels | `grpc`, then `front`, then `member` |
 //! | which HTTP path is whose, and who may ask | `http` |
-//! | etcd's API as JSON | `gateway`, and `json` in the crate `etcd` |
 //! | who a caller is: tokens, passwords, names of certificates | [`auth`] |
+//! | etcd's API as JSON | `gateway`, and `json` in the crate `etcd` |
 //! | the native API: levels of reads, waiting, JSON | `native` |
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
 //! | what a member needs to know | [`config`], [`identity`] |

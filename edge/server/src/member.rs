@@ -100,6 +100,10 @@ pub(crate) struct Member {
     reports: Reports,
     space: Cell<Space>,
     pub(crate) vitals: Vitals,
+    /// Who callers are.
+    pub(crate) doorkeeper: Doorkeeper,
+    /// Whether authentication is enabled, and the revision of users and roles, as streams know them.
+    authorised: Cell<(bool, u64)>,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Option<Audit>,
     /// What this member had at compactions.
@@ -108,10 +112,6 @@ pub(crate) struct Member {
     pub(crate) vigil: RefCell<etcd::upkeep::Vigil>,
     /// Somebody is being told what this member has.
     pub(crate) is_hashing: Cell<bool>,
-    /// Who callers are.
-    pub(crate) doorkeeper: Doorkeeper,
-    /// Whether authentication is enabled, and the revision of users and roles, as streams know them.
-    authorised: Cell<(bool, u64)>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -148,9 +148,9 @@ pub(crate) struct Parts {
     pub(crate) log: LogThread,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) reports: Reports,
+    pub(crate) doorkeeper: Doorkeeper,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Option<Audit>,
-    pub(crate) doorkeeper: Doorkeeper,
 }
 
 impl Member {
@@ -188,13 +188,13 @@ impl Member {
             reports: parts.reports,
             space: Cell::new(Space::Normal),
             vitals: Vitals::default(),
+            doorkeeper: parts.doorkeeper,
+            authorised: Cell::new((false, 0)),
             metrics: parts.metrics,
             audit: parts.audit,
             compacted: RefCell::default(),
             vigil: RefCell::default(),
             is_hashing: Cell::new(false),
-            doorkeeper: parts.doorkeeper,
-            authorised: Cell::new((false, 0)),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -335,6 +335,16 @@ impl Member {
     /// Who asks, as of now.
     pub(crate) fn identify(&self, asking: &Asking) -> Caller {
         self.with_state(|state| self.doorkeeper.identify(asking, state))
+    }
+
+    /// The name of the user who asks, for whoever notes what was done.
+    pub(crate) fn user_of(&self, asking: &Asking) -> Option<String> {
+        match self.identify(asking) {
+            Ok(Some(OnBehalfOf::User { name, .. })) => {
+                Some(String::from_utf8_lossy(&name).into_owned())
+            }
+            _ => None,
+        }
     }
 
     /// The member's own word, where somebody's is wanted.

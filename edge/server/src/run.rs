@@ -322,9 +322,9 @@ async fn run_here(config: Config, last: &mut Option<AuditThread>) -> Result<(), 
         log: log.map_err(RunError::Start)?,
         checkpoints,
         reports: reports.clone(),
+        doorkeeper,
         metrics,
         audit,
-        doorkeeper,
         config,
     });
 

@@ -267,3 +267,89 @@ fn tagged(tag: u8, body: &[u8]) -> Vec<u8> {
     out.extend_from_slice(body);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::TokenSpec;
+
+    fn load(spec: &str) -> Result<Jwt, String> {
+        let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/");
+        let spec = spec.replace("KEYS/", keys);
+        let spec = TokenSpec::parse(&format!("jwt,ttl=1m,{spec}")).map_err(|it| it.to_string())?;
+        let TokenSpec::Jwt(spec) = spec else {
+            panic!("it says jwt");
+        };
+        Jwt::load(&spec).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_way_of_signing_is_believed_and_no_other() {
+        let specs = [
+            "sign-method=RS256,priv-key=KEYS/rsa.pem,pub-key=KEYS/rsa-public.pem",
+            "sign-method=RS384,priv-key=KEYS/rsa-pkcs1.pem",
+            "sign-method=RS512,priv-key=KEYS/rsa.pem",
+            "sign-method=PS256,priv-key=KEYS/rsa.pem",
+            "sign-method=PS384,priv-key=KEYS/rsa.pem",
+            "sign-method=PS512,priv-key=KEYS/rsa.pem",
+            "sign-method=ES256,priv-key=KEYS/ec.pem,pub-key=KEYS/ec-public.pem",
+            "sign-method=ES384,priv-key=KEYS/ec384.pem",
+            "sign-method=EdDSA,priv-key=KEYS/ed.pem,pub-key=KEYS/ed-public.pem",
+            "sign-method=HS256,priv-key=KEYS/README.md",
+        ];
+        let all: Vec<Jwt> = specs.iter().map(|spec| load(spec).expect(spec)).collect();
+        for (at, jwt) in all.iter().enumerate() {
+            let token = jwt.sign("ann", 9, 1000).expect("signed");
+            let user = Identity::User {
+                name: "ann".into(),
+                revision: 9,
+            };
+            assert_eq!(jwt.verify(&token, 1059), Some(user), "{}", specs[at]);
+            assert_eq!(jwt.verify(&token, 1060), None, "{} expires", specs[at]);
+            for (other, unlike) in all.iter().enumerate().filter(|(other, _)| *other != at) {
+                assert_eq!(unlike.verify(&token, 1000), None, "{at} is not {other}");
+            }
+            for cut in 0..token.len() {
+                assert_eq!(jwt.verify(&token[..cut], 1000), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_public_key_alone_believes_and_does_not_sign() {
+        for (way, key) in [("RS256", "rsa"), ("ES256", "ec"), ("EdDSA", "ed")] {
+            let full = load(&format!("sign-method={way},priv-key=KEYS/{key}.pem")).expect("loads");
+            let half = format!("sign-method={way},pub-key=KEYS/{key}-public.pem");
+            let half = load(&half).expect("loads");
+            let token = full.sign("ann", 1, 0).expect("signed");
+            assert!(half.verify(&token, 1).is_some(), "{way}");
+            assert_eq!(half.sign("ann", 1, 0), Err(Refusal::VerifyOnly.into()));
+        }
+    }
+
+    #[test]
+    fn keys_that_cannot_be_used_are_said_at_the_start() {
+        for (spec, words) in [
+            ("sign-method=RS256,priv-key=KEYS/none.pem", "cannot read"),
+            (
+                "sign-method=RS256,priv-key=KEYS/README.md",
+                "has no private key",
+            ),
+            (
+                "sign-method=ES256,priv-key=KEYS/rsa.pem",
+                "has no private key",
+            ),
+            (
+                "sign-method=EdDSA,pub-key=KEYS/README.md",
+                "has no public key",
+            ),
+            (
+                "sign-method=ES256,priv-key=KEYS/ec.pem,pub-key=KEYS/rsa-public.pem",
+                "has no public",
+            ),
+        ] {
+            let refused = load(spec).err().expect(spec);
+            assert!(refused.contains(words), "{spec}: {refused}");
+        }
+    }
+}

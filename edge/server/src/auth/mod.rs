@@ -177,3 +177,62 @@ pub(crate) fn refreshed(caller: &Caller, state: &State) -> Caller {
 pub(crate) fn own_word(state: &State) -> Option<Identity> {
     auth::is_enabled(state).then_some(Identity::Member)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(caller: &Caller) -> Option<&[u8]> {
+        match caller {
+            Ok(Some(Identity::User { name, .. })) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// E8: a name in a certificate is nobody's but its connection's, and a wrong token is not saved by it.
+    #[test]
+    fn a_token_comes_first_then_the_certificates_name_then_nobody() {
+        let state = store::Store::blank().publish();
+        let user = |token: &str| {
+            (token == "right").then(|| auth::user_identity(&state, Bytes::from_static(b"tom")))
+        };
+        let long = "x".repeat(5000);
+        let ask = |name, token| identity_of(name, token, &state, user);
+        assert_eq!(named(&ask(Some("carl"), Some("right"))), Some(&b"tom"[..]));
+        assert_eq!(
+            ask(Some("carl"), Some("wrong")),
+            Err(Refusal::InvalidAuthToken)
+        );
+        assert_eq!(ask(None, Some("")), Err(Refusal::InvalidAuthToken));
+        assert_eq!(named(&ask(Some("carl"), None)), Some(&b"carl"[..]));
+        assert_eq!(ask(Some(""), None), Ok(None));
+        assert_eq!(ask(Some(&long), None), Ok(None));
+        assert_eq!(ask(None, None), Ok(None));
+    }
+
+    #[test]
+    fn a_token_is_shown_in_one_of_two_headers_with_or_without_a_word_before_it() {
+        let headers = |pairs: &[(&'static str, &str)]| -> http::HeaderMap {
+            let pair = |(name, value): &(&'static str, &str)| {
+                let value = http::HeaderValue::from_str(value).expect("a value");
+                (http::HeaderName::from_static(name), value)
+            };
+            pairs.iter().map(pair).collect()
+        };
+        let name: std::rc::Rc<str> = "carl".into();
+        let call = |pairs| Asking::of_call(&headers(pairs), Some(name.clone()));
+        assert_eq!(
+            call(&[("token", "t"), ("authorization", "a")]).token(),
+            Some("t")
+        );
+        assert_eq!(call(&[("authorization", "Bearer a")]).token(), Some("a"));
+        assert_eq!(call(&[("authorization", "a")]).token(), Some("a"));
+        assert_eq!(call(&[]).token(), None);
+        assert_eq!(call(&[]).common_name(), Some("carl"));
+        let over_http = Asking::of_authorization(Some("bearer a"));
+        assert_eq!(
+            (over_http.token(), over_http.common_name()),
+            (Some("a"), None)
+        );
+    }
+}

@@ -22,12 +22,22 @@ pub(super) struct Noting<'a> {
 }
 
 impl<'a> Noting<'a> {
-    pub(super) fn of(audit: &'a Audit, method: Method, body: &Bytes, head: &Head) -> Noting<'a> {
+    /// `user` is who the caller was found to be; else the name in its certificate is noted.
+    pub(super) fn of(
+        audit: &'a Audit,
+        method: Method,
+        body: &Bytes,
+        head: &Head,
+        user: Option<String>,
+    ) -> Noting<'a> {
         let from = head
             .from
             .map_or_else(|| "local".to_owned(), |from| from.to_string());
         let record = Record {
-            who: head.common_name.as_deref().unwrap_or(ANONYMOUS).to_owned(),
+            who: user.unwrap_or_else(|| {
+                let name = head.common_name.as_deref();
+                name.unwrap_or(ANONYMOUS).to_owned()
+            }),
             from,
             method: method.path(),
             names: etcd::names(method, body),

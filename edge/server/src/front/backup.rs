@@ -53,6 +53,9 @@ impl Front {
                 .and_then(|who| self.permit(&Ok(who), &Needs::default()));
             still?;
             for message in messages {
+                // Whoever is root no more gets no more of it.
+                let now = self.0.with_state(|state| refreshed(who, state));
+                self.permit(&now, &Needs::default())?;
                 let began = Instant::now();
                 call.replies.send(message).await?;
                 worked += began.elapsed();

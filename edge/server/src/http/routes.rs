@@ -31,14 +31,14 @@ impl Port {
         let method = api::Method::of_json_path(exchange.parts.uri.path());
         let (name, from) = (exchange.common_name.clone(), exchange.from);
         let asking = Asking::of_http(&exchange.parts.headers);
-        let native = Native(member.clone(), asking);
-        let reply = native.exchange(exchange).await;
+        let user = member.user_of(&asking);
+        let reply = Native(member.clone(), asking).exchange(exchange).await;
         if let (Some(audit), Some(method)) = (&member.audit, method) {
             let status = match &reply {
                 Reply::Page { page, .. } => page.status,
                 Reply::Events(_) | Reply::Http(_) => 200,
             };
-            let who = (name.as_deref(), from);
+            let who = (user.as_deref().or(name.as_deref()), from);
             note_native(audit, method.json_path(), method, who, code_of(status)).await;
         }
         reply

@@ -6,8 +6,8 @@
 use super::cells::{APPLY, Counter, Histogram, TTL};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use store::command::DialectId;
-use store::{Dialect, Outcome, RootId, Stamp, WriteTxn};
+use store::command::{DialectId, Identity};
+use store::{Dialect, Outcome, RootId, Stamp, State, WriteTxn};
 use tracing::warn;
 
 /// One more than the largest kind of command that has a line of its own.
@@ -135,6 +135,15 @@ impl Dialect for Metered {
             );
         }
         outcome
+    }
+
+    fn admit(
+        &self,
+        state: &State,
+        identity: Option<&Identity>,
+        request: &[u8],
+    ) -> Result<(), Outcome> {
+        self.dialect.admit(state, identity, request)
     }
 }
 
