@@ -50,6 +50,7 @@ impl Names {
     pub(crate) fn learn(&mut self, mark: i64, number: i64) {
         if let Some(former) = self.chosen.insert(mark, number)
             && former != number
+            && mark < FORMER
         {
             let other = FORMER + self.n_former;
             self.n_former += 1;
