@@ -205,7 +205,7 @@ impl Pair {
         // A watch that lags behind is ended by a compaction; whether it lags is a question of time.
         if ask.method == "KV/Compact" && !self.streams.is_empty() {
             self.settle().await?;
-            self.wait_for_late_watches().await;
+            self.wait_for_late_watches().await?;
         }
         self.ask(ask).await
     }

@@ -238,7 +238,7 @@ mod tests {
         assert!(
             read(0x7000_0000_0001)
                 .to_string()
-                .contains("lease: granted 3")
+                .contains("lease: granted 1000")
         );
     }
 }

@@ -163,6 +163,7 @@ impl Sorted {
             self.refusals.push_back(message);
         } else if created {
             self.alive.insert(watch);
+            self.dismissed.remove(&watch);
             self.last_revision.remove(&watch);
             self.watches
                 .entry(watch)

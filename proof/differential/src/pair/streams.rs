@@ -268,10 +268,15 @@ impl Pair {
         }
     }
 
-    pub(super) async fn wait_for_late_watches(&mut self) {
+    /// Waits until etcd has looked at watches that begin in the past: a stream tells its progress only then.
+    pub(super) async fn wait_for_late_watches(&mut self) -> Result<(), Failure> {
         if let Some(since) = self.last_late_watch.take() {
             tokio::time::sleep(SYNC_INTERVAL.saturating_sub(since.elapsed())).await;
+            for number in self.streams.keys().copied().collect::<Vec<_>>() {
+                self.progress(number).await?;
+            }
         }
+        Ok(())
     }
 
     pub(super) async fn progress(&mut self, number: u8) -> Result<(), Failure> {
