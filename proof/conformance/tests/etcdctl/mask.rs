@@ -145,7 +145,7 @@ impl Mask {
             text = regex(r"^[0-9a-f]+,").replace(&text, "HASH,").into_owned();
         }
         let lines = text.lines().map(str::trim_end);
-        let text = lines.map(|line| format!("{line}\n")).collect();
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
         // Members come in the order of their ids, and the healthy in the order in which they answer.
         let is_crowd =
             line.starts_with("member") || line.contains("health") || line.contains("--cluster");
