@@ -59,6 +59,11 @@ impl Names {
         self.marks.insert(number, mark);
     }
 
+    /// In answers, `number` means the same as what `mark` stands for.
+    pub(crate) fn learn_another(&mut self, mark: i64, number: i64) {
+        self.marks.insert(number, mark);
+    }
+
     /// `word` stands for `text` from now on.
     pub(crate) fn learn_text(&mut self, word: &str, text: &str) {
         self.texts.retain(|(known, _)| known != word);

@@ -145,7 +145,13 @@ impl World {
                 let next = || stream.next_message().expect("a state can be laid out");
                 Ok(std::iter::from_fn(next).collect())
             }
-            Plan::MoveLeader(_) | Plan::Defragment | Plan::Recipe(_) => one(Bytes::new()),
+            // Passwords and time are the edge's.
+            Plan::MoveLeader(_)
+            | Plan::Defragment
+            | Plan::Recipe(_)
+            | Plan::Authenticate(_)
+            | Plan::Password(_)
+            | Plan::Downgrade => one(Bytes::new()),
         }
     }
 

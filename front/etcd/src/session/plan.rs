@@ -84,7 +84,7 @@ pub enum Plan {
         /// Whether its keys are wanted.
         keys: bool,
     },
-    /// Change the membership; before: `check_cluster_op`, after: `answer_member_add` or `answer_members`.
+    /// Change the membership: the leader judges it; after: `answer_member_add` or `answer_members`.
     Change(ClusterOp),
     /// Hand the leadership over, if this member leads (else [`Refusal::NotLeader`]) and the other votes
     /// (else [`Refusal::BadLeaderTransferee`]). The answer is empty.

@@ -52,8 +52,8 @@ impl Mask {
 
     /// Leases and further members are named in the order in which they appear.
     pub(crate) fn learn_leases(&mut self, said: &str) {
-        let granted = regex(r"lease ([0-9a-f]{14,16}) granted with");
-        let added = regex(r"Member +([0-9a-f]{14,16}) added to cluster");
+        let granted = regex(r"lease ([0-9a-f]{12,16}) granted with");
+        let added = regex(r"Member +([0-9a-f]{12,16}) added ");
         for found in granted.captures_iter(said) {
             let id = u64::from_str_radix(&found[1], 16).unwrap_or(0);
             if !self.names.iter().any(|(value, _)| *value == found[1]) {
@@ -129,7 +129,7 @@ impl Mask {
             ),
             // Keys of locks and elections end with a lease.
             (r"/[0-9a-f]{14,16}\b", "/LEASE"),
-            (r"[0-9.]+ [kM]?B\b", "SIZE"),
+            (r"[0-9.]+ [kMG]?B\b", "SIZE"),
         ] {
             text = regex(pattern).replace_all(&text, with).into_owned();
         }
@@ -141,8 +141,49 @@ impl Mask {
                 .replace_all(&text, "${1}N")
                 .into_owned();
         }
+        if line.contains("snapshot status") {
+            text = regex(r"^[0-9a-f]+,").replace(&text, "HASH,").into_owned();
+        }
         let lines = text.lines().map(str::trim_end);
-        lines.map(|line| format!("{line}\n")).collect()
+        let text = lines.map(|line| format!("{line}\n")).collect();
+        // Members come in the order of their ids, and the healthy in the order in which they answer.
+        let is_crowd =
+            line.starts_with("member") || line.contains("health") || line.contains("--cluster");
+        if is_crowd { in_order(&text) } else { text }
+    }
+}
+
+/// The parts of a text in an order of ours: objects of a list, paragraphs, words after a comma, lines.
+fn in_order(text: &str) -> String {
+    let sorted = |separator: &str| {
+        let mut parts: Vec<&str> = text.trim_end().split(separator).collect();
+        parts.sort_unstable();
+        parts.join(separator) + "\n"
+    };
+    if text.contains("ETCD_INITIAL_CLUSTER=") {
+        let line = regex(r#"ETCD_INITIAL_CLUSTER="([^"]*)""#);
+        let order = |found: &regex::Captures<'_>| {
+            let mut parts: Vec<&str> = found[1].split(',').collect();
+            parts.sort_unstable();
+            format!(r#"ETCD_INITIAL_CLUSTER="{}""#, parts.join(","))
+        };
+        return line.replace_all(text, order).into_owned();
+    }
+    let is_json = text.starts_with(['{', '[']);
+    if is_json {
+        let objects = regex(r"\{[^{}]*\}");
+        let mut parts: Vec<&str> = objects
+            .find_iter(text)
+            .map(|found| found.as_str())
+            .collect();
+        parts.sort_unstable();
+        let hole = objects.replace_all(text, "{}");
+        return format!("{}{}\n", hole, parts.join("\n"));
+    }
+    if text.contains("\n\n") {
+        sorted("\n\n")
+    } else {
+        sorted("\n")
     }
 }
 

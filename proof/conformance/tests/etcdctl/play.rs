@@ -4,7 +4,7 @@
 //!   # words                a comment, which is printed: it divides the page
 //!   put a 1                a command, run to its end: its output and its exit code, if that is not 0
 //!   < a line               put before a command: what it reads on its standard input
-//!   ~ get a                asked again until it prints something and succeeds
+//!   ~ get a                asked again until it succeeds and prints a line (`~2`: two)
 //!   quiet del a            run, and its output is of no interest
 //!   & w watch a            begins and goes on; `w` is its name
 //!   wait w PUT b           until what `w` has printed contains the words
@@ -14,7 +14,7 @@
 //! ```
 //!
 //! `E1`, `P1`, `M1` stand for a member's client URL, peer URL and id, `L1` for the first lease that was granted, `TMP` for
-//! a folder. Without `--endpoints` a command goes to all members, and without a user to none.
+//! a folder. A command goes to `E1` if it names no `--endpoints`; `ALL` are all members.
 
 use crate::mask::Mask;
 use cluster::Cluster;
@@ -41,7 +41,8 @@ pub(crate) fn play(cluster: &Cluster, etcdctl: &Path, release: &str, folder: &Pa
         page: String::new(),
     };
     player.until("a healthy cluster", |player| {
-        let (_, healthy) = player.run(&["endpoint", "health"]);
+        let all = format!("--endpoints={}", player.endpoints);
+        let (_, healthy) = player.run(&["endpoint", "health", &all]);
         healthy
     });
     let (members, _) = player.run(&["member", "list", "-w", "json"]);
@@ -91,14 +92,16 @@ impl Player {
             "" => {}
             "#" => self.page += &format!("\n# {rest}\n"),
             "<" => self.input += &format!("{rest}\n"),
-            "~" => {
+            "~" | "~2" => {
+                let n_lines = if verb == "~" { 1 } else { 2 };
                 let words = self.words(rest);
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 let mut said = String::new();
                 self.until(rest, |player| {
                     let good;
                     (said, good) = player.run(&words);
-                    good && !said.trim().is_empty()
+                    let lines = said.lines().filter(|line| !line.is_empty());
+                    good && lines.count() >= n_lines
                 });
                 self.print(rest, &said);
             }
@@ -147,7 +150,12 @@ impl Player {
                 }
             }
         }
-        words.iter().map(|word| self.mask.meant(word)).collect()
+        let meant = |word: &String| {
+            self.mask
+                .meant(word)
+                .replace("=ALL", &format!("={}", self.endpoints))
+        };
+        words.iter().map(meant).collect()
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -158,7 +166,7 @@ impl Player {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .args(words);
         if !words.iter().any(|word| word.starts_with("--endpoints")) {
-            command.arg(format!("--endpoints={}", self.endpoints));
+            command.arg(format!("--endpoints={}", self.mask.meant("E1")));
         }
         command
     }
@@ -236,7 +244,9 @@ impl Player {
             assert!(Instant::now() < until, "{name} does not end");
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.print(&format!("({name})"), &without_logs(&shown));
+        // Where one response ends and the next begins may differ.
+        let shown = without_logs(&shown).replace("\n\n", "\n");
+        self.print(&format!("({name})"), &shown);
     }
 
     /// Asks whoever leads to make `name` the leader.
