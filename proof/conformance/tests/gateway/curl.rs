@@ -36,7 +36,12 @@ pub(crate) fn curl(url: &str, arguments: &[&str], body: Option<&[u8]>) -> Answer
     drop(input);
     let output = child.wait_with_output().expect("curl ends");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (headers, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    // What was said to a client that asked whether it may go on is no answer.
+    let (_, answer) = match text.starts_with("HTTP/1.1 100") {
+        true => text.split_once("\r\n\r\n").unwrap_or_default(),
+        false => ("", &text[..]),
+    };
+    let (headers, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     let status = headers.split(' ').nth(1).and_then(|it| it.parse().ok());
     Answer {
         status: status.unwrap_or(0),
