@@ -175,7 +175,7 @@ fn txn_request(rng: &mut Rng, depth: u32) -> pb::TxnRequest {
         }
     });
     let compare = compares.collect();
-    let mut ops = |rng: &mut Rng| -> Vec<pb::RequestOp> {
+    let ops = |rng: &mut Rng| -> Vec<pb::RequestOp> {
         let n = rng.below(3);
         let one = |rng: &mut Rng| match rng.below(8) {
             0..=2 => Request::RequestRange(range_request(rng)),
@@ -478,7 +478,7 @@ fn nothing_leaks_in_20_000_generated_cases() {
 #[test]
 fn a_watch_ends_with_the_permission_before_it_is_told_anything_further() {
     let mut world = World::new();
-    let mut ask = |world: &mut World, method, request: Vec<u8>| {
+    let ask = |world: &mut World, method, request: Vec<u8>| {
         drop(world.call_bytes(method, request.into()).unwrap());
     };
     for name in ["root", "ann"] {
@@ -610,14 +610,12 @@ fn users_and_tokens_travel_in_a_snapshot_and_decide_alike_behind_it() {
         password: "x".into(),
     };
     let token: pb::AuthenticateResponse = world.call(Method::Authenticate, &login).unwrap();
-    let mut snapshot = Vec::new();
-    let mut stream = etcd::SnapshotStream::new(world.state.clone());
-    while let Some(message) = stream.next_message() {
-        snapshot.extend(pb::SnapshotResponse::decode(message).unwrap().blob);
-    }
-    let contents = etcd::snapshot_contents(&snapshot).unwrap();
+    // What a member that joins is sent, and what a checkpoint holds.
+    let mut writer = store::stream::Writer::new(world.state.clone());
     let mut reader = store::stream::Reader::new();
-    reader.push(contents).unwrap();
+    while let Some(chunk) = writer.next_chunk(1 << 16) {
+        reader.push(&chunk).unwrap();
+    }
     let state = reader.finish().unwrap();
     let found = auth::find_token(&state, &token.token).unwrap();
     assert_eq!(found.user, "ann");

@@ -243,7 +243,7 @@ async fn locked(flags: &[&str]) -> (Target, Channel) {
 }
 
 async fn login(target: &Target, name: &str, password: &str) -> String {
-    let mut client = target.client.clone();
+    let mut client = target.client.auth_client();
     let token = client.authenticate(name.into(), password.into()).await;
     token.expect("a token").token().to_owned()
 }

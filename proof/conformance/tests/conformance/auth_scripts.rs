@@ -134,7 +134,8 @@ impl Player {
                 ok(revoked.await)
             }
             ["login", name, password] => {
-                let token = client.authenticate(name.into(), password.into()).await?;
+                let mut auth = client.auth_client();
+                let token = auth.authenticate(name.into(), password.into()).await?;
                 assert!(!token.token().is_empty());
                 Ok("a token".to_owned())
             }
