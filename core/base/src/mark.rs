@@ -120,6 +120,10 @@ marks! {
     WatcherBehind = "watcher-behind",
     /// A watcher wants what is compacted.
     WatcherCompacted = "watcher-compacted",
+    /// A command that was forwarded to a leader comes back: it leads no more.
+    ForwardGivenBack = "forward-given-back",
+    /// All members know the next apply version: the leader raises it.
+    VersionRaised = "version-raised",
     /// A watcher goes on over a received state.
     WatcherRestored = "watcher-restored",
 }

@@ -184,4 +184,15 @@ pub enum PeerMessage {
         /// The answerer's wall clock, milliseconds since 1970.
         wall_ms: u64,
     },
+    /// "I know the meaning of commands up to this apply version." Told to the leader while the cluster's version is
+    /// lower, so that it knows when all members know the next. Only said to whoever speaks peer protocol 3.
+    Knows {
+        /// The newest one.
+        apply_version: u16,
+    },
+    /// "I lead no more, and have not proposed these commands of yours." From peer protocol 3 on.
+    Bounce {
+        /// The encoded commands, as they were forwarded.
+        batch: Bytes,
+    },
 }

@@ -116,6 +116,8 @@ mutants! {
     BarrierOpensEarly = "barrier-opens-early",
     /// A client counts its lease in full, from the answer, whatever the clocks may drift.
     HolderIgnoresGuard = "holder-ignores-guard",
+    /// A leader raises the apply version when most members know the next.
+    RaisesTooEarly = "raises-too-early",
     /// Specification: a leader takes entries of earlier terms for decided by counting copies (Raft figure 8).
     SpecFigure8 = "spec-figure-8",
     /// Specification: votes go to candidates with an older log (Raft §5.4.1).
@@ -124,6 +126,11 @@ mutants! {
     SpecVoteTwice = "spec-vote-twice",
     /// Specification: the vote is not read again at a restart.
     SpecVoteForgotten = "spec-vote-forgotten",
+    /// Whether a user may write is decided by the member that is asked, from its own state, and not where the write stands in
+    /// the log (etcd #14571 was of this kind).
+    AuthDecidedBeforeLog = "auth-decided-before-log",
+    /// A read is answered without a look whether its user may read it.
+    AuthReadNotChecked = "auth-read-not-checked",
     /// Specification: half of the votes elect.
     SpecMinorityElects = "spec-minority-elects",
     /// Specification: a new leader writes undecided entries again under its own term.
@@ -149,13 +156,13 @@ impl Mutant {
 }
 
 /// The set below has one bit for each.
-const _: () = assert!(Mutant::ALL.len() <= u64::BITS as usize);
+const _: () = assert!(Mutant::ALL.len() <= u128::BITS as usize);
 
 /// The bugs planted in one member: none, in every shipped build.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Mutants {
     #[cfg(feature = "mutants")]
-    bits: u64,
+    bits: u128,
 }
 
 impl Mutants {

@@ -32,6 +32,9 @@ pub struct NodeConfig {
     pub log_tail_entries: u64,
     /// Learners that may be members at once, etcd's `--max-learners`.
     pub learners_max: usize,
+    /// Whether a change of the membership is refused that would leave less than a majority of *started* voters, etcd's
+    /// `--strict-reconfig-check`.
+    pub strict_reconfig: bool,
     /// How far the members' clocks may drift; the same at every member. With it a leader that a majority
     /// has promised to elect nobody else answers reads of [`crate::ReadLevel::Lease`] on its own. Nothing, which
     /// is the default, when nobody stated it: then there are no lease reads and no promises.
@@ -41,6 +44,9 @@ pub struct NodeConfig {
     pub read_lease: Option<DriftBound>,
     /// A leader whose wall clock is ahead of most others' by more than this does not stamp with it.
     pub clock_ahead_max: Duration,
+    /// The newest apply version that this member knows: [`crate::APPLY_VERSION`], or less for a test of rolling
+    /// upgrades, where it behaves as an older build.
+    pub apply_version_max: u16,
     /// Planted bugs: none outside the simulator.
     pub mutants: Mutants,
 }
@@ -78,8 +84,10 @@ impl NodeConfig {
             snapshot_bytes: 256 * 1024 * 1024,
             log_tail_entries: base::limits::LOG_TAIL_ENTRIES_MAX,
             learners_max: 1,
+            strict_reconfig: true,
             read_lease: None,
             clock_ahead_max: NodeConfig::CLOCK_AHEAD_MAX,
+            apply_version_max: crate::APPLY_VERSION,
             mutants: Mutants::none(),
         }
     }

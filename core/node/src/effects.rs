@@ -125,6 +125,8 @@ pub enum StopReason {
         /// This member's digest.
         ours: u64,
     },
+    /// Its keys are not those of most members: the driver compared them. It must be emptied and added anew.
+    Corrupt,
     /// The log holds a command that this version does not know.
     TooOld {
         /// The version that it needs.
@@ -200,6 +202,8 @@ pub struct Status {
     pub applied: LogPosition,
     /// The rolling digest at `applied`.
     pub digest: u64,
+    /// The version of the rules that decide, as far as is applied here.
+    pub apply_version: u16,
     /// Why it stopped, if it did.
     pub stopped: Option<StopReason>,
 }

@@ -43,10 +43,12 @@
 //! | when a removed member may go | `parting` |
 //! | why a retry takes effect once | [`retries`] |
 //! | membership, digests, expiry as commands | [`system`] |
+//! | how a cluster goes on to a newer build's rules | `versions` |
 #![forbid(unsafe_code)]
 
 pub mod clocks;
 pub mod config;
+pub mod counts;
 pub mod effects;
 pub mod gathering;
 pub mod leases;
@@ -60,15 +62,18 @@ pub mod reads;
 mod replica;
 pub mod retries;
 pub mod system;
+mod versions;
 
 pub use clocks::ClockOffset;
 pub use config::{Boot, Health, NodeConfig};
+pub use counts::Counts;
 pub use effects::{
-    Answer, Dropped, Effects, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
-    StopReason, Tag, Ticket,
+    Answer, Dropped, Effects, Leadership, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend,
+    Status, StopReason, Tag, Ticket,
 };
 pub use gathering::GATHER_MAX;
 pub use levels::{How, NoLease, ReadGrant, ReadLevel, ReadNow};
 pub use node::{Node, SWEEP_REST};
 pub use retries::RetryRefusal;
 pub use system::{MemberChange, SystemRefusal};
+pub use versions::{APPLY_VERSION, APPLY_VERSION_FIRST};

@@ -23,10 +23,6 @@ use store::command::{Batch, Command, DialectId};
 use store::members::Member;
 use store::{Dialect, Event, LeaseChange, Outcome, RootId, Stamp, State, Store};
 
-/// The newest meaning of commands that this build knows. Entries carry the version that decides them; what each
-/// version changed stands in `docs/format/command.md`.
-pub(crate) const APPLY_VERSION: u16 = 2;
-
 /// Entries whose digests are remembered, to compare with the leader's.
 const DIGESTS_KEPT: usize = 4096;
 
@@ -66,6 +62,9 @@ pub(crate) struct Machine {
     seen: Tags,
     member: MemberId,
     incarnation: u32,
+    /// Versions swept by the stores before this one.
+    swept_before: u64,
+    apply_version_max: u16,
 }
 
 impl Machine {
@@ -86,6 +85,8 @@ impl Machine {
             seen: Tags::default(),
             member: config.member,
             incarnation: config.incarnation,
+            swept_before: 0,
+            apply_version_max: config.apply_version_max,
         };
         machine.note_digest();
         machine
@@ -114,6 +115,11 @@ impl Machine {
     /// Whether versions that compaction has hidden are still to be removed.
     pub(crate) fn is_sweeping(&self) -> bool {
         self.store.is_sweeping()
+    }
+
+    /// Versions that compaction has removed in this life.
+    pub(crate) fn versions_swept(&self) -> u64 {
+        self.swept_before + self.store.versions_swept()
     }
 
     /// Clients of this member that wait for an outcome.
@@ -200,11 +206,16 @@ impl Machine {
         } else {
             Batch::decode(bytes)
         };
+        let raised = self.store.state().apply_version();
         let needs = match batch {
-            Ok(batch) if batch.apply_version <= APPLY_VERSION => {
-                return Some((self.queue.pop_front()?, batch));
+            Ok(mut batch) => {
+                // A leader that had not applied the raise yet stamped lower; the log's order decides.
+                batch.apply_version = batch.apply_version.max(raised);
+                if batch.apply_version <= self.apply_version_max {
+                    return Some((self.queue.pop_front()?, batch));
+                }
+                batch.apply_version
             }
-            Ok(batch) => batch.apply_version,
             Err(_) => u16::MAX,
         };
         out.stop = Some(StopReason::TooOld { needs });
@@ -422,6 +433,12 @@ impl Machine {
                 Outcome::done(Bytes::new())
             }
             SystemCommand::Refuse(refusal) => refused(refusal),
+            SystemCommand::Raise(version) if version <= stamp.apply_version => {
+                self.store.raise_apply_version(version);
+                Outcome::done(Bytes::new())
+            }
+            // Whoever does not know it could not have stopped here.
+            SystemCommand::Raise(_) => refused(SystemRefusal::Malformed),
         }
     }
 
@@ -499,6 +516,7 @@ impl Machine {
     /// Replaces everything by a received state. Answers for commands that the snapshot has passed are
     /// not known here and never will be.
     pub(crate) fn install(&mut self, state: State, config: &NodeConfig, out: &mut Applied) {
+        self.swept_before = self.versions_swept();
         self.store = adopt(state, config);
         self.queue.clear();
         self.digests.clear();

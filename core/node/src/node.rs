@@ -6,16 +6,21 @@
 //! The inputs and the order of the output stand here; how writes go is in `writes.rs`, reads and lease
 //! questions in `questions.rs` and `levels.rs`, how a removed member goes in `leaving.rs`, and what comes out of the engine in `turn.rs`.
 
+mod bounced;
 mod leaving;
 mod levels;
 mod questions;
 mod turn;
+mod versions;
 mod writes;
 
 pub(crate) use levels::passes_promises;
 
+use bounced::Bounced;
+
 use crate::clocks::Clocks;
 use crate::config::{Boot, NodeConfig};
+use crate::counts::Counts;
 use crate::effects::{Effects, Leadership, LeaseAnswer, Refused, Status, StopReason, Tag, Ticket};
 use crate::gathering::Gathering;
 use crate::leases::{EXPIRIES_MAX, LeaseClock};
@@ -27,7 +32,9 @@ use crate::proposals::{Proposals, Tags};
 use crate::reads::Reads;
 use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
-use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta};
+use crate::versions::IDENTITY_VERSION;
+use crate::versions::Versions;
+use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta, Term};
 use bytes::Bytes;
 use clock::HybridTime;
 use consensus::{Engine, Misconfigured, Raft, StartEngine};
@@ -103,6 +110,9 @@ pub struct Node {
     reads: Reads,
     questions: BTreeMap<u64, Question>,
     forwarded: Tags,
+    bounced: Bounced,
+    /// The term that this member led last, in this life.
+    led: Option<Term>,
     lease_answers: Vec<(Ticket, LeaseAnswer)>,
     /// What was promised to this leader, and what by this follower.
     read_lease: ReadLease,
@@ -110,6 +120,7 @@ pub struct Node {
     /// When the wall clock jumped last.
     jumped: Option<Instant>,
     clocks: Clocks,
+    versions: Versions,
     send: Vec<(MemberId, PeerMessage)>,
     last_tag: u64,
     time: HybridTime,
@@ -124,6 +135,7 @@ pub struct Node {
     stopped: Option<StopReason>,
     stop_told: bool,
     booted: bool,
+    counts: Counts,
 }
 
 /// When the next checkpoint is due.
@@ -200,11 +212,14 @@ impl Node {
             reads: Reads::default(),
             questions: BTreeMap::new(),
             forwarded: Tags::default(),
+            bounced: Bounced::default(),
+            led: None,
             lease_answers: Vec::new(),
             read_lease: ReadLease::default(),
             promise,
             jumped: None,
             clocks: Clocks::default(),
+            versions: Versions::default(),
             send: Vec::new(),
             last_tag: 0,
             time,
@@ -235,6 +250,7 @@ impl Node {
             stopped: None,
             stop_told: false,
             booted: false,
+            counts: Counts::default(),
             config,
         })
     }
@@ -261,7 +277,16 @@ impl Node {
             commit: raft.commit,
             applied: state.applied(),
             digest: state.digest(),
+            apply_version: self.apply_version(),
             stopped: self.stopped.clone(),
+        }
+    }
+
+    /// What it has done in this life.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            versions_swept: self.machine.versions_swept(),
+            ..self.counts
         }
     }
 
@@ -295,9 +320,11 @@ impl Node {
             self.reads.lost();
         }
         self.ask_again();
+        self.try_bounced();
         self.ask_to_leave();
         self.ask_for_clocks();
         self.ask_for_promises();
+        self.tell_version();
         if !self.leadership.is_self {
             self.replica.withdraw_snapshot();
             return;
@@ -316,10 +343,12 @@ impl Node {
                 let is_unforgiving = self.config.mutants.has(Mutant::ExpiryInBulkAfterStall);
                 let due = self.leases.tick(now, is_unforgiving);
                 if !due.is_empty() {
+                    self.counts.leases_expired += due.len() as u64;
                     self.propose_system(&SystemCommand::Expire(due));
                 }
             }
             self.propose_digest();
+            self.propose_raise();
         }
     }
 
@@ -394,6 +423,8 @@ impl Node {
             }
             PeerMessage::ClockRequest { asked } => self.answer_clock(from, asked),
             PeerMessage::ClockReply { asked, wall_ms } => self.hear_clock(from, asked, wall_ms),
+            PeerMessage::Bounce { batch } => self.receive_bounce(from, &batch),
+            PeerMessage::Knows { apply_version } => self.hear_version(from, apply_version),
         }
     }
 
@@ -445,6 +476,8 @@ impl Node {
         client: Option<(u64, u64)>,
         identity: Option<Identity>,
     ) -> Result<Tag, Refused> {
+        // A former build could not read it, and before that version nothing is decided by it.
+        let identity = identity.filter(|_| self.state().apply_version() >= IDENTITY_VERSION);
         let bytes = request.len() + identity.as_ref().map_or(0, Identity::encoded_len);
         self.admit(bytes)?;
         let tag = self.next_tag();
@@ -475,7 +508,7 @@ impl Node {
 
     /// Nobody waits for `tag` any more. If the command has not left this member yet, it never will.
     pub fn forget(&mut self, tag: Tag) {
-        self.machine.forget(tag);
+        self.machine.forget(self.bounced.current(tag));
     }
 
     /// A linearizable read: the caller may look at the published root once `ticket` comes back.

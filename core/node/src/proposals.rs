@@ -84,7 +84,7 @@ impl Proposals {
     }
 
     /// Drops commands that do not pass.
-    pub fn retain(&mut self, passes: impl Fn(&Command) -> bool) {
+    pub fn retain(&mut self, passes: impl FnMut(&Command) -> bool) {
         self.waiting.retain(passes);
         self.waiting_bytes = self.waiting.iter().map(size).sum();
     }

@@ -84,6 +84,9 @@ struct Indexed {
     waiters: Vec<Waiter>,
 }
 
+/// Reads that were given up before a full queue is looked through for their places.
+const SWEEP_MIN: usize = READS_WAITING_MAX / 64;
+
 /// Forgotten reads that are kept in their places before all places are swept.
 const FORGOTTEN_MIN: usize = 64;
 
@@ -105,9 +108,10 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Whether one more fits.
+    /// Whether one more fits. The places of reads that nobody waits for are taken back when there are enough of them:
+    /// looking through a full queue for each of them alone would make every read as dear as all.
     pub fn has_room(&mut self) -> bool {
-        if self.n_waiting() >= READS_WAITING_MAX && !self.forgotten.is_empty() {
+        if self.n_waiting() >= READS_WAITING_MAX && self.forgotten.len() >= SWEEP_MIN {
             self.sweep();
         }
         self.n_waiting() < READS_WAITING_MAX
@@ -374,6 +378,20 @@ mod tests {
         let attempt = reads.start(1, Instant(0));
         assert_eq!(reads.indexed(attempt, Index(5), None), [(MemberId(2), 77)]);
         assert_eq!(reads.take_ready(Index(5)), [local(1)]);
+    }
+
+    #[test]
+    fn a_full_queue_is_looked_through_for_many_given_up_reads_and_not_for_each() {
+        let mut reads = Reads::default();
+        for n in 0..READS_WAITING_MAX as u64 {
+            reads.push(local(n));
+        }
+        for n in 0..SWEEP_MIN as u64 {
+            assert!(!reads.has_room(), "{n} given up");
+            reads.forget(Ticket(n));
+        }
+        assert!(reads.has_room());
+        assert_eq!(reads.n_waiting(), READS_WAITING_MAX - SWEEP_MIN);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! follower's forwarded batch.
 //!
 //! What a follower may forward is narrower than what a leader may propose: see
-//! [`SystemCommand::may_be_forwarded`]. Lease expiry and digests are only ever a leader's own word, so
+//! [`SystemCommand::may_be_forwarded`]. Lease expiry, digests and raised versions are only ever a leader's own word, so
 //! that an ex-leader cannot make its successor revoke.
 
 use base::{Index, LeaseId, MemberId};
@@ -179,6 +179,9 @@ pub enum SystemCommand {
     },
     /// Tells a forwarded change's origin that the leader refused it.
     Refuse(SystemRefusal),
+    /// From here on at least this apply version decides: all members know it. Travels in a batch of that version, so
+    /// that a member that does not know it stops there.
+    Raise(u16),
 }
 
 impl SystemCommand {
@@ -241,6 +244,10 @@ impl SystemCommand {
                 out.put_u8(8);
                 out.put_u16_le(*refusal as u16);
             }
+            SystemCommand::Raise(apply_version) => {
+                out.put_u8(9);
+                out.put_u16_le(*apply_version);
+            }
         }
         out.freeze()
     }
@@ -287,6 +294,7 @@ impl SystemCommand {
                 digest: take_u64(bytes)?,
             },
             8 => SystemCommand::Refuse(SystemRefusal::from_status(take_u16(bytes)?)?),
+            9 => SystemCommand::Raise(take_u16(bytes)?),
             _ => return None,
         };
         bytes.is_empty().then_some(command)
@@ -377,6 +385,7 @@ mod tests {
                 digest: 6,
             },
             SystemCommand::Refuse(SystemRefusal::LearnerNotReady),
+            SystemCommand::Raise(3),
         ]
     }
 

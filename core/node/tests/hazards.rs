@@ -111,7 +111,7 @@ fn a_long_backlog_is_applied_in_bounded_steps() {
 #[test]
 fn an_entry_from_a_newer_version_stops_before_it_is_applied() {
     let newer = Batch {
-        apply_version: 3,
+        apply_version: node::APPLY_VERSION + 1,
         ..batch(vec![command(1, 1, b"b=1")])
     };
     let mut node = lone(vec![
@@ -120,7 +120,8 @@ fn an_entry_from_a_newer_version_stops_before_it_is_applied() {
         normal(4, batch(vec![command(1, 2, b"c=1")]).encode()),
     ]);
     let effects = step(&mut node);
-    assert_eq!(effects.stop, Some(StopReason::TooOld { needs: 3 }));
+    let needs = node::APPLY_VERSION + 1;
+    assert_eq!(effects.stop, Some(StopReason::TooOld { needs }));
     assert_eq!(
         node.state().applied().index,
         Index(2),

@@ -229,6 +229,8 @@ fn peer_message(from: MemberId, to: MemberId) -> impl Strategy<Value = PeerMessa
         1 => number().prop_map(|asked| PeerMessage::ClockRequest { asked }),
         1 => (number(), number())
             .prop_map(|(asked, wall_ms)| PeerMessage::ClockReply { asked, wall_ms }),
+        1 => any::<u16>().prop_map(|apply_version| PeerMessage::Knows { apply_version }),
+        1 => batch().prop_map(|batch| PeerMessage::Bounce { batch }),
         1 => position().prop_map(|intact| PeerMessage::Recovering { intact }),
         1 => any::<bool>().prop_map(|installed| PeerMessage::SnapshotOutcome { installed }),
         1 => Just(PeerMessage::Leaving),

@@ -416,3 +416,70 @@ fn compaction_puts_off_what_comes_late() {
     }
     assert_eq!(looks, 15, "a piece, and then at every other look");
 }
+
+/// Delivers what was held back for `n`.
+fn release(world: &mut World, n: u64) {
+    world.held.remove(&id(n));
+    let now = world.now;
+    for (from, to, message) in std::mem::take(&mut world.mail) {
+        assert_eq!(to, id(n));
+        world.node(n).receive(from, message, now);
+    }
+    world.settle();
+}
+
+#[test]
+fn a_write_that_meets_a_leader_just_gone_goes_to_the_next_one() {
+    let mut world = World::new(3);
+    let first = world.elect();
+    let (next, third) = match first {
+        1 => (2, 3),
+        2 => (3, 1),
+        _ => (1, 2),
+    };
+    world.run(SECOND);
+    world.held.insert(id(third));
+    world
+        .node(first)
+        .transfer_leader(id(next))
+        .expect("a voter");
+    world.settle();
+    assert!(world.nodes[&id(next)].is_leader());
+    // The third has not heard of it, and sends its client's write where it believes the leader to be. Twice.
+    let tags: Vec<_> = (0..2)
+        .map(|n| world.propose(third, &format!("k{n}=1")))
+        .collect();
+    release(&mut world, third);
+    world.run(SECOND);
+    for tag in &tags {
+        let (_, status) = world.outcome(third, *tag).expect("answered");
+        assert_eq!(status, 0);
+    }
+    assert_eq!(world.value(next, "k1").as_deref(), Some("1"));
+    assert_eq!(world.nodes[&id(next)].state().revision().0, 3, "each once");
+    world.assert_equal();
+}
+
+#[test]
+fn a_leader_that_starts_again_gives_nothing_back() {
+    let mut world = World::new(3);
+    let first = world.elect();
+    let third = follower(first);
+    world.run(SECOND);
+    world.held.insert(id(third));
+    world.restart(id(first));
+    world.settle();
+    // It may have proposed the write in its former life, for all it knows.
+    let tag = world.propose(third, "a=1");
+    let came_back = |(_, _, message): &(_, _, base::PeerMessage)| {
+        matches!(message, base::PeerMessage::Bounce { .. })
+    };
+    assert!(!world.mail.iter().any(came_back));
+    release(&mut world, third);
+    world.run(3 * SECOND);
+    assert_eq!(world.outcome(third, tag), None, "nobody knows");
+}
+
+fn follower(leader: u64) -> u64 {
+    if leader == 1 { 2 } else { 1 }
+}

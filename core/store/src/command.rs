@@ -92,7 +92,7 @@ impl Command {
 pub struct Batch {
     /// Which rules decide the commands.
     pub apply_version: u16,
-    /// The leader's hybrid time; zero while the batch is being forwarded to the leader.
+    /// The leader's hybrid time. While the batch is being forwarded: the term of the leader that is meant, or zero.
     pub time: HybridTime,
     /// In the order in which they take effect.
     pub commands: Vec<Command>,

@@ -1,7 +1,7 @@
 //! The handshake: who is there, and in which version we speak.
 //!
 //! ```text
-//!   opener  ── Hello { versions 2..=2, from n1, to n2, "messages" } ──►  listener
+//!   opener  ── Hello { versions 2..=3, from n1, to n2, "messages" } ──►  listener
 //!           ◄── HelloReply: welcome { version } or refused { why } ────
 //!           ── messages, or one snapshot … ────────────────────────────►
 //! ```
@@ -14,13 +14,18 @@ use crate::{Origin, WireError};
 use base::MemberId;
 use bytes::{BufMut, BytesMut};
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// The oldest protocol that this build speaks. Version 1, whose lease answers had no epoch and which knew no
 /// promises, was never released.
 pub const VERSION_MIN: u16 = 2;
 
 /// The newest protocol that this build speaks.
-pub const VERSION_MAX: u16 = 2;
+pub const VERSION_MAX: u16 = 3;
+
+/// The protocol whose speakers say which apply versions they know. From apply version 3 on a cluster takes no member
+/// that does not speak it.
+pub const VERSION_OF_KNOWS: u16 = 3;
 
 /// Bytes of a member's name in a `Hello`.
 pub const NAME_BYTES_MAX: usize = 256;
@@ -106,12 +111,22 @@ impl Hello {
 
     /// What the listener `own` answers to this `Hello` of `origin`, as far as the two can tell.
     pub fn answer(&self, origin: Origin, own: Origin) -> HelloReply {
-        let version = self.version_max.min(VERSION_MAX);
+        self.answer_within(origin, own, VERSION_MIN..=VERSION_MAX)
+    }
+
+    /// The same of a listener that speaks only some of the protocols that this build knows.
+    pub fn answer_within(
+        &self,
+        origin: Origin,
+        own: Origin,
+        spoken: RangeInclusive<u16>,
+    ) -> HelloReply {
+        let version = self.version_max.min(*spoken.end());
         if origin.cluster != own.cluster {
             HelloReply::Refused(HelloRefusal::WrongCluster)
         } else if origin.member == own.member || !(self.to.is_none() || self.to == own.member) {
             HelloReply::Refused(HelloRefusal::WrongMember)
-        } else if version < self.version_min || version < VERSION_MIN {
+        } else if version < self.version_min || version < *spoken.start() {
             HelloReply::Refused(HelloRefusal::WrongVersion)
         } else {
             HelloReply::Welcome { version }

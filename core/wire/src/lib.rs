@@ -26,6 +26,8 @@ pub mod snapshot;
 mod take;
 
 pub use frame::{Frame, FrameReader, HEADER_BYTES, HELLO_BYTES_MAX, Origin, WireError, encode};
-pub use hello::{Hello, HelloRefusal, HelloReply, Purpose, VERSION_MAX, VERSION_MIN};
-pub use message::encode_message;
+pub use hello::{
+    Hello, HelloRefusal, HelloReply, Purpose, VERSION_MAX, VERSION_MIN, VERSION_OF_KNOWS,
+};
+pub use message::{encode_message, protocol_of};
 pub use snapshot::{SNAPSHOT_CHUNK_BYTES_MAX, SnapshotEnd, SnapshotHeader};

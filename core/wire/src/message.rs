@@ -30,6 +30,15 @@ const KINDS: [(u8, MessageKind); 10] = [
     (10, MessageKind::TimeoutNow),
 ];
 
+/// The oldest protocol that has this message. Whoever speaks an older one closes the connection when it comes, so
+/// it is not sent there.
+pub fn protocol_of(message: &PeerMessage) -> u16 {
+    match message {
+        PeerMessage::Knows { .. } | PeerMessage::Bounce { .. } => 3,
+        _ => 2,
+    }
+}
+
 /// Writes `message` as one frame of `origin` to the end of `out`.
 pub fn encode_message(origin: Origin, message: &PeerMessage, out: &mut BytesMut) {
     encode_with(origin, 3, out, |out| encode_body(message, out));
@@ -106,6 +115,14 @@ pub(crate) fn encode_body(message: &PeerMessage, out: &mut BytesMut) {
             out.put_u64_le(*asked);
             out.put_u64_le(*wall_ms);
         }
+        PeerMessage::Knows { apply_version } => {
+            out.put_u8(16);
+            out.put_u16_le(*apply_version);
+        }
+        PeerMessage::Bounce { batch } => {
+            out.put_u8(17);
+            put_bytes(batch, out);
+        }
     }
 }
 
@@ -166,6 +183,12 @@ pub(crate) fn decode_body(take: &mut Take) -> Result<PeerMessage, WireError> {
         15 => PeerMessage::ClockReply {
             asked: take.u64()?,
             wall_ms: take.u64()?,
+        },
+        16 => PeerMessage::Knows {
+            apply_version: take.u16()?,
+        },
+        17 => PeerMessage::Bounce {
+            batch: take_bytes(take)?,
         },
         _ => return Err(WireError::Malformed("a message of an unknown kind")),
     })

@@ -33,6 +33,38 @@ fn hello() {
         Frame::Hello(Hello::new(Purpose::Messages, MemberId(0xa2), "n1")),
         &[
             // The header: "QR", version 1, kind 1 (Hello), flags, zero, length 17, body crc,
+            "51 52 01 01 00 00 00 00 11 00 00 00 50 a2 33 6d",
+            // cluster, sender, header crc.
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 d7 26 d3 47",
+            // Versions 2 to 3, for messages, to a2, "n1".
+            "02 00 03 00 01 a2 00 00 00 00 00 00 00 02 00 6e 31",
+        ],
+    );
+}
+
+#[test]
+fn knows() {
+    check(
+        Frame::Message(PeerMessage::Knows { apply_version: 3 }),
+        &[
+            "51 52 01 03 00 00 00 00 03 00 00 00 69 76 21 24",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 09 01 12 ba",
+            // Knows, apply version 3.
+            "10 03 00",
+        ],
+    );
+}
+
+#[test]
+fn hello_of_the_build_that_spoke_protocol_2_only() {
+    let hello = Hello {
+        version_max: 2,
+        ..Hello::new(Purpose::Messages, MemberId(0xa2), "n1")
+    };
+    check(
+        Frame::Hello(hello),
+        &[
+            // The header: "QR", version 1, kind 1 (Hello), flags, zero, length 17, body crc,
             "51 52 01 01 00 00 00 00 11 00 00 00 51 5f bd 0a",
             // cluster, sender, header crc.
             "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 f4 b0 15 66",
@@ -134,6 +166,21 @@ fn clocks() {
             "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 67 ff ab 86",
             // Clock reply, the asker's number, milliseconds since 1970.
             "0f 13 00 00 00 00 00 00 00 00 68 e5 cf 8b 01 00 00",
+        ],
+    );
+}
+
+#[test]
+fn bounce() {
+    check(
+        Frame::Message(PeerMessage::Bounce {
+            batch: Bytes::from_static(b"put"),
+        }),
+        &[
+            "51 52 01 03 00 00 00 00 08 00 00 00 38 5b 97 fb",
+            "01 02 03 04 05 06 07 08 a1 00 00 00 00 00 00 00 d8 f2 c5 29",
+            // Bounce, "put".
+            "11 03 00 00 00 70 75 74",
         ],
     );
 }

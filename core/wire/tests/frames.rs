@@ -155,6 +155,9 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         1 => number().prop_map(|asked| PeerMessage::ClockRequest { asked }),
         1 => (number(), number())
             .prop_map(|(asked, wall_ms)| PeerMessage::ClockReply { asked, wall_ms }),
+        1 => any::<u16>().prop_map(|apply_version| PeerMessage::Knows { apply_version }),
+        1 => proptest::collection::vec(any::<u8>(), 0..40)
+            .prop_map(|batch| PeerMessage::Bounce { batch: batch.into() }),
         1 => position().prop_map(|intact| PeerMessage::Recovering { intact }),
         1 => any::<bool>().prop_map(|installed| PeerMessage::SnapshotOutcome { installed }),
         1 => Just(PeerMessage::Removed),

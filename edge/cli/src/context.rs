@@ -4,6 +4,7 @@
 //!   ~/.config/quorate/            or $XDG_CONFIG_HOME/quorate, or $QUORATE_CONFIG_DIR
 //!     current                     the name of the selected one
 //!     contexts/dev.json           {"format":1,"endpoints":["127.0.0.1:2379",…]}
+//!     contexts/prod.json          {"format":1,"endpoints":["https://10.0.0.1:2379",…],"tls":{"cacert":"/etc/…"}}
 //! ```
 //!
 //! Which endpoints a command uses, the first that is said:
@@ -15,6 +16,7 @@
 use crate::complaint::Complaint;
 use crate::parse;
 use api::Code;
+use client::Tls;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -36,6 +38,56 @@ pub(crate) struct Context {
     format: u32,
     /// `host:port` of its members, at least one.
     pub(crate) endpoints: Vec<String>,
+    /// How it is known; nothing in the clear.
+    #[serde(default, skip_serializing_if = "Trust::is_empty")]
+    pub(crate) tls: Trust,
+}
+
+/// Files for TLS, and how much is believed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trust {
+    /// Whose signature is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// What is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<PathBuf>,
+    /// Whether anybody is believed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) insecure_skip_tls_verify: bool,
+}
+
+impl Trust {
+    fn is_empty(&self) -> bool {
+        *self == Trust::default()
+    }
+
+    /// What the client takes; nothing when nothing was said.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, Complaint> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let mut tls = Tls::new();
+        if let Some(file) = &self.cacert {
+            tls = tls.cacert(file);
+        }
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => tls = tls.identity(cert, key),
+            (None, None) => {}
+            _ => {
+                let text = "--cert and --key belong together: one of them was not given";
+                return Err(Complaint::usage(text));
+            }
+        }
+        if self.insecure_skip_tls_verify {
+            tls = tls.insecure_skip_verify();
+        }
+        Ok(Some(tls))
+    }
 }
 
 impl Context {
@@ -44,7 +96,14 @@ impl Context {
         Context {
             format: FORMAT,
             endpoints,
+            tls: Trust::default(),
         }
+    }
+
+    /// The same, over TLS.
+    pub(crate) fn with(mut self, tls: Trust) -> Context {
+        self.tls = tls;
+        self
     }
 }
 
@@ -275,16 +334,55 @@ pub(crate) fn resolve(
     }
 }
 
+/// Whom to believe: each file the first that is said, by a flag, by a variable, or by the context that names the
+/// endpoints.
+pub(crate) fn trust(
+    flags: &Trust,
+    said: &Said,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Trust, Complaint> {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    let file = |name| set(name).map(PathBuf::from);
+    let of_context = match resolve(said, &variable)? {
+        (_, Origin::Context { name, .. }) => Contexts::of(&variable)?.look_up(&name)?.tls,
+        _ => Trust::default(),
+    };
+    let skips = || {
+        let said = set("QUORATE_INSECURE_SKIP_TLS_VERIFY");
+        said.is_some_and(|said| said == "true" || said == "1")
+    };
+    // A certificate and its key come from one place.
+    let (cert, key) = if flags.cert.is_some() || flags.key.is_some() {
+        (flags.cert.clone(), flags.key.clone())
+    } else if let (Some(cert), key) = (file("QUORATE_CERT"), file("QUORATE_KEY")) {
+        (Some(cert), key)
+    } else {
+        (of_context.cert, of_context.key)
+    };
+    let cacert = flags.cacert.clone().or_else(|| file("QUORATE_CACERT"));
+    Ok(Trust {
+        cacert: cacert.or(of_context.cacert),
+        cert,
+        key,
+        insecure_skip_tls_verify: flags.insecure_skip_tls_verify
+            || skips()
+            || of_context.insecure_skip_tls_verify,
+    })
+}
+
 /// `host:port,host:port`.
 fn endpoints(text: &str) -> Result<Vec<String>, Complaint> {
     let all: Result<Vec<_>, _> = text.split(',').map(|part| endpoint(part.trim())).collect();
     all.map_err(|reason| Complaint::usage(format!("QUORATE_ENDPOINTS is \"{text}\": {reason}")))
 }
 
-/// `host:port`, with or without `http://` before it; what is kept has none.
+/// `host:port`, with or without `http://` before it; what is kept has none. `https://` is kept.
 pub(crate) fn endpoint(text: &str) -> Result<String, String> {
-    if text.starts_with("https://") {
-        return Err("TLS is not supported yet".to_owned());
+    if let Some(rest) = text.strip_prefix("https://") {
+        return match rest.contains("://") {
+            true => Err("an endpoint is host:port".to_owned()),
+            false => Ok(format!("https://{}", endpoint(rest)?)),
+        };
     }
     let address = text.strip_prefix("http://").unwrap_or(text);
     let address = address.strip_suffix('/').unwrap_or(address);

@@ -1,11 +1,13 @@
 //! The flags that every command has, and what a command makes of them.
 
 use crate::complaint::Complaint;
-use crate::context::{self, Origin, Said};
+use crate::context::{self, Origin, Said, Trust};
 use crate::output::{Format, Voice};
 use crate::parse;
 use api::proto::{Consistency, Level};
 use clap::Args;
+use client::Tls;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What every command understands.
@@ -29,6 +31,20 @@ pub(crate) struct Globals {
     /// The named cluster to ask [env: QUORATE_CONTEXT].
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
+    /// Whose signature on a member's certificate is believed, PEM; it makes every endpoint a TLS one
+    /// [env: QUORATE_CACERT].
+    #[arg(id = "tls_cacert", long = "cacert", global = true, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// The certificate to show to members, PEM [env: QUORATE_CERT].
+    #[arg(id = "tls_cert", long = "cert", global = true, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its key, PEM [env: QUORATE_KEY].
+    #[arg(id = "tls_key", long = "key", global = true, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Believe whoever answers: nobody listens in, and that is all
+    /// [env: QUORATE_INSECURE_SKIP_TLS_VERIFY].
+    #[arg(long, global = true)]
+    pub(crate) insecure_skip_tls_verify: bool,
     /// How long one request may take.
     #[arg(long, global = true, value_name = "TIME", value_parser = parse::duration,
           default_value = "10s")]
@@ -68,6 +84,21 @@ impl Globals {
             context: self.context.clone(),
         };
         context::resolve(&said, variable)
+    }
+
+    /// What is said about TLS: by flags, by variables, or by the context that names the endpoints.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, Complaint> {
+        let flags = Trust {
+            cacert: self.cacert.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            insecure_skip_tls_verify: self.insecure_skip_tls_verify,
+        };
+        let said = Said {
+            endpoints: self.endpoints.clone(),
+            context: self.context.clone(),
+        };
+        context::trust(&flags, &said, variable)?.tls()
     }
 
     /// How fresh reads are; a session's token may come from the environment.

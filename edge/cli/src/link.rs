@@ -36,9 +36,12 @@ impl Link {
 
     /// The cluster at these endpoints.
     pub(crate) fn to(endpoints: Vec<String>, globals: &Globals) -> Result<Link, Complaint> {
-        let builder = Client::builder()
+        let mut builder = Client::builder()
             .endpoints(endpoints)
             .deadline(globals.timeout);
+        if let Some(tls) = globals.tls()? {
+            builder = builder.tls(tls);
+        }
         Ok(Link {
             client: builder
                 .connect_lazily()

@@ -3,6 +3,7 @@
 use crate::error::{Code, Error, Result};
 use crate::read::{Consistency, Freshness};
 use crate::sessions::Sessions;
+use crate::tls::Tls;
 use crate::transport::{Answered, Failure, Kind, Transport};
 use api::{Method, SessionToken, proto};
 use clock::guard::DriftBound;
@@ -64,10 +65,12 @@ pub struct Builder {
     drift_ppm: u32,
     writes_max: usize,
     consistency: Consistency,
+    tls: Option<Tls>,
 }
 
 impl Builder {
-    /// Where members listen: `host:port` or `http://host:port`. Give several: each is asked in turn.
+    /// Where members listen: `host:port`, `http://host:port` or `https://host:port`. Give several: each is asked in turn.
+    /// `host:port` alone is TLS when [`Builder::tls`] is given.
     pub fn endpoints<E: Into<String>>(mut self, endpoints: impl IntoIterator<Item = E>) -> Builder {
         self.endpoints.extend(endpoints.into_iter().map(Into::into));
         self
@@ -111,18 +114,25 @@ impl Builder {
         self
     }
 
+    /// Whom to believe, and what to show, over TLS.
+    pub fn tls(mut self, tls: Tls) -> Builder {
+        self.tls = Some(tls);
+        self
+    }
+
     /// A client that opens connections when they are needed. Must be called within a tokio runtime, on which
     /// leases are kept alive and guards that are dropped give back what they held.
     ///
     /// # Errors
-    /// Q1001: an endpoint is no address, the drift bound is beyond belief, or this is no runtime.
+    /// Q1001: an endpoint is no address, a file of [`Builder::tls`] cannot be used, the drift bound is beyond belief, or this is no runtime.
     pub fn connect_lazily(self) -> Result<Client> {
         let malformed = |why: String| Error::definite(Code::Malformed, why);
         let runtime = Handle::try_current().map_err(|error| malformed(error.to_string()))?;
         let drift = DriftBound::from_ppm(self.drift_ppm)
             .ok_or_else(|| malformed(format!("a drift of {} ppm", self.drift_ppm)))?;
         let attempt = self.attempt.unwrap_or(self.deadline / 3);
-        let transport = Transport::new(&self.endpoints, attempt).map_err(malformed)?;
+        let transport =
+            Transport::new(&self.endpoints, self.tls.as_ref(), attempt).map_err(malformed)?;
         let core = Core {
             transport,
             runtime,
@@ -164,6 +174,7 @@ impl Client {
             drift_ppm: DRIFT_PPM,
             writes_max: WRITES_MAX,
             consistency: Consistency::Linearizable,
+            tls: None,
         }
     }
 

@@ -42,7 +42,9 @@
 //! }
 //! ```
 //!
-//! Deliberately absent: TLS and passwords (the server has none yet), reading configuration files (the command line does),
+//! Over TLS the client believes and shows what [`Tls`] says.
+//!
+//! Deliberately absent: passwords, reading configuration files (the command line does),
 //! and the messages themselves (`front/api`).
 #![forbid(unsafe_code)]
 
@@ -57,6 +59,7 @@ mod lock;
 mod queue;
 mod read;
 mod sessions;
+mod tls;
 mod transport;
 mod txn;
 mod typed;
@@ -76,6 +79,7 @@ pub use lease::{Lease, LeaseLook, Lost, LostFuture};
 pub use lock::{Barrier, Lock, LockGuard};
 pub use queue::{Held, Standing};
 pub use read::{Consistency, Freshness, How, Level};
+pub use tls::Tls;
 pub use txn::{Decided, Step, StepResult, Txn};
 pub use typed::{Keyspace, Versioned};
 pub use values::{Condition, Fence, FencingToken, Key, KeyValue, Keys};

@@ -12,6 +12,7 @@
 //! however often they are asked. A failure remembers whether *any* attempt may have been applied.
 
 use crate::error::{self, Code};
+use crate::tls::{self, Tls};
 use crate::world;
 use api::{Method, proto};
 use base::{Instant, Rng};
@@ -123,27 +124,54 @@ impl Transport {
     ///
     /// # Errors
     /// One is no address, or there is none.
-    pub(crate) fn new(endpoints: &[String], attempt_max: Duration) -> Result<Transport, String> {
+    pub(crate) fn new(
+        endpoints: &[String],
+        tls: Option<&Tls>,
+        attempt_max: Duration,
+    ) -> Result<Transport, String> {
+        // What cannot be used is better said now than at each attempt.
+        tls.map(Tls::config).transpose()?;
+
         let mut members = Vec::new();
         for name in endpoints {
             let url = match name.contains("://") {
                 true => name.clone(),
+                false if tls.is_some() => format!("https://{name}"),
                 false => format!("http://{name}"),
             };
-            if !url.starts_with("http://") {
-                return Err(format!("{name}: only http:// endpoints are served yet"));
+            let is_tls = url.starts_with("https://");
+            if !is_tls && !url.starts_with("http://") {
+                return Err(format!("{name}: only http:// and https:// are known"));
             }
-            let endpoint = Endpoint::from_shared(url).map_err(|bad| format!("{name}: {bad}"))?;
+            // tonic is told of a plain address, whose connections happen to be TLS ones (`tls.rs`): where another crate of a
+            // build asks for tonic's own TLS, it would refuse ours.
+            let plain = match url.strip_prefix("https://") {
+                Some(rest) => format!("http://{rest}"),
+                None => url.clone(),
+            };
+            let endpoint = Endpoint::from_shared(plain).map_err(|bad| format!("{name}: {bad}"))?;
+            let origin = url
+                .parse::<http::Uri>()
+                .map_err(|bad| format!("{name}: {bad}"))?;
+            let endpoint = endpoint.origin(origin);
             if endpoint.uri().port().is_none() {
                 return Err(format!("{name}: a port is missing"));
             }
-            let channel = endpoint
+            let endpoint = endpoint
                 .connect_timeout(CONNECT_MAX)
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_ANSWER_MAX)
-                .keep_alive_while_idle(true)
-                .connect_lazy();
+                .keep_alive_while_idle(true);
+            let channel = match tls.filter(|_| is_tls) {
+                Some(tls) => endpoint.connect_with_connector_lazy(tls::connector(tls.clone())),
+                None if is_tls => {
+                    return Err(format!(
+                        "{name}: for https:// the certificate of an authority is needed"
+                    ));
+                }
+                None => endpoint.connect_lazy(),
+            };
             members.push(Member {
                 name: name.clone(),
                 channel,

@@ -134,6 +134,21 @@ pub struct Config {
     pub warn_request: Duration,
     /// Where every change and every refusal is written down; nothing: nowhere.
     pub audit_log: Option<PathBuf>,
+    /// What becomes of a request whose line finds no room.
+    pub audit_mode: AuditMode,
+    /// The newest apply version that is used: what this build knows, or less for a rehearsal of a rolling upgrade, where
+    /// it behaves as the build before.
+    pub apply_version_max: u16,
+}
+
+/// What becomes of a request when the audit log's disk is too slow to take its line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AuditMode {
+    /// The line is dropped and counted, and the log itself says so.
+    #[default]
+    Drop,
+    /// The request waits: nothing happens that is not written down.
+    Block,
 }
 
 /// What history is forgotten without being asked.
@@ -265,6 +280,8 @@ impl Config {
             warn_apply: Duration::from_millis(100),
             warn_request: Duration::from_millis(300),
             audit_log: None,
+            audit_mode: AuditMode::Drop,
+            apply_version_max: node::APPLY_VERSION,
         }
     }
 
@@ -313,6 +330,11 @@ impl Config {
             let rule =
                 "at most 100000; time daemons slew by up to 83333, and 500 is what ntpd keeps to";
             return number("read-lease-drift-ppm", ppm.to_string(), rule);
+        }
+        if !(node::APPLY_VERSION_FIRST..=node::APPLY_VERSION).contains(&self.apply_version_max) {
+            let rule = "2 or 3, the versions that this build knows";
+            let value = self.apply_version_max.to_string();
+            return number("quorate-apply-version-max", value, rule);
         }
         if !(4..=31).contains(&self.bcrypt_cost) {
             return number(

@@ -14,12 +14,14 @@
 
 mod boot;
 mod checkpoint;
+mod force;
 mod log;
 mod restore;
 
 pub use boot::BootError;
 pub(crate) use boot::boot;
 pub(crate) use checkpoint::Checkpoints;
+pub(crate) use force::dialects;
 pub(crate) use log::LogThread;
 pub use restore::FoundError;
 pub(crate) use restore::found;

@@ -59,8 +59,8 @@
 //! assert_eq!(answer.header.unwrap().revision, 2);
 //! ```
 //!
-//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`.
-//! How messages look as JSON is [`json`]'s.
+//! Read in this order: `status`, `request`, `check`, `auth`, `apply`, `session`, `range`, `watch`, `recipes`, `backup`,
+//! `upkeep`. How messages look as JSON is [`json`]'s.
 #![forbid(unsafe_code)]
 
 use store::{RootId, command::DialectId};
@@ -76,6 +76,7 @@ mod scan;
 
 mod check;
 mod compare;
+mod describe;
 mod method;
 mod range;
 mod read_only;
@@ -88,10 +89,12 @@ mod lease;
 pub mod recipes;
 mod session;
 mod snapshot;
+pub mod upkeep;
 mod watch;
 
 pub use apply::alarms::{Alarm, AlarmKind, alarms};
 pub use apply::{EtcdDialect, LEASE_TTL_MAX_S};
+pub use describe::{deleted_nothing, describe_command, describe_query, names, revision_of};
 pub use header::HeaderParts;
 pub use lease::{LeaseStream, RENEWALS_MAX, Renewal};
 pub use method::{Method, Shape};
@@ -101,7 +104,10 @@ pub use request::{Kind, RangeOptions};
 pub use session::*;
 pub use snapshot::SnapshotStream;
 pub use status::{Code, Refusal, Status};
-pub use watch::{EventCache, Handled, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream};
+pub use watch::{
+    EventCache, Handled, Lagging, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream,
+    WatchVitals,
+};
 
 /// etcd's commands in the log.
 pub const DIALECT: DialectId = DialectId(1);

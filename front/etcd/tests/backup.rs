@@ -11,7 +11,7 @@ use bytes::Bytes;
 use etcd::backup::{
     BUCKET_OF_OURS, Backup, HashCheck, RestoreFault, SealFault, Sealed, hash_kv, restore, summary,
 };
-use etcd::proto::etcdserverpb as pb;
+use etcd::proto::{authpb, etcdserverpb as pb};
 use etcd::{Method, SnapshotStream};
 use proptest::prelude::*;
 use prost::Message;
@@ -69,7 +69,7 @@ fn picture(state: &State) -> String {
         let keys: Vec<_> = state.lease_keys(lease.id).collect();
         writeln!(out, "{lease:?} {keys:?}").unwrap();
     }
-    for table in [1, 2, 3, 16, 17, 20] {
+    for table in [1, 2, 3, 16, 17, 18, 19, 20, 21, 40] {
         let records: Vec<_> = state.records(Table(table)).collect();
         writeln!(out, "{table} {records:?}").unwrap();
     }
@@ -86,6 +86,7 @@ enum Op {
     Compact(u8),
     Sweep(u8),
     Record(u8),
+    User(u8),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -99,8 +100,29 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => any::<u8>().prop_map(Op::Compact),
         1 => (0u8..30).prop_map(Op::Sweep),
         1 => any::<u8>().prop_map(Op::Record),
+        1 => (0u8..4).prop_map(Op::User),
     ];
     prop::collection::vec(op, 0..60)
+}
+
+fn user_and_role(n: u8) -> (authpb::User, authpb::Role) {
+    let name = Bytes::from(format!("name-{n}"));
+    let permission = |key: &'static str| authpb::Permission {
+        perm_type: authpb::permission::Type::Readwrite as i32,
+        key: key.into(),
+        range_end: Bytes::from_static(&[0]),
+    };
+    let user = authpb::User {
+        name: name.clone(),
+        password: Bytes::from_static(b"$2a$04$hash"),
+        roles: vec!["a".to_owned(), format!("name-{n}")],
+        options: Some(authpb::UserAddOptions { no_password: false }),
+    };
+    let role = authpb::Role {
+        name,
+        key_permission: vec![permission("a"), permission("b")],
+    };
+    (user, role)
 }
 
 fn run(ops: &[Op]) -> World {
@@ -158,9 +180,16 @@ fn run(ops: &[Op]) -> World {
                 }
             }
             Op::Sweep(steps) => drop(world.store.sweep(usize::from(*steps))),
+            Op::User(n) => {
+                let mut txn = world.store.begin(etcd::ROOT, &stamp);
+                let (user, role) = user_and_role(*n);
+                txn.record_put(Table(19), &user.name, user.encode_to_vec().into());
+                txn.record_put(Table(20), &role.name, role.encode_to_vec().into());
+                txn.finish();
+            }
             Op::Record(n) => {
                 let mut txn = world.store.begin(OTHER, &stamp);
-                txn.record_put(Table(20), &[*n], Bytes::from(vec![*n]));
+                txn.record_put(Table(40), &[*n], Bytes::from(vec![*n]));
                 txn.finish();
             }
         }
@@ -168,6 +197,19 @@ fn run(ops: &[Op]) -> World {
             term: base::Term(1),
             index: world.store.state().applied().index.next(),
         });
+        world.state = world.store.publish();
+    }
+    let users = ops.iter().filter_map(|op| match op {
+        Op::User(n) => Some(*n),
+        _ => None,
+    });
+    // Last of all: who comes then must say who he is.
+    if let Some(n) = users.last() {
+        let mut txn = world.store.begin(etcd::ROOT, &Stamp::default());
+        // Enabled or not, the revision, no token yet.
+        let settings = [&[n % 2][..], &[0; 7], &[2 + n], &[0; 8]].concat();
+        txn.record_put(Table(18), b"", settings.into());
+        txn.finish();
         world.state = world.store.publish();
     }
     world
@@ -207,6 +249,10 @@ proptest! {
         prop_assert_eq!(view.hash(Revision(0)).unwrap(), other.hash(Revision(0)).unwrap());
         let ids = |state: &State| state.leases().map(|it| (it.id, it.ttl_s)).collect::<Vec<_>>();
         prop_assert_eq!(ids(ours), ids(theirs));
+        for table in [18, 19, 20].map(Table) {
+            let records = |state: &State| state.records(table).collect::<Vec<_>>();
+            prop_assert_eq!(records(ours), records(theirs));
+        }
     }
 
     #[test]
@@ -313,6 +359,7 @@ fn small() -> World {
         Op::Put(0, 3, false),
         Op::Delete(1, 1),
         Op::Compact(200),
+        Op::User(1),
         Op::Put(2, 1, false),
         Op::Other(2, Some(6)),
     ])
@@ -471,6 +518,51 @@ fn a_bucket_of_ours_from_another_day_is_left_out() {
             .unwrap()
             .is_some()
     );
+}
+
+/// Users who cannot be read might be those that keep others out.
+#[test]
+fn users_that_cannot_be_read_are_an_error() {
+    for (bucket, key, value) in [
+        (&b"authUsers"[..], &b"name-1"[..], &b"\xff"[..]),
+        (b"authUsers", b"stranger", b"\x0a\x06name-1"),
+        (b"authRoles", b"name-1", b"\xff"),
+        (b"auth", b"authRevision", b"short"),
+    ] {
+        let bytes = file(&small().state);
+        let old = File::open(&bytes[..]).unwrap();
+        let write = |writer: &mut bolt::Writer| {
+            let mut buckets = old.items(&old.root());
+            while let Some(item) = buckets.next().unwrap() {
+                let Entry::Bucket(found) = item.entry else {
+                    continue;
+                };
+                if item.key == BUCKET_OF_OURS {
+                    continue;
+                }
+                writer.begin_bucket(item.key).unwrap();
+                if item.key == bucket {
+                    writer.push(key, value).unwrap();
+                } else {
+                    let mut entries = old.items(&found);
+                    while let Some(entry) = entries.next().unwrap() {
+                        if let Entry::Value(value) = entry.entry {
+                            writer.push(entry.key, value).unwrap();
+                        }
+                    }
+                }
+                writer.end_bucket().unwrap();
+            }
+        };
+        let mut writer = bolt::Writer::measure();
+        write(&mut writer);
+        let mut writer = bolt::Writer::emit(writer.finish().unwrap());
+        write(&mut writer);
+        writer.finish().unwrap();
+        let bytes = writer.take_ready();
+        let refused = restore(&File::open(&bytes[..]).unwrap());
+        assert!(matches!(refused, Err(RestoreFault::Entry(_))), "{bucket:?}");
+    }
 }
 
 #[test]

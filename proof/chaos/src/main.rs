@@ -16,6 +16,8 @@
 //!   report.rs    what is left of a run
 //!   run.rs       the whole story in order
 //!
+//!   roll.rs         another story: members upgraded and restarted one by one, and nobody notices
+//!   storms.rs       another story: big values, many writers, ten thousand watches; the leader stays
 //!   durability.rs   another story: acknowledged puts against the syncs of the members' logs, by trace
 //! ```
 //!
@@ -34,8 +36,10 @@ mod judge;
 mod nemesis;
 mod plan;
 mod report;
+mod roll;
 mod run;
 mod settle;
+mod storms;
 mod strace;
 mod watcher;
 
@@ -59,6 +63,10 @@ enum Mode {
     Run(run::Arguments),
     /// Acknowledged puts against a trace of the members' log syncs: each was durable on a majority before.
     Durability(durability::Arguments),
+    /// Members are upgraded, then restarted, one by one under load: no request fails.
+    Roll(roll::Arguments),
+    /// Storms of big values, of writes and of watches: the leader stays.
+    Storms(storms::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +74,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.mode {
         Mode::Run(arguments) => run::main(&arguments),
         Mode::Durability(arguments) => durability::main(&arguments),
+        Mode::Roll(arguments) => roll::main(&arguments),
+        Mode::Storms(arguments) => storms::main(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

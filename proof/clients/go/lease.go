@@ -36,7 +36,7 @@ var leaseChecks = []check{
 		c := t.client()
 		defer c.Close()
 		lease := must(c.Grant(t.ctx, 2)).ID
-		must(c.Put(t.ctx, "lease/alive", "v", clientv3.WithLease(lease)))
+		made := must(c.Put(t.ctx, "lease/alive", "v", clientv3.WithLease(lease))).Header.Revision
 		ch := must(c.KeepAlive(t.ctx, lease))
 		for until := time.Now().Add(5 * time.Second); time.Now().Before(until); {
 			select {
@@ -48,8 +48,7 @@ var leaseChecks = []check{
 			}
 		}
 		same(t, "after twice its time", t.value("lease/alive"), "v")
-		watch := t.c.Watch(t.ctx, "lease/alive", clientv3.WithPrevKV(), clientv3.WithCreatedNotify())
-		t.next(watch)
+		watch := t.c.Watch(t.ctx, "lease/alive", clientv3.WithPrevKV(), clientv3.WithRev(made+1))
 		t.ok(c.Close())
 		same(t, "expiry", told(t.events(watch, 1)), "delete lease/alive was v")
 	}},

@@ -162,7 +162,7 @@ func try(one check, c *clientv3.Client) (why string) {
 		case failure:
 			why = caught.why
 		default:
-			panic(caught)
+			why = fmt.Sprintf("panic: %v", caught)
 		}
 	}()
 	one.run(&T{ctx: ctx, c: c})

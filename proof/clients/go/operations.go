@@ -57,15 +57,18 @@ var operationChecks = []check{
 		t.ok(t.c.Sync(t.ctx))
 	}},
 	{"cluster: a learner comes, moves and goes", func(t *T) {
-		learner := must(t.c.MemberAddAsLearner(t.ctx, []string{"http://127.0.0.1:1"})).Member
+		_, at := t.leader()
+		c := t.client(at)
+		defer c.Close()
+		learner := must(c.MemberAddAsLearner(t.ctx, []string{"http://127.0.0.1:1"})).Member
 		t.holds(learner.IsLearner && learner.ID != 0, "learner: %v", learner)
-		_, err := t.c.MemberPromote(t.ctx, learner.ID)
+		_, err := c.MemberPromote(t.ctx, learner.ID)
 		t.is(err, rpctypes.ErrMemberLearnerNotReady)
-		must(t.c.MemberUpdate(t.ctx, learner.ID, []string{"http://127.0.0.1:2"}))
-		_, err = t.c.MemberAddAsLearner(t.ctx, []string{"http://127.0.0.1:2"})
+		must(c.MemberUpdate(t.ctx, learner.ID, []string{"http://127.0.0.1:2"}))
+		_, err = c.MemberAddAsLearner(t.ctx, []string{"http://127.0.0.1:2"})
 		t.is(err, rpctypes.ErrPeerURLExist)
-		same(t, "members", len(must(t.c.MemberRemove(t.ctx, learner.ID)).Members), 3)
-		_, err = t.c.MemberRemove(t.ctx, learner.ID)
+		same(t, "members", len(must(c.MemberRemove(t.ctx, learner.ID)).Members), 3)
+		_, err = c.MemberRemove(t.ctx, learner.ID)
 		t.is(err, rpctypes.ErrMemberNotFound)
 	}},
 	{"maintenance: every member's status", func(t *T) {

@@ -21,8 +21,10 @@ def client(member=0, token=None):
     if token:
         session.headers["Authorization"] = token
     if files():
-        session.verify, *session.cert = files()
-        session.cert = tuple(session.cert)
+        # What the environment says of authorities would come first.
+        session.trust_env = False
+        session.verify, certificate, key = files()
+        session.cert = (certificate, key)
     protocol = "https" if files() else "http"
     return etcd3gw.client(host=host, port=port, protocol=protocol, timeout=30, session=session)
 

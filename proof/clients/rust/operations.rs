@@ -10,7 +10,7 @@ pub(crate) async fn checks(checks: &mut Checks) {
             "cluster: members are listed, a learner comes, moves and goes",
             async || {
                 let mut c = client(&endpoints()).await?;
-                let list = c.member_list(None).await?;
+                let list = c.member_list().await?;
                 let mut urls: Vec<_> = list
                     .members()
                     .iter()
@@ -28,9 +28,10 @@ pub(crate) async fn checks(checks: &mut Checks) {
                     .ok_or("no member")?;
                 let promoted = c.member_promote(id).await;
                 refused("promoted", promoted, "in sync with leader")?;
-                c.member_update(id, ["http://127.0.0.1:2"]).await?;
+                c.member_update(id, ["http://127.0.0.1:2".to_owned()])
+                    .await?;
                 c.member_remove(id).await?;
-                same("members", c.member_list(None).await?.members().len(), 3)
+                same("members", c.member_list().await?.members().len(), 3)
             },
         )
         .await;
@@ -74,7 +75,7 @@ pub(crate) async fn checks(checks: &mut Checks) {
                 }
                 holds("a snapshot", size > 32)?;
                 let (mut at, old) = leading.ok_or("nobody leads")?;
-                let list = c.member_list(None).await?;
+                let list = c.member_list().await?;
                 let other = list
                     .members()
                     .iter()

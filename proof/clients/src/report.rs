@@ -32,6 +32,7 @@ pub(crate) struct Report {
     /// The program's own count.
     last_line: Option<String>,
     exit_is_good: bool,
+    has_run: bool,
     /// What the program said on its standard error.
     errors: String,
     /// The members' logs, if something failed.
@@ -49,7 +50,10 @@ pub(crate) fn watch(mut command: Command, errors: &Path) -> Result<Report, Failu
         .stderr(File::create(errors)?)
         .spawn()
         .map_err(|err| format!("{command:?}: {err}"))?;
-    let mut report = Report::default();
+    let mut report = Report {
+        has_run: true,
+        ..Report::default()
+    };
     let over = read(&mut child, &mut report);
     if over.is_err() {
         // It may have ended meanwhile.
@@ -118,8 +122,8 @@ impl Report {
         client: &Program,
         update: bool,
     ) -> Result<(), Failure> {
-        if self.last_line.is_none() && !self.failed.is_empty() {
-            return Ok(()); // It did not run; nothing more is learnt by naming every check.
+        if !self.has_run {
+            return Ok(()); // Nothing more is learnt by naming every check.
         }
         let counts = self.counts();
         if self.last_line.as_ref() != Some(&counts) {
@@ -256,6 +260,9 @@ mod tests {
     #[test]
     fn a_program_that_dies_early_fails() {
         assert!(!judged("ok a: one", "a: one\n").holds());
+        let report = judged("FAILED a: one: no", "a: one\nb: two\n");
+        let missing = "b: two: was not reported".to_owned();
+        assert!(report.failed.contains(&missing), "{:?}", report.failed);
         assert!(!judged("ok a: one\n2 passed, 0 failed, 0 not yet", "a: one\n").holds());
     }
 }

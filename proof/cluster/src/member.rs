@@ -27,6 +27,8 @@ pub struct Place {
     pub namespace: Option<String>,
     /// What the URL for clients begins with. For `https` the server needs flags that name its certificate.
     pub client_scheme: &'static str,
+    /// The same for members.
+    pub peer_scheme: &'static str,
 }
 
 impl Place {
@@ -42,7 +44,15 @@ impl Place {
             peer_port_behind: None,
             namespace: None,
             client_scheme: "http",
+            peer_scheme: "http",
         })
+    }
+
+    /// The same over TLS, for clients and members.
+    #[must_use]
+    pub fn secured(mut self) -> Place {
+        (self.client_scheme, self.peer_scheme) = ("https", "https");
+        self
     }
 
     /// `http://host:port` for clients, or `https`.
@@ -55,12 +65,12 @@ impl Place {
 
     /// `http://host:port` for members.
     pub fn peer_url(&self) -> String {
-        format!("http://{}:{}", self.host, self.peer_port)
+        format!("{}://{}:{}", self.peer_scheme, self.host, self.peer_port)
     }
 
     fn peer_listen_url(&self) -> String {
         let port = self.peer_port_behind.unwrap_or(self.peer_port);
-        format!("http://{}:{port}", self.host)
+        format!("{}://{}:{port}", self.peer_scheme, self.host)
     }
 }
 
@@ -75,6 +85,8 @@ pub struct Member {
     log: PathBuf,
     program: PathBuf,
     flags: Vec<String>,
+    /// How many of `flags` are the member's own, and not its server's.
+    n_own_flags: usize,
     child: Option<Child>,
 }
 
@@ -103,6 +115,7 @@ impl Member {
         .iter()
         .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
         .collect();
+        let n_own_flags = flags.len();
         flags.extend(server.flags().iter().cloned());
         Member {
             name: name.to_owned(),
@@ -111,8 +124,22 @@ impl Member {
             log: folder.join(format!("{name}.log")),
             program: server.program().to_owned(),
             flags,
+            n_own_flags,
             child: None,
         }
+    }
+
+    /// From its next start on it is a process of `server`, on the same data.
+    pub fn become_of(&mut self, server: &Server) {
+        server.program().clone_into(&mut self.program);
+        self.flags.truncate(self.n_own_flags);
+        self.flags.extend(server.flags().iter().cloned());
+    }
+
+    /// The same server with further flags, from its next start on.
+    pub fn add_flags(&mut self, flags: &[&str]) {
+        self.flags
+            .extend(flags.iter().map(|flag| (*flag).to_owned()));
     }
 
     /// Starts the process on its data directory, new or old. Its output is appended to a log.

@@ -105,6 +105,7 @@ impl Net {
             peer_port_behind: None,
             namespace: Some(self.namespace(member)),
             client_scheme: "http",
+            peer_scheme: "http",
         }
     }
 

@@ -4,16 +4,20 @@
 //! unknown too. Only an answer, or a refusal in so many words, is certain.
 
 use crate::client::{Client, asked};
+use crate::governing::{Governing, User};
 use crate::plan::Plan;
 use crate::speak;
 use crate::workload::Worker;
 use crate::world::{Event, World};
-use base::{LeaseId, Rng};
+use base::{LeaseId, Mutant, Rng};
+use bytes::Bytes;
 use checker::{Answer, Operation, Outcome, Request, Violation};
+use etcd::auth::Needs;
 use etcd::{HeaderParts, Reply, Status};
 use node::{LeaseAnswer, RetryRefusal, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use store::command::Identity;
 
 /// What can happen to clients.
 #[allow(missing_docs)] // The fields' names say what they are.
@@ -67,6 +71,9 @@ pub struct Asking {
     clients: Vec<Client>,
     /// Those who work at the application; their places come after all of `clients`.
     workers: Vec<Worker>,
+    /// Those who try what they may not; their places come after all others.
+    pub users: Vec<User>,
+    is_governed: bool,
     /// Which member each talks to.
     home: Vec<usize>,
     open: BTreeMap<u64, Open>,
@@ -91,13 +98,17 @@ impl Asking {
             .iter()
             .flat_map(|it| (1..=it.n_workers).map(|n| it.worker(plan.seed, plan.n_clients + 2 + n)))
             .collect();
+        let others = (clients.len() + workers.len()) as u64;
+        let users = Governing::users(plan.rules, plan.seed, others);
         Asking {
-            home: (1..=clients.len() + workers.len())
+            home: (1..=clients.len() + workers.len() + users.len())
                 .map(|number| number % plan.n_members)
                 .collect(),
             sessions: vec![Session::default(); clients.len()],
             clients,
             workers,
+            users,
+            is_governed: plan.rules.is_some(),
             open: BTreeMap::new(),
             rng,
             history: Vec::new(),
@@ -108,7 +119,7 @@ impl Asking {
 
     /// The places of those who ask again and again.
     fn steady(&self, plan: &Plan) -> Vec<usize> {
-        let all = self.clients.len() + self.workers.len();
+        let all = self.clients.len() + self.workers.len() + self.users.len();
         (0..plan.n_clients as usize)
             .chain(self.clients.len()..all)
             .collect()
@@ -117,8 +128,21 @@ impl Asking {
     fn next(&mut self, client: usize, plan: &Plan) -> Request {
         match client.checked_sub(self.clients.len()) {
             None => self.clients[client].next(plan),
-            Some(worker) => self.workers[worker].next_request(),
+            Some(worker) => match worker.checked_sub(self.workers.len()) {
+                None => self.workers[worker].next_request(),
+                Some(user) => self.users[user].next_request(),
+            },
         }
+    }
+
+    /// Under which name `client` asks, in worlds where that counts.
+    fn name(&self, client: usize) -> Option<Bytes> {
+        let before = self.clients.len() + self.workers.len();
+        let name = match client.checked_sub(before) {
+            Some(user) => self.users[user].name(),
+            None => etcd::auth::ROOT_USER.into(),
+        };
+        self.is_governed.then_some(name)
     }
 
     /// The request that opens a session, for a client that wants one and has none; now and then one that ends it.
@@ -160,6 +184,8 @@ impl Asking {
         }
         match client.checked_sub(self.clients.len()) {
             None => self.clients[client].learn(record),
+            // Users learn nothing from what they are told.
+            Some(worker) if worker >= self.workers.len() => {}
             Some(worker) => self.workers[worker].learn(record),
         }
     }
@@ -362,13 +388,21 @@ impl World {
             Err(status) => Some(status.message.to_string()),
             Ok(etcd::Plan::Propose { request, .. }) => {
                 let open = self.asking.open.get(&operation);
-                let proposed = match open.and_then(|open| open.once) {
-                    Some((session, sequence)) => {
-                        let node = &mut process.node;
-                        node.propose_once(etcd::DIALECT, request, session, sequence)
+                let once = open.and_then(|open| open.once);
+                let name = open.and_then(|open| self.asking.name(open.client));
+                let mut identity = name.map(|name| etcd::auth::user_identity(&process.state, name));
+                if self.settings.mutants.has(Mutant::AuthDecidedBeforeLog) && identity.is_some() {
+                    let needs = Needs::of_request(&request).unwrap_or_default();
+                    let may = etcd::auth::permit(&process.state, identity.as_ref(), &needs);
+                    if let Err(refusal) = may {
+                        let reason = Status::from(refusal).message.to_string();
+                        return self.reply(operation, Outcome::Refused { reason });
                     }
-                    None => process.node.propose(etcd::DIALECT, request),
-                };
+                    identity = Some(Identity::Member);
+                }
+                let proposed = process
+                    .node
+                    .propose_as(etcd::DIALECT, request, once, identity);
                 match proposed {
                     Err(refused) => Some(refused.to_string()),
                     Ok(tag) => {
@@ -411,7 +445,13 @@ impl World {
         let Some(process) = &self.members[member].process else {
             return;
         };
-        let answer = match etcd::answer(&process.state, &read.query, &header) {
+        let open = self.asking.open.get(&operation);
+        let name = open.and_then(|open| self.asking.name(open.client));
+        let mut caller = Ok(name.map(|name| etcd::auth::user_identity(&process.state, name)));
+        if self.settings.mutants.has(Mutant::AuthReadNotChecked) {
+            caller = caller.map(|known| known.map(|_| Identity::Member));
+        }
+        let answer = match etcd::answer_as(&process.state, &caller, &read.query, &header) {
             Ok(Reply::Whole(bytes)) => Ok(bytes),
             Ok(Reply::Steps(_)) => return,
             Err(status) => Err(status),
@@ -495,7 +535,7 @@ impl World {
         self.reply(operation, outcome);
     }
 
-    fn reply_bytes(&mut self, operation: u64, answer: Result<bytes::Bytes, Status>) {
+    fn reply_bytes(&mut self, operation: u64, answer: Result<Bytes, Status>) {
         let request = &self.asking.history[operation as usize - 1].request;
         let outcome = match answer {
             Err(status) => Outcome::Refused {

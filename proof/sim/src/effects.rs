@@ -67,6 +67,11 @@ impl World {
     fn carry_out(&mut self, member: usize, effects: Effects) {
         let from = self.members[member].id;
         for (to, message) in effects.send {
+            // The server's links know what the other side speaks, and what it would not understand.
+            let is_former = self.members.iter().any(|it| it.id == to && it.is_former);
+            if is_former && wire::protocol_of(&message) > wire::VERSION_MIN {
+                continue;
+            }
             let mut bytes = BytesMut::new();
             let origin = Origin {
                 cluster: CLUSTER,
@@ -93,7 +98,9 @@ impl World {
             self.published(member, state, &effects.events, effects.restored);
         }
         for answer in effects.answers {
-            if !self.native_answered(member, &answer) {
+            let is_theirs = self.native_answered(member, &answer)
+                || self.govern_answered(member, answer.tag, &answer);
+            if !is_theirs {
                 self.answered(member, answer);
             }
         }
@@ -123,10 +130,14 @@ impl World {
         self.note(member, "stop", || format!("{reason:?}"));
         match reason {
             StopReason::Removed => self.members[member].condition = Condition::Left,
-            StopReason::Diverged { .. } | StopReason::TooOld { .. } => {
+            StopReason::Diverged { .. } | StopReason::Corrupt | StopReason::TooOld { .. } => {
                 let id = self.members[member].id;
+                let claim = match reason {
+                    StopReason::TooOld { .. } => "no_member_meets_what_it_does_not_know",
+                    _ => "members_have_equal_digests",
+                };
                 self.violate(Violation::new(
-                    "members_have_equal_digests",
+                    claim,
                     format!("member {id} stopped itself: {reason:?}"),
                 ));
                 self.members[member].condition = Condition::Ruined(format!("{reason:?}"));
@@ -408,5 +419,7 @@ fn message_kind(message: &base::PeerMessage) -> u64 {
         base::PeerMessage::PromiseReply { .. } => 111,
         base::PeerMessage::ClockRequest { .. } => 112,
         base::PeerMessage::ClockReply { .. } => 113,
+        base::PeerMessage::Knows { .. } => 114,
+        base::PeerMessage::Bounce { .. } => 115,
     }
 }

@@ -7,7 +7,7 @@ use base::{Index, LeaseId, Revision};
 use checker::invariant::{self, Look};
 use checker::line::{Clocks, Fact};
 use checker::{Violation, fresh, lease, lock, project, states, watch, witness};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use store::KeyRange;
 
 /// Steps of the search on one key. Histories have some hundred operations a key; this is plenty.
@@ -45,7 +45,20 @@ impl World {
         );
         violations.extend(self.judge_states());
         violations.extend(self.judge_natives());
+        violations.extend(self.judge_rules());
         violations
+    }
+
+    /// What users did against what they might.
+    fn judge_rules(&self) -> Vec<Violation> {
+        let pages = self.chronicle.pages();
+        let values: BTreeSet<&[u8]> = pages
+            .flat_map(|(_, page)| &page.events)
+            .map(|event| &event.row.value[..])
+            .collect();
+        let happened = |value: &[u8]| values.contains(value);
+        self.governing
+            .judge(&self.asking.users, &self.asking.history, happened)
     }
 
     /// Places, leases and reads of the native front.

@@ -14,7 +14,7 @@
 //!
 //! Read in this order: `plan` (what varies), `schedule`, `world` (the loop), `member` and `disk_work`
 //! (the shell around the production core), `disk`, `network`, `client` and `asking`, `watching`,
-//! `natives` with `contender` and `reader`, `workload`, `misfortune`, `effects`, then `run` and `judge`. `docs/testing.md` says how to use it.
+//! `natives` with `contender` and `reader`, `governing`, `workload`, `misfortune`, `effects`, then `run` and `judge`. `docs/testing.md` says how to use it.
 #![forbid(unsafe_code)]
 
 pub mod asking;
@@ -23,6 +23,7 @@ pub mod contender;
 pub mod disk;
 pub mod disk_work;
 pub mod effects;
+pub mod governing;
 pub mod judge;
 pub mod member;
 pub mod misfortune;

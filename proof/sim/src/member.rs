@@ -156,6 +156,10 @@ pub struct Member {
     pub genesis: Option<Genesis>,
     /// Whether it takes part.
     pub condition: Condition,
+    /// Until when it is a former build, in milliseconds of the world's time.
+    pub upgraded_ms: u64,
+    /// Whether what runs, or ran last, is a former build.
+    pub is_former: bool,
     /// Whether bits of its disk were flipped.
     pub was_hurt: bool,
     /// It stands still.
@@ -181,6 +185,8 @@ pub struct Process {
     pub work: DiskWork,
     /// Who waits for which command: operations.
     pub proposed: BTreeMap<Tag, u64>,
+    /// Attempts of the administrator's that are in the log's hands.
+    pub governing: BTreeMap<Tag, u64>,
     /// Who waits for which read.
     pub reading: BTreeMap<Ticket, Reading>,
     /// Who waits for which renewal: operations.
@@ -198,6 +204,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// Who asks where everybody may do everything: root in a world with users, nobody in particular in another.
+    pub fn root_if(&self, is_governed: bool) -> etcd::auth::Caller {
+        let root = etcd::auth::ROOT_USER.into();
+        Ok(is_governed.then(|| etcd::auth::user_identity(&self.state, root)))
+    }
+
     /// A ticket that no life of this member has used.
     pub fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
@@ -235,6 +247,9 @@ impl Member {
             clock: Clock::new(&mut rng),
             life: 0,
             process: None,
+            // Who joins is of the newest build: a former one is turned away once the version has risen.
+            upgraded_ms: genesis.as_ref().map_or(0, |_| plan.upgraded_ms(id.0)),
+            is_former: false,
             genesis,
             condition: Condition::Well,
             was_hurt: false,
@@ -252,6 +267,7 @@ impl Member {
     pub fn start(&mut self, settings: &Settings, now: Time) -> Started {
         self.life += 1;
         self.is_paused = false;
+        self.is_former = now.0 < self.upgraded_ms * MILLION;
         let identity = Identity {
             cluster: CLUSTER,
             member: self.id,
@@ -313,6 +329,10 @@ impl Member {
             snapshot_count: settings.plan.snapshot_count,
             log_tail_entries: settings.plan.log_tail_entries,
             read_lease: settings.plan.drift(),
+            apply_version_max: match self.is_former {
+                true => node::APPLY_VERSION_FIRST,
+                false => node::APPLY_VERSION,
+            },
             mutants,
             ..NodeConfig::new(CLUSTER, self.id)
         };
@@ -351,6 +371,7 @@ impl Member {
             session: Session::new(Limits::default(), self.rng.next_u64()),
             work: DiskWork::new(log, catalog, identity, self.rng.fork(2)),
             proposed: BTreeMap::new(),
+            governing: BTreeMap::new(),
             reading: BTreeMap::new(),
             renewing: BTreeMap::new(),
             streams: BTreeMap::new(),

@@ -22,6 +22,9 @@ const AIMED_LATE_US: u64 = 40_000;
 /// How long a member that was struck so is away, at most.
 const AIMED_DOWN_MS: u64 = 10;
 
+/// How long a member is away while it is upgraded, at most.
+const UPGRADE_DOWN_MS: u64 = 200;
+
 /// What can happen to the world.
 #[allow(missing_docs)] // The fields' names say what they are.
 pub enum Trouble {
@@ -35,6 +38,8 @@ pub enum Trouble {
     DiskHasRoom { member: usize },
     /// The next step of a change of membership.
     Membership,
+    /// A member is stopped and started as a newer build.
+    Upgrade { member: usize },
     /// A process dies at a moment that matters.
     Aimed {
         member: usize,
@@ -105,6 +110,13 @@ impl World {
     /// The first misfortune comes soon.
     pub fn begin_trouble(&mut self) {
         self.next_trouble();
+        for member in 0..self.members.len() {
+            let at_ms = self.members[member].upgraded_ms;
+            if at_ms > 0 {
+                let upgrade = Event::Trouble(Trouble::Upgrade { member });
+                self.schedule.after_us(at_ms * 1000, upgrade);
+            }
+        }
     }
 
     fn next_trouble(&mut self) {
@@ -143,6 +155,12 @@ impl World {
             Trouble::DiskSpeedsUp { member } => self.members[member].disk_slowness = 1,
             Trouble::DiskHasRoom { member } => self.members[member].disk.set_capacity(u64::MAX / 2),
             Trouble::Membership => self.change_membership(),
+            Trouble::Upgrade { member } => {
+                if self.members[member].process.is_some() {
+                    self.kill(member, "upgrade");
+                    self.start_later(member, UPGRADE_DOWN_MS);
+                }
+            }
             Trouble::Aimed {
                 member,
                 life,

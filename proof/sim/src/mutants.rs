@@ -147,6 +147,9 @@ pub fn ground(mutant: Mutant, seed: u64) -> Plan {
     if OF_DUELS.contains(&mutant) {
         return Plan::duel(seed);
     }
+    if mutant == Mutant::RaisesTooEarly {
+        return Plan::upgrade(seed);
+    }
     Plan {
         consensus: home(mutant),
         ..Plan::draw(seed)

@@ -4,6 +4,7 @@
 //! at once rarely gets far enough to be interesting; many worlds with one to six kinds of fault each
 //! meet more than any mixture.
 
+use crate::governing::Rules;
 use crate::member::Wall;
 use crate::workload::Workload;
 use base::Rng;
@@ -225,6 +226,10 @@ pub struct Plan {
     pub long_pauses: bool,
     /// Clients of the native front.
     pub natives: Option<Natives>,
+    /// Users, permissions and alarms; only where nobody comes by the native front, which knows no users.
+    pub rules: Option<Rules>,
+    /// Most members begin as a former build, and are upgraded one by one: see [`Plan::upgraded_ms`].
+    pub upgrade: bool,
 }
 
 /// How clocks run by themselves.
@@ -350,6 +355,25 @@ impl Plan {
         }
     }
 
+    /// When the member with this number, one of those that began the cluster, is stopped and started as this build, in
+    /// milliseconds of the world's time: until then it is the build before. 0: it never was.
+    pub fn upgraded_ms(&self, number: u64) -> u64 {
+        let mut rng = Rng::new(self.seed ^ 0x5550_4752_0000_0002).fork(number);
+        match self.upgrade && number <= self.n_members as u64 && !rng.one_in(4) {
+            true => rng.between(500, self.trouble.as_millis() as u64 - 500),
+            false => 0,
+        }
+    }
+
+    /// The world of `seed`, with members that are upgraded one by one.
+    pub fn upgrade(seed: u64) -> Plan {
+        Plan {
+            upgrade: true,
+            rules: None,
+            ..Plan::draw(seed)
+        }
+    }
+
     /// The world of `seed`.
     pub fn draw(seed: u64) -> Plan {
         let mut rng = Rng::new(seed ^ 0x5157_4f52_4c44_0001);
@@ -426,8 +450,12 @@ impl Plan {
             walls: Walls::Apart,
             long_pauses: false,
             natives: Natives::draw(seed),
+            rules: Rules::draw(seed).filter(|_| Natives::draw(seed).is_none()),
+            upgrade: Rng::new(seed ^ 0x5550_4752_0000_0001).one_in(4),
             faults,
         };
+        // Before the version has risen there are no users.
+        plan.upgrade &= plan.rules.is_none();
         plan.draw_clocks();
         plan
     }
@@ -464,6 +492,7 @@ impl Plan {
             rates: Rates::Extreme,
             walls: Walls::Right,
             long_pauses: false,
+            upgrade: false,
             natives: Some(Natives {
                 lines: vec![(Kind::Election, 0, false)],
                 n_contenders: 3,
@@ -471,6 +500,7 @@ impl Plan {
                 ttl_s: 2,
                 hasty: rng.one_in(2),
             }),
+            rules: None,
             ..Plan::draw(seed)
         }
     }
@@ -535,9 +565,16 @@ impl fmt::Display for Plan {
             let truth = if self.keeps_bound() { "" } else { ", a lie" };
             write!(f, ", drift {ppm} ppm{truth}, {:?} rates", self.rates)?;
         }
+        if self.upgrade {
+            write!(f, ", upgraded one by one")?;
+        }
         if let Some(it) = &self.natives {
             let (n, readers) = (it.n_contenders, it.n_readers);
             write!(f, ", {n} contend for {:?}, {readers} read", it.lines)?;
+        }
+        if let Some(it) = &self.rules {
+            let alarms = if it.alarms { " and alarms" } else { "" };
+            write!(f, ", {} users under rules{alarms}", it.n_users)?;
         }
         Ok(())
     }

@@ -211,14 +211,16 @@ impl World {
         let request = pb::WatchRequest {
             request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
         };
+        let root = process.root_if(self.settings.plan.rules.is_some());
         let stream = process.desk.open();
         process.streams.insert(stream, watcher);
         it.at = Some((member, stream));
         it.connection += 1;
         let from = it.next;
+        let request = request.encode_to_vec().into();
         let sent = process
             .desk
-            .handle(stream, &request.encode_to_vec().into(), &process.state);
+            .handle_as(stream, &request, &process.state, &root);
         self.note(member, "watch", || format!("watcher {watcher} from {from}"));
         match sent {
             Ok(responses) => {
@@ -274,7 +276,11 @@ impl World {
                 request_union: Some(where_am_i),
             };
             let request = request.encode_to_vec().into();
-            if let Ok(responses) = process.desk.handle(stream, &request, &process.state) {
+            let root = process.root_if(self.settings.plan.rules.is_some());
+            let asked = process
+                .desk
+                .handle_as(stream, &request, &process.state, &root);
+            if let Ok(responses) = asked {
                 self.deliver(watcher, responses);
             }
         }

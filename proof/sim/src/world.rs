@@ -18,6 +18,7 @@
 //! start, so that adding a draw to one does not shift the others.
 
 use crate::asking::Asking;
+use crate::governing::Governing;
 use crate::member::{Condition, Member, Settings, Started};
 use crate::misfortune::Misfortune;
 use crate::natives::Natives;
@@ -80,6 +81,8 @@ pub enum Event {
         call: u64,
         grant: ReadGrant,
     },
+    /// Something of whoever makes the rules.
+    Govern(crate::governing::GovernEvent),
     /// Something of the watchers.
     Watcher(crate::watching::WatcherEvent),
     /// Something of the trouble.
@@ -104,6 +107,8 @@ pub struct World {
     pub asking: Asking,
     /// Who comes by the native front.
     pub natives: Natives,
+    /// Who makes the rules, in worlds that have any.
+    pub governing: Governing,
     /// Who watches.
     pub watching: Watching,
     /// What goes wrong.
@@ -166,6 +171,7 @@ impl World {
             deferred: members.iter().map(|_| Vec::new()).collect(),
             asking: Asking::new(&settings.plan, rng.fork(3)),
             natives: Natives::new(&settings.plan),
+            governing: Governing::new(settings.plan.rules, settings.plan.seed),
             watching: Watching::new(&settings.plan, rng.fork(4)),
             misfortune: Misfortune::new(rng.fork(5), settings.plan.seed),
             chronicle: Chronicle::default(),
@@ -187,6 +193,7 @@ impl World {
         world.begin_watching();
         world.begin_trouble();
         world.begin_natives();
+        world.begin_governing();
         world
     }
 
@@ -236,6 +243,7 @@ impl World {
         match event {
             Event::Client(event) => return self.client_event(event),
             Event::Native(event) => return self.native_event(event),
+            Event::Govern(event) => return self.govern_event(event),
             Event::Watcher(event) => return self.watcher_event(event),
             Event::Trouble(trouble) => return self.trouble(trouble),
             Event::Resume { member } => return self.resume(member),

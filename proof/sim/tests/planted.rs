@@ -122,3 +122,25 @@ fn a_compaction_that_takes_the_living_forgets_who_had_won() {
         |claim: &str| ["one_of_two_sign_ups_wins", "who_won_is_signed_up"].contains(&claim);
     hunt_in(Mutant::CompactionTakesTheLiving, world, counts);
 }
+
+/// Members of a former build are upgraded one by one, under every fault that the seed draws.
+#[test]
+fn a_version_that_is_raised_too_early_stops_members_that_were_not_asked() {
+    let counts = |claim: &str| claim == "no_member_meets_what_it_does_not_know";
+    hunt_in(Mutant::RaisesTooEarly, Plan::upgrade, counts);
+}
+
+#[test]
+fn members_that_are_upgraded_one_by_one_go_on_to_the_next_version() {
+    let mut n_raised = 0;
+    for seed in 0..12 {
+        let report = run_plan(Plan::upgrade(seed), Mutants::none(), false);
+        assert!(
+            report.violations.is_empty(),
+            "seed {seed}: {}",
+            report.violations[0]
+        );
+        n_raised += u64::from(report.marks.contains_key(&base::Mark::VersionRaised));
+    }
+    assert!(n_raised >= 8, "raised in {n_raised} of 12 worlds");
+}

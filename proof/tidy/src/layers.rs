@@ -16,7 +16,11 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     ),
     // bbolt's format, for etcd's backups: it knows nothing of ours.
     ("front/bolt", "bolt", &[]),
-    ("front/etcd", "etcd", &["base", "store", "wire", "bolt"]),
+    (
+        "front/etcd",
+        "etcd",
+        &["base", "clock", "store", "wire", "bolt"],
+    ),
     ("front/api", "api", &["base"]),
     ("front/native", "native", &["base", "clock", "store", "api"]),
     (

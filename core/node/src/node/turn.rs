@@ -59,6 +59,10 @@ impl Node {
         }
         for change in applied.leases.drain(..) {
             match change {
+                LeaseChange::Granted(_) => self.counts.leases_granted += 1,
+                LeaseChange::Revoked(_) => self.counts.leases_revoked += 1,
+            }
+            match change {
                 LeaseChange::Granted(lease) if self.leadership.is_self => {
                     self.leases
                         .granted(lease.id, lease.ttl_s, lease.granted, self.now);
@@ -93,6 +97,7 @@ impl Node {
             self.replica.withdraw_snapshot();
         }
         if now.is_self {
+            self.led = Some(now.term);
             let from_grant = self.config.mutants.has(Mutant::LeaseExpiredByNewLeader);
             self.leases
                 .promote(self.machine.state(), self.now, from_grant, self.wall_ms);
@@ -117,6 +122,9 @@ impl Node {
         self.checkpoint.bytes += applied.bytes;
         out.events.extend(applied.events);
         out.answers.extend(applied.answers);
+        for answer in &mut out.answers {
+            answer.tag = self.bounced.take_name(answer.tag);
+        }
         for waiter in self.reads.take_ready(self.machine.state().applied().index) {
             match waiter {
                 Waiter::Local(ticket) => {

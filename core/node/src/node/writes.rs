@@ -3,15 +3,14 @@
 
 use super::{DIGEST_ENTRIES, DIGEST_EVERY, DigestTimer, Node, PROMOTE_PERCENT};
 use crate::effects::{Refused, Tag};
-use crate::machine::APPLY_VERSION;
 use crate::proposals::ROUNDS_MAX;
 use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
+use crate::versions::Versions;
 use base::limits::{
     APPLY_LAG_MAX, MEMBERS_MAX, PROPOSALS_WAITING_MAX, REQUEST_BYTES_MAX, REQUEST_OVERHEAD_BYTES,
 };
 use base::{Change, Mark, MemberId, Mutant, PeerMessage};
 use bytes::Bytes;
-use clock::HybridTime;
 use consensus::Refused as Engine;
 use store::command::{Batch, Command, Identity};
 
@@ -112,6 +111,9 @@ impl Node {
     /// Whether a command that waited is still to be proposed: not one whose client has given up, and
     /// not one that has come twice. Asked of a leader that has applied all that was before its term.
     fn is_due(&self, command: &Command) -> bool {
+        if let Some(version) = raised_by(command) {
+            return self.all_know(version);
+        }
         let is_leaders_word = !may_come_from_outside(command);
         if command.origin == self.config.member {
             return is_leaders_word || self.machine.expects(Tag(command.tag));
@@ -123,11 +125,20 @@ impl Node {
 
     /// The office is lost, and with it what only a leader may say: an expiry that waited here must not
     /// be proposed in a later office, which owes every lease its full time. What others have forwarded
-    /// goes too, since no leader takes it from anybody but them.
+    /// goes back to them, since no leader takes it from anybody else.
     pub(super) fn drop_office(&mut self) {
         let member = self.config.member;
-        self.proposals
-            .retain(|command| command.origin == member && may_come_from_outside(command));
+        let mut of_others = Vec::new();
+        self.proposals.retain(|command| {
+            let is_own = command.origin == member;
+            let may_go_on = may_come_from_outside(command);
+            if may_go_on && !is_own {
+                of_others.push(command.clone());
+            }
+            may_go_on && is_own
+        });
+        self.give_back_all(of_others);
+        self.versions = Versions::default();
     }
 
     /// Gives a batch its version and the leader's time, which is later than every stamp before it.
@@ -136,8 +147,9 @@ impl Node {
             .time
             .max(self.machine.state().time())
             .next(self.stamp_wall_ms());
+        let raised = commands.iter().filter_map(raised_by).max();
         Batch {
-            apply_version: APPLY_VERSION,
+            apply_version: self.apply_version().max(raised.unwrap_or(0)),
             time: self.time,
             commands,
         }
@@ -151,8 +163,8 @@ impl Node {
                 continue;
             }
             let batch = Batch {
-                apply_version: APPLY_VERSION,
-                time: HybridTime::default(),
+                apply_version: self.apply_version(),
+                time: self.meant(),
                 commands,
             };
             Mark::Forwarded.reach();
@@ -164,15 +176,18 @@ impl Node {
     }
 
     /// Commands that landed on a follower. Each follower's tags rise, so a command that comes twice is
-    /// known by its tag and not taken again. A member that does not lead drops them: their origin
-    /// cannot know, and its clients time out.
+    /// known by its tag and not taken again. A member that has just lost its office gives them back; one that never
+    /// had it drops them: their origin cannot know, and its clients time out.
     pub(super) fn receive_forward(&mut self, from: MemberId, batch: &Bytes) {
-        if !self.leadership.is_self || !self.is_member(from) {
-            return;
-        }
         let Ok(batch) = Batch::decode(batch) else {
             return;
         };
+        if !self.leadership.is_self {
+            return self.give_back(from, batch);
+        }
+        if !self.is_member(from) {
+            return;
+        }
         for command in batch.commands {
             let identity = command.identity.as_ref().map_or(0, Identity::encoded_len);
             let size = command.request.len() + identity;
@@ -289,7 +304,8 @@ impl Node {
                 let voters: Vec<_> = members.iter().filter(|m| !m.is_learner).collect();
                 let started = voters.iter().filter(|m| !m.name.is_empty()).count();
                 // A lone member may always get a second one.
-                if voters.len() > 1 && started < voters.len().div_ceil(2) + 1 {
+                let is_strict = self.config.strict_reconfig && voters.len() > 1;
+                if is_strict && started < voters.len().div_ceil(2) + 1 {
                     return Err(SystemRefusal::NotEnoughStarted);
                 }
                 Ok(Change::AddVoter(*member))
@@ -306,6 +322,15 @@ impl Node {
                 if u128::from(matched.0) * 100 < u128::from(last.0) * u128::from(PROMOTE_PERCENT) {
                     return Err(SystemRefusal::LearnerNotReady);
                 }
+                let voters = members.iter().filter(|member| !member.is_learner);
+                let (mut n_voters, mut n_started) = (1, 1);
+                for voter in voters {
+                    n_voters += 1;
+                    n_started += usize::from(!voter.name.is_empty());
+                }
+                if self.config.strict_reconfig && n_started < n_voters / 2 + 1 {
+                    return Err(SystemRefusal::NotEnoughStarted);
+                }
                 Ok(Change::AddVoter(*member))
             }
             MemberChange::Remove { member } => {
@@ -318,7 +343,9 @@ impl Node {
                     voters += 1;
                     started += usize::from(!other.name.is_empty());
                 }
-                if !known.is_learner && (voters == 0 || started < voters / 2 + 1) {
+                let is_strict = self.config.strict_reconfig;
+                let too_few = voters == 0 || (is_strict && started < voters / 2 + 1);
+                if !known.is_learner && too_few {
                     return Err(SystemRefusal::NotEnoughStarted);
                 }
                 Ok(Change::Remove(*member))
@@ -342,6 +369,17 @@ fn configuration_change(command: &Command) -> Option<MemberChange> {
     }
     match SystemCommand::decode(&command.request) {
         Some(SystemCommand::Member(change)) if change.is_configuration() => Some(change),
+        _ => None,
+    }
+}
+
+/// The apply version to which a command raises.
+fn raised_by(command: &Command) -> Option<u16> {
+    if command.dialect != SYSTEM {
+        return None;
+    }
+    match SystemCommand::decode(&command.request) {
+        Some(SystemCommand::Raise(version)) => Some(version),
         _ => None,
     }
 }

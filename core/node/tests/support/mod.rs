@@ -11,7 +11,7 @@ use node::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use store::command::DialectId;
+use store::command::{DialectId, Identity};
 use store::members::Member;
 use store::{Dialect, Genesis, KeyRange, Outcome, RootId, Stamp, State, Store, WriteTxn};
 
@@ -55,6 +55,10 @@ impl Dialect for Words {
             txn.put(key.as_bytes(), value.as_bytes(), lease);
         }
         Outcome::done(Bytes::new())
+    }
+
+    fn admit(&self, _: &State, _: Option<&Identity>, _: &[u8]) -> Result<(), Outcome> {
+        Ok(())
     }
 }
 
@@ -123,6 +127,8 @@ pub struct World {
     pub clocks: BTreeMap<MemberId, Clock>,
     pub read_lease: Option<DriftBound>,
     pub mutants: Mutants,
+    /// Members of former builds: the newest apply version that they know.
+    pub former: BTreeMap<MemberId, u16>,
 }
 
 /// The clocks of one member.
@@ -192,6 +198,7 @@ impl World {
             clocks: BTreeMap::new(),
             read_lease: None,
             mutants: Mutants::none(),
+            former: BTreeMap::new(),
         };
         for n in 1..=members {
             world.add(id(n), genesis(members));
@@ -264,6 +271,11 @@ impl World {
             incarnation: disk.lives,
             read_lease: self.read_lease,
             mutants: self.mutants,
+            apply_version_max: self
+                .former
+                .get(&member)
+                .copied()
+                .unwrap_or(node::APPLY_VERSION),
             ..config(member)
         };
         let boot = disk.boot();
@@ -364,6 +376,14 @@ impl World {
         }
         if self.held.contains(&to) {
             self.mail.push((from, to, message));
+            return;
+        }
+        // A former build speaks a former protocol, which has no such message.
+        let is_new = matches!(
+            message,
+            PeerMessage::Knows { .. } | PeerMessage::Bounce { .. }
+        );
+        if is_new && self.former.contains_key(&to) {
             return;
         }
         let now = self.instant(to);

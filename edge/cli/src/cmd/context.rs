@@ -1,11 +1,12 @@
 //! `quorate context`: which cluster commands speak to.
 
 use crate::complaint::Complaint;
-use crate::context::{Context as Named, Contexts, Origin, endpoint};
+use crate::context::{Context as Named, Contexts, Origin, Trust, endpoint};
 use crate::global::{Globals, Takes};
 use crate::table::Table;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// Name clusters, and select the one that commands speak to.
 #[derive(Args, Debug)]
@@ -36,7 +37,8 @@ enum Action {
     /// Make one, or change it.
     #[command(before_help = "\
 Examples:
-  quorate context set prod 10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379")]
+  quorate context set prod 10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379
+  quorate context set prod https://10.0.0.1:2379 --cacert ca.crt --cert me.crt --key me.key")]
     Set(Set),
     /// Delete one.
     #[command(before_help = "Examples:\n  quorate context delete prod")]
@@ -108,7 +110,14 @@ impl Context {
             }
             Action::Set(set) => {
                 let contexts = contexts?;
-                contexts.save(&set.name, &Named::new(set.members.clone()))?;
+                let trust = Trust {
+                    cacert: absolute(globals.cacert.as_ref())?,
+                    cert: absolute(globals.cert.as_ref())?,
+                    key: absolute(globals.key.as_ref())?,
+                    insecure_skip_tls_verify: globals.insecure_skip_tls_verify,
+                };
+                trust.tls()?;
+                contexts.save(&set.name, &Named::new(set.members.clone()).with(trust))?;
                 one(&contexts, &set.name, globals)
             }
             Action::Delete(Name { name }) => {
@@ -126,6 +135,15 @@ impl Context {
             }
         }
     }
+}
+
+/// Where a file is, seen from anywhere.
+fn absolute(file: Option<&PathBuf>) -> Result<Option<PathBuf>, Complaint> {
+    let Some(file) = file else { return Ok(None) };
+    let found = std::path::absolute(file);
+    found
+        .map(Some)
+        .map_err(|error| Complaint::unexpected(format!("cannot find {}: {error}", file.display())))
 }
 
 fn line(contexts: &Contexts, name: &str) -> Result<Line, Complaint> {

@@ -146,8 +146,8 @@ fn a_file_that_is_no_context_is_said_with_its_reason() {
         ),
         (r#"{"format":1,"endpoints":[]}"#, "it names no endpoints"),
         (
-            r#"{"format":1,"endpoints":["a:1"],"tls":1}"#,
-            "unknown field `tls`",
+            r#"{"format":1,"endpoints":["a:1"],"user":1}"#,
+            "unknown field `user`",
         ),
     ] {
         fs::write(contexts.file("x"), text).unwrap();
@@ -162,10 +162,70 @@ fn endpoints_are_hosts_with_ports() {
         ("h:1", "h:1"),
         ("http://h:1/", "h:1"),
         ("[::1]:2379", "[::1]:2379"),
+        ("https://h:1/", "https://h:1"),
     ] {
         assert_eq!(endpoint(text).as_deref(), Ok(kept));
     }
-    for bad in ["", "h", "h:0", "h:x", ":1", "https://h:1", "http://h:1/x"] {
+    for bad in [
+        "",
+        "h",
+        "h:0",
+        "h:x",
+        ":1",
+        "https://h",
+        "https://http://h:1",
+        "http://h:1/x",
+    ] {
         assert!(endpoint(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn whom_to_believe_is_said_by_flags_then_variables_then_the_context() {
+    let home = Home::new("trust");
+    let contexts = home.contexts();
+    let of_context = Trust {
+        cacert: Some("context-ca".into()),
+        cert: Some("context-cert".into()),
+        key: Some("context-key".into()),
+        insecure_skip_tls_verify: false,
+    };
+    contexts
+        .save("x", &context("https://p:1").with(of_context.clone()))
+        .unwrap();
+    let by_context = Said {
+        context: Some("x".to_owned()),
+        ..Said::default()
+    };
+    let known = |flags: &Trust, said: &Said, variables: &[(&str, &str)]| {
+        trust(flags, said, home.with(variables)).unwrap()
+    };
+    assert_eq!(known(&Trust::default(), &by_context, &[]), of_context);
+    let variables = [
+        ("QUORATE_CACERT", "v-ca"),
+        ("QUORATE_CERT", "v-cert"),
+        ("QUORATE_KEY", "v-key"),
+    ];
+    let by_variables = known(&Trust::default(), &by_context, &variables);
+    assert_eq!(by_variables.cacert.as_deref(), Some(Path::new("v-ca")));
+    assert_eq!(by_variables.key.as_deref(), Some(Path::new("v-key")));
+    let flags = Trust {
+        cert: Some("f-cert".into()),
+        key: Some("f-key".into()),
+        ..Trust::default()
+    };
+    let by_flags = known(&flags, &by_context, &variables);
+    assert_eq!(by_flags.cert.as_deref(), Some(Path::new("f-cert")));
+    assert_eq!(by_flags.cacert.as_deref(), Some(Path::new("v-ca")));
+    // Endpoints of another cluster are not believed by the context's authority.
+    let elsewhere = Said {
+        endpoints: vec!["https://q:1".to_owned()],
+        ..Said::default()
+    };
+    assert_eq!(known(&Trust::default(), &elsewhere, &[]), Trust::default());
+    let half = Trust {
+        cert: Some("c".into()),
+        ..Trust::default()
+    };
+    assert!(half.tls().is_err(), "a certificate without its key");
 }

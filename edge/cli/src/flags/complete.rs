@@ -4,7 +4,7 @@ use super::raw::{Raw, url_error, wrong};
 use super::{FlagError, LogChoice, Run, value};
 use base::Chain;
 use server::config::{
-    AutoCompaction, Config, InitialMember, InitialState, QUOTA_BYTES_DEFAULT, TlsPolicy,
+    AuditMode, AutoCompaction, Config, InitialMember, InitialState, QUOTA_BYTES_DEFAULT, TlsPolicy,
     TlsVersion, TransportSecurity,
 };
 use server::identity::{Listen, Url};
@@ -170,6 +170,11 @@ impl Raw {
         config.host_whitelist = or_all(names("host-whitelist"));
         config.grpc_gateway = self.switch_or("enable-grpc-gateway", true)?;
         config.audit_log = path("audit-log");
+        config.audit_mode = match self.said("audit-log-mode") {
+            None | Some("drop") => AuditMode::Drop,
+            Some("block") => AuditMode::Block,
+            Some(text) => return Err(wrong("audit-log-mode", text, "drop or block")),
+        };
         Ok(())
     }
 
@@ -184,6 +189,8 @@ impl Raw {
 
     /// What the member does of itself while it runs.
     fn upkeep(&mut self, config: &mut Config) -> Result<(), FlagError> {
+        config.apply_version_max =
+            self.number("quorate-apply-version-max", config.apply_version_max)?;
         config.auto_compaction = self.auto_compaction()?;
         config.strict_reconfig = self.switch_or("strict-reconfig-check", true)?;
         config.force_new_cluster = self.switch("force-new-cluster")?;

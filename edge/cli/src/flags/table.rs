@@ -209,6 +209,11 @@ pub(super) static FLAGS: &[Flag] = &[
         "millionths by which clocks may drift; stated on all members, it allows lease reads",
     ),
     used(
+        "quorate-apply-version-max",
+        "3",
+        "for rehearsals of an upgrade: behave as the build that knew only this apply version",
+    ),
+    used(
         "clock-error-max",
         "",
         "milliseconds by which the wall clock may be wrong, where the kernel does not say",
@@ -403,6 +408,11 @@ pub(super) static FLAGS: &[Flag] = &[
         "a request that takes longer is logged",
     ),
     used("audit-log", "", "a file for every change and every refusal"),
+    used(
+        "audit-log-mode",
+        "drop",
+        "what becomes of a line that the disk is too slow for: drop (counted), or block the request",
+    ),
     used("logger", "zap", "there is one"),
     used("log-outputs", "default", "stderr, stdout, or paths"),
     switch_used("enable-log-rotation", "false", "rotate log files"),

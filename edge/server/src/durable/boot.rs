@@ -6,12 +6,13 @@
 //!   something there                   newest checkpoint + entries after it, or a damage report
 //! ```
 
+use super::force::force_new_cluster;
 use super::{CHECKPOINT_STEP_BYTES, log_config};
 use crate::config::{Config, InitialState};
 use crate::disk::FileDisk;
 use crate::entrance::Way;
 use crate::identity::Url;
-use crate::peers::{JoinError, Known, ask_members};
+use crate::peers::{JoinError, Known, ask_apply_version, ask_members};
 use base::{Chain, ClusterId, MemberId, Membership, Mutants, SnapshotMeta};
 use node::Boot;
 use std::time::Duration;
@@ -61,6 +62,21 @@ pub enum BootError {
         /// Its peer URLs.
         urls: String,
     },
+    /// The cluster, or what is in the directory, is of a newer build.
+    #[error(
+        "{whose} at apply version {version}, and this program knows versions up to {known}: start a newer one"
+    )]
+    TooOld {
+        /// `the cluster is` or `the data directory is`.
+        whose: &'static str,
+        /// Its version.
+        version: u16,
+        /// What is known here.
+        known: u16,
+    },
+    /// A member that cannot become a cluster of its own.
+    #[error("--force-new-cluster cannot make a cluster of this member: {0}")]
+    CannotForce(String),
     /// Nobody in the cluster answered.
     #[error("nobody in the running cluster answered for {0:?}")]
     NobodyAnswered(Duration),
@@ -110,23 +126,48 @@ pub(crate) async fn boot(
             state
         }
     };
+    check_version("the data directory is", state.apply_version(), config)?;
     let health = health_of(health, &state, identity.member)?;
-    let mut hard_state = hard_state;
-    // What the first state contains is committed by definition.
-    hard_state.term = hard_state.term.max(state.applied().term);
-    hard_state.commit = hard_state.commit.max(state.applied().index);
+    let mut boot = Boot {
+        hard_state,
+        entries,
+        state,
+        health,
+    };
+    decide_what_is_contained(&mut boot);
+    if config.force_new_cluster {
+        (boot.state, catalog) =
+            force_new_cluster(&identity, disk, &mut log, &catalog, boot.clone())?;
+        boot.entries.clear();
+        decide_what_is_contained(&mut boot);
+    }
     Ok(Booted {
         identity,
-        boot: Boot {
-            hard_state,
-            entries,
-            state,
-            health,
-        },
+        boot,
         log,
         catalog,
         introduced,
     })
+}
+
+/// What the first state contains is committed by definition.
+fn decide_what_is_contained(boot: &mut Boot) {
+    let (hard_state, applied) = (&mut boot.hard_state, boot.state.applied());
+    hard_state.term = hard_state.term.max(applied.term);
+    hard_state.commit = hard_state.commit.max(applied.index);
+}
+
+/// A build that does not know the rules must not decide by them.
+fn check_version(whose: &'static str, version: u16, config: &Config) -> Result<(), BootError> {
+    let known = config.apply_version_max;
+    match version > known {
+        false => Ok(()),
+        true => Err(BootError::TooOld {
+            whose,
+            version,
+            known,
+        }),
+    }
 }
 
 fn health_of(health: Health, state: &State, member: MemberId) -> Result<node::Health, BootError> {
@@ -255,6 +296,8 @@ async fn join(config: &Config, way: &Way) -> Result<(Identity, Vec<Member>), Boo
                             cluster: known.cluster,
                             member,
                         };
+                        let version = ask_apply_version(url, way).await.unwrap_or(0);
+                        check_version("the cluster is", version, config)?;
                         info!(%member, cluster = %known.cluster, "the cluster knows this member");
                         return Ok((identity, introduced(known)));
                     }

@@ -160,11 +160,15 @@ impl UnderWay {
         if self.silent.len() + self.talking.len() < HANDSHAKES_MAX {
             return false;
         }
+        self.close_oldest();
+        true
+    }
+
+    fn close_oldest(&mut self) {
         let oldest = self.silent.pop_first().or_else(|| self.talking.pop_first());
         if let Some((_, task)) = oldest {
             task.abort();
         }
-        true
     }
 
     fn speaks(&mut self, age: u64) {
@@ -202,6 +206,8 @@ async fn watch_one(door: Watched) {
         let (raw, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
+                // Out of descriptors, most likely, and then those who do not finish have them.
+                under_way.borrow_mut().close_oldest();
                 warn!(error = %Chain(&error), "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -257,6 +263,11 @@ async fn shake_hands(
     let config = security.server().ok_or(io::ErrorKind::InvalidInput)?;
     let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
     super::way::complete(&mut raw, &mut session).await?;
+    if let Raw::Tcp(tcp) = &raw {
+        // We have nothing to say now, and a client that gathers small writes (Nagle) would wait 40 ms for the
+        // acknowledgement of its last word before it sends its first request. If it fails, that is all.
+        let _ = rustix::net::sockopt::set_tcp_quickack(tcp, true);
+    }
     let certificate = session
         .peer_certificates()
         .and_then(|chain| chain.first())

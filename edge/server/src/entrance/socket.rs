@@ -8,6 +8,7 @@
 //! Invariant: [`Socket::try_write`] that returns `n` has taken all of `n`; under TLS the sealed bytes may still be here,
 //! and [`Socket::poll_flush_sealed`] sends them before the task waits.
 
+use crate::tls::Refused;
 use rustls::Connection;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -276,7 +277,8 @@ impl Sealed {
         let opened = self.session.process_new_packets();
         // An alert that says why is worth a try, also when this is the end.
         let sent = self.try_send();
-        let state = opened.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let state =
+            opened.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, Refused(error)))?;
         self.is_over |= state.peer_has_closed();
         sent.map(drop)
     }

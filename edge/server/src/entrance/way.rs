@@ -3,7 +3,7 @@
 use super::socket::{Blocking, Raw, Sealed, Socket, Trying};
 use crate::grpc::prepare;
 use crate::identity::Url;
-use crate::tls::Security;
+use crate::tls::{Refused, Security};
 use rustls::ConnectionCommon;
 use rustls::client::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -123,8 +123,13 @@ where
         if let Err(error) = session.process_new_packets() {
             // One try: who does not take it need not know.
             let _ = session.write_tls(&mut Trying(raw));
-            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, Refused(error)));
         }
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
+#[path = "tests/way.rs"]
+mod tests;

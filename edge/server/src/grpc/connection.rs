@@ -3,11 +3,14 @@
 //! Each call gets a task of its own, on the same thread. Nothing here knows what a call means: that is the
 //! [`Service`]'s business.
 
-use super::call::{Call, Refused, Shared};
+use super::call::{Call, Head, Refused, Shared};
+use super::counts::Counted;
+use super::drain::Drain;
 use super::limits::{self, Limits};
 use super::message::Budget;
 use super::output::Output;
 use super::status::{Code, Status};
+use super::turns::{Place, Turns};
 use super::web::{self, Exchange, Reply};
 use crate::entrance::{Entrance, Socket, Visitor};
 use base::Chain;
@@ -15,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -26,14 +30,59 @@ use tracing::{debug, warn};
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What happens to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It begins.
+    Begun,
+    /// It is over.
+    Ended,
+    /// There are too many: it is refused.
+    Refused,
+}
+
 /// What answers the calls.
 pub trait Service: 'static {
     /// Serves one call. The transport ends it with the returned status; a call that is dropped because
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
 
+    /// Which line of a table this call is counted in; it begins now.
+    fn begun(&self, head: &Head) -> Counted {
+        let _ = head;
+        Counted::default()
+    }
+
+    /// A connection begins, or ends; or it is one too many.
+    fn connected(&self, change: Change) {
+        let _ = change;
+    }
+
     /// Answers one request that is no gRPC.
     fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
+
+    /// When service ends in peace; nothing: it never does.
+    fn drain(&self) -> Option<Rc<Drain>> {
+        None
+    }
+
+    /// Whose turn it is; nothing: everybody's, always.
+    fn turns(&self) -> Option<Rc<Turns>> {
+        None
+    }
+
+    /// Whether a call of this path ends only when its client wants, so that nobody can wait for its end.
+    fn is_endless(&self, _path: &str) -> bool {
+        false
+    }
+}
+
+/// Waits until service ends, for ever if it never does.
+async fn end_of<S: Service>(service: &S) {
+    match service.drain() {
+        Some(drain) => drain.begun().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Serves everybody who comes in by `entrance`, until this future is dropped. Must run where `spawn_local` works.
@@ -57,14 +106,17 @@ pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, li
                 limit = limits.connections_max,
                 "too many client connections: one refused"
             );
+            service.connected(Change::Refused);
             continue;
         }
         let (service, budget) = (service.clone(), budget.clone());
         let slot = Slot::taken(&open);
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection(visitor, service, limits, budget).await {
+            service.connected(Change::Begun);
+            if let Err(error) = connection(visitor, service.clone(), limits, budget).await {
                 debug!(error = %Chain(&error), "a client's connection ended");
             }
+            service.connected(Change::Ended);
             drop(slot);
         });
     }
@@ -114,6 +166,7 @@ async fn connection<S: Service>(
     let guest = Guest {
         common_name: name.map(Rc::from),
         is_secure: socket.is_secure(),
+        from: visitor.from,
     };
     let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&mut socket)).await;
     let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -130,6 +183,8 @@ pub(super) struct Guest {
     pub(super) common_name: Option<Rc<str>>,
     /// Whether it is TLS.
     pub(super) is_secure: bool,
+    /// From where; nothing where that has no name.
+    pub(super) from: Option<SocketAddr>,
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2.
@@ -179,8 +234,21 @@ async fn http2<S: Service>(
     let mut connection = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, flushed_handshake)
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let _guest = service.drain().as_ref().map(Drain::enter);
+    let mut ending = pin!(end_of(&*service));
+    let mut is_ending = false;
+    let (turns, place) = (service.turns(), Place::default());
     loop {
         let accepted = poll_fn(|cx| {
+            if !is_ending && ending.as_mut().poll(cx).is_ready() {
+                is_ending = true;
+                connection.graceful_shutdown();
+            }
+            if let Some(turns) = &turns
+                && turns.poll_enter(&place, cx).is_pending()
+            {
+                return Poll::Pending;
+            }
             let polled = connection.poll_accept(cx);
             if polled.is_pending()
                 && let Poll::Ready(Err(error)) = output.flush(cx)
@@ -208,6 +276,7 @@ async fn http2<S: Service>(
         let (mut call, shared) =
             Call::new(request, respond, limits.message_bytes_max, budget.clone());
         call.head.common_name.clone_from(&guest.common_name);
+        call.head.from = guest.from;
         tokio::task::spawn_local(drive(service.clone(), call, shared));
     }
 }
@@ -230,15 +299,24 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         Err(Refused::Http(status)) => return shared.finish_http(status),
         Err(Refused::Grpc(status)) => return shared.finish(Err(status)),
     }
+    let counted = service.begun(&call.head);
+    let began = counted.clock();
+    call.count(&counted);
     let mut deadline = call
         .head
         .timeout
         .map(|timeout| Box::pin(tokio::time::sleep(timeout)));
+    let is_endless = service.is_endless(call.head.path());
     let result = {
+        let mut ending = pin!(end_of(&*service));
         let mut serving = pin!(service.serve(&mut call));
         poll_fn(|cx| {
             if let Poll::Ready(result) = serving.as_mut().poll(cx) {
                 return Poll::Ready(result);
+            }
+            if is_endless && ending.as_mut().poll(cx).is_ready() {
+                let status = Status::new(Code::Unavailable, "etcdserver: server stopped");
+                return Poll::Ready(Err(status));
             }
             if shared.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Status::gone()));
@@ -253,5 +331,9 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         })
         .await
     };
+    counted.ended(
+        result.as_ref().err().map_or(Code::Ok, |status| status.code),
+        began,
+    );
     shared.finish(result);
 }

@@ -29,6 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -44,6 +45,8 @@ pub struct Exchange {
     pub parts: Parts,
     /// The common name in the certificate that the client has shown and that was believed.
     pub common_name: Option<Rc<str>>,
+    /// From where; nothing where that has no name.
+    pub from: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub is_secure: bool,
     /// What the client sends with it.
@@ -97,6 +100,7 @@ impl Exchange {
         Exchange {
             parts,
             common_name: guest.common_name,
+            from: guest.from,
             is_secure: guest.is_secure,
             body: RequestBody {
                 source,
@@ -126,17 +130,20 @@ impl RequestBody {
         if self.length.is_some_and(|length| length > max as u64) {
             return Err(BodyError::TooLarge(max));
         }
-        // A body that does not say its length may be as long as any.
-        let expected = self.length.map_or(max, |length| length as usize);
-        let _claim = self.claim(expected)?;
         let gather = async {
             let Some(first) = poll_fn(|cx| self.poll_chunk(cx)).await? else {
                 return Ok(Bytes::new());
             };
             let mut whole = BytesMut::from(first);
+            let mut _claim = self.claim(whole.len())?;
             while let Some(chunk) = poll_fn(|cx| self.poll_chunk(cx)).await? {
                 if whole.len() + chunk.len() > max {
                     return Err(BodyError::TooLarge(max));
+                }
+                if whole.len() + chunk.len() > whole.capacity() {
+                    // What came is counted and not what was announced: who sends slowly takes nothing from others.
+                    _claim = None;
+                    _claim = self.claim((whole.len() + chunk.len()).next_power_of_two())?;
                 }
                 whole.extend_from_slice(&chunk);
             }

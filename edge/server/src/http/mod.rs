@@ -19,7 +19,9 @@ mod vars;
 
 use crate::front::Front;
 use crate::gateway::{self, Gateway};
-use crate::grpc::{self, Call, Content, Exchange, Page, Reply, Service};
+use crate::grpc::{
+    self, Call, Change, Content, Counted, Drain, Exchange, Head, Page, Reply, Service, Turns,
+};
 use crate::member::Member;
 use access::Access;
 use std::rc::Rc;
@@ -43,21 +45,49 @@ pub(crate) struct Port {
     door: Door,
     access: Access,
     gateway: Gateway,
+    drain: Rc<Drain>,
+    turns: Rc<Turns>,
+}
+
+/// What all listeners of a member share.
+#[derive(Clone, Default)]
+pub(crate) struct Common {
+    /// The end of service.
+    pub(crate) drain: Rc<Drain>,
+    turns: Rc<Turns>,
 }
 
 impl Port {
     /// Of `member`.
-    pub(crate) fn new(member: &Rc<Member>, door: Door) -> Port {
+    pub(crate) fn new(member: &Rc<Member>, door: Door, common: &Common) -> Port {
         Port {
             front: Front(member.clone()),
             door,
             access: Access::new(&member.config),
             gateway: Gateway::default(),
+            drain: common.drain.clone(),
+            turns: common.turns.clone(),
         }
     }
 }
 
 impl Service for Port {
+    fn drain(&self) -> Option<Rc<Drain>> {
+        Some(self.drain.clone())
+    }
+
+    fn turns(&self) -> Option<Rc<Turns>> {
+        Some(self.turns.clone())
+    }
+
+    fn is_endless(&self, path: &str) -> bool {
+        use etcd::Method::{ElectionObserve, LeaseKeepAlive, Watch};
+        let method = etcd::Method::of_path(path);
+        let native = api::Method::of_grpc_path(path);
+        matches!(method, Some(Watch | LeaseKeepAlive | ElectionObserve))
+            || native.is_some_and(|method| method.shape() == api::Shape::Stream)
+    }
+
     async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         match self.door {
             Door::Clients | Door::Grpc => self.front.serve(call).await,
@@ -65,6 +95,22 @@ impl Service for Port {
                 let text = "quorate: gRPC is not spoken at this address";
                 Err(grpc::Status::new(grpc::Code::Unimplemented, text))
             }
+        }
+    }
+
+    fn begun(&self, head: &Head) -> Counted {
+        match self.door {
+            Door::Clients | Door::Grpc => self.front.begun(head),
+            Door::Http | Door::Metrics => Counted::default(),
+        }
+    }
+
+    fn connected(&self, change: Change) {
+        let metrics = &self.front.0.metrics;
+        match change {
+            Change::Begun => metrics.connections.add(1),
+            Change::Ended => metrics.connections.add(-1),
+            Change::Refused => metrics.connections_refused.inc(),
         }
     }
 

@@ -86,7 +86,7 @@ pub(crate) async fn ask_members(url: &Url, way: &Way) -> Result<Known, JoinError
         url: url.to_string(),
         source,
     };
-    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, way)).await;
+    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, way, "/members")).await;
     let text = asked
         .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
         .map_err(failed)?;
@@ -100,9 +100,24 @@ pub(crate) async fn ask_members(url: &Url, way: &Way) -> Result<Known, JoinError
     parse_members(body).ok_or_else(not_understood)
 }
 
-async fn ask(url: &Url, way: &Way) -> io::Result<String> {
+/// Asks the member at `url` for the cluster's apply version. Nothing when it does not say: a former build.
+pub(crate) async fn ask_apply_version(url: &Url, way: &Way) -> Option<u16> {
+    let said = ask_page(url, way, "/apply-version").await?;
+    said.trim_end().parse().ok()
+}
+
+/// Asks the member at `url` for a page of its peer port. Nothing when it does not answer, or has no such page.
+pub(crate) async fn ask_page(url: &Url, way: &Way, page: &str) -> Option<String> {
+    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, way, page)).await;
+    let text = asked.ok()?.ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let is_known = head.starts_with("HTTP/1.1 200 ");
+    is_known.then(|| body.to_owned())
+}
+
+async fn ask(url: &Url, way: &Way, page: &str) -> io::Result<String> {
     let mut socket = way.connect(url).await?;
-    let request = format!("GET /members HTTP/1.1\r\nHost: {}\r\n\r\n", url.host());
+    let request = format!("GET {page} HTTP/1.1\r\nHost: {}\r\n\r\n", url.host());
     socket.write_all(request.as_bytes()).await?;
     socket.flush().await?;
     let mut text = String::new();

@@ -3,9 +3,11 @@
 //! Messages are encoded as they are queued, so the queue is one buffer and everything that gathered since
 //! the last write leaves in one system call.
 
+use super::spoken::{Spoken, hello};
 use super::{HANDSHAKE_TIMEOUT, Inbox};
 use crate::entrance::{Socket, Way};
 use crate::identity::Url;
+use crate::metrics::{PeerCounts, PeersCounts};
 use crate::signal::Signal;
 use base::limits::PEER_QUEUE_BYTES_MAX;
 use base::{Chain, MemberId, PeerMessage, Rng};
@@ -56,18 +58,22 @@ pub(super) struct Link {
     queue: RefCell<BytesMut>,
     work: Signal,
     connected: Cell<bool>,
+    /// What both ends speak on the connection that stands.
+    version: Cell<u16>,
     closed: Cell<bool>,
     dropping: Cell<bool>,
+    counts: Rc<PeerCounts>,
 }
 
 impl Link {
     /// Begins to connect to `member`.
     pub(super) fn open(
         own: Origin,
-        name: &Rc<str>,
-        way: &Way,
+        (name, way): (&Rc<str>, &Way),
         member: &Member,
+        spoken: &Spoken,
         inbox: Rc<dyn Inbox>,
+        counts: &PeersCounts,
     ) -> Rc<Link> {
         let link = Rc::new(Link {
             own,
@@ -75,8 +81,10 @@ impl Link {
             queue: RefCell::default(),
             work: Signal::default(),
             connected: Cell::new(false),
+            version: Cell::new(0),
             closed: Cell::new(false),
             dropping: Cell::new(false),
+            counts: counts.of(member.id),
         });
         let urls = member
             .peer_urls
@@ -86,6 +94,7 @@ impl Link {
             link: link.clone(),
             urls: urls.collect(),
             name: name.clone(),
+            spoken: spoken.clone(),
             way: way.clone(),
             inbox,
             // Pauses of members that lost each other must not fall together.
@@ -105,13 +114,15 @@ impl Link {
         self.connected.get()
     }
 
-    /// Queues a message, or drops it when there is no connection or no room.
+    /// Queues a message, or drops it when there is no connection, no room, or no such message in the protocol that the
+    /// other side speaks.
     pub(super) fn send(&self, message: &PeerMessage) {
-        if !self.connected.get() {
+        if !self.connected.get() || wire::protocol_of(message) > self.version.get() {
             return;
         }
         let mut queue = self.queue.borrow_mut();
         if queue.len() > PEER_QUEUE_BYTES_MAX {
+            self.counts.sent_failures.inc();
             if !self.dropping.replace(true) {
                 warn!(peer = %self.to, bytes = queue.len(), "the queue to a peer is full: messages are dropped");
             }
@@ -126,6 +137,7 @@ struct Dialler {
     link: Rc<Link>,
     urls: Vec<Url>,
     name: Rc<str>,
+    spoken: Spoken,
     way: Way,
     inbox: Rc<dyn Inbox>,
     rng: Rng,
@@ -140,11 +152,15 @@ impl Dialler {
         while !self.link.closed.get() {
             let lost = match self.connect(turn).await {
                 Ok(socket) => {
-                    info!(%peer, "connected to a peer");
+                    info!("remote-peer-id" = %peer, "established TCP streaming connection with remote peer");
                     (pause, told) = (PAUSE_MIN, String::new());
                     self.link.connected.set(true);
                     let lost = self.write(socket).await;
                     self.link.connected.set(false);
+                    self.link.counts.lost.inc();
+                    if !self.link.closed.get() {
+                        warn!("remote-peer-id" = %peer, reason = %Chain(&lost), "lost TCP streaming connection with remote peer");
+                    }
                     self.link.dropping.set(false);
                     self.link.queue.replace(BytesMut::new());
                     lost
@@ -158,6 +174,7 @@ impl Dialler {
                 self.inbox.receive(peer, PeerMessage::Removed);
             }
             self.inbox.unreachable(peer);
+            self.link.counts.sent_failures.inc();
             turn += 1;
             let reason = Chain(&lost).to_string();
             // A peer that is down is news once, not every second.
@@ -188,11 +205,13 @@ impl Dialler {
             .await
             .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
             .map_err(failed)?;
-        let hello = Hello::new(Purpose::Messages, self.link.to, &self.name);
+        let versions = self.spoken.versions();
+        let hello = hello(&versions, Purpose::Messages, self.link.to, &self.name);
         let introduced = introduce(&mut socket, self.link.own, hello);
-        tokio::time::timeout(HANDSHAKE_TIMEOUT, introduced)
+        let version = tokio::time::timeout(HANDSHAKE_TIMEOUT, introduced)
             .await
             .map_err(|_| LinkError::Silent(HANDSHAKE_TIMEOUT))??;
+        self.link.version.set(version);
         Ok(socket)
     }
 
@@ -226,6 +245,7 @@ impl Dialler {
             if let Err(error) = socket.flush().await {
                 return error.into();
             }
+            self.link.counts.sent_bytes.add(buffer.len() as u64);
             self.link.dropping.set(false);
             buffer.clear();
             if buffer.capacity() > BUFFER_KEPT_BYTES {
@@ -235,8 +255,8 @@ impl Dialler {
     }
 }
 
-/// Says hello and reads the answer.
-async fn introduce(socket: &mut Socket, own: Origin, hello: Hello) -> Result<(), LinkError> {
+/// Says hello and reads the answer: the protocol that both speak.
+async fn introduce(socket: &mut Socket, own: Origin, hello: Hello) -> Result<u16, LinkError> {
     let mut out = BytesMut::new();
     wire::encode(own, &Frame::Hello(hello), &mut out);
     socket.write_all(&out).await?;
@@ -245,7 +265,7 @@ async fn introduce(socket: &mut Socket, own: Origin, hello: Hello) -> Result<(),
     let mut input = BytesMut::new();
     loop {
         match reader.next(&mut input)? {
-            Some((_, Frame::HelloReply(HelloReply::Welcome { .. }))) => return Ok(()),
+            Some((_, Frame::HelloReply(HelloReply::Welcome { version }))) => return Ok(version),
             Some((_, Frame::HelloReply(HelloReply::Refused(why)))) => {
                 return Err(LinkError::Refused(why));
             }

@@ -2,10 +2,11 @@
 
 use super::guest::{self, GuestError};
 use super::transfer::{Busy, receive_snapshot};
-use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX};
+use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX, Spoken};
 use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
+use crate::metrics::PeersCounts;
 use crate::tls::{Certificate, Security};
 use base::{Chain, MemberId};
 use bytes::BytesMut;
@@ -45,12 +46,14 @@ enum IncomingError {
 /// Shared by all incoming connections.
 struct Hall {
     own: Origin,
+    spoken: Spoken,
     security: Option<Arc<Security>>,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
     busy: Busy,
     strangers: Rc<Cell<usize>>,
     connections: Rc<Cell<usize>>,
+    counts: PeersCounts,
 }
 
 /// Accepts connections of other members until it is dropped.
@@ -58,17 +61,21 @@ pub(crate) async fn listen(
     mut entrance: Entrance,
     security: Option<Arc<Security>>,
     own: Origin,
+    spoken: Spoken,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
+    counts: PeersCounts,
 ) {
     let hall = Rc::new(Hall {
         own,
+        spoken,
         security,
         inbox,
         reports,
         busy: Busy::default(),
         strangers: Rc::default(),
         connections: Rc::default(),
+        counts,
     });
     loop {
         let visitor = match entrance.accept().await {
@@ -88,6 +95,10 @@ pub(crate) async fn listen(
         }
         tokio::task::spawn_local(hall.clone().admit(visitor));
     }
+}
+
+fn not_found() -> Page {
+    Page::text(404, "404: this port is for members of the cluster\n")
 }
 
 /// Counts itself.
@@ -126,6 +137,7 @@ impl Hall {
                     debug!(%address, reason = %Chain(&error), "a peer's connection ended");
                 }
                 _ => {
+                    self.counts.of(MemberId::NONE).received_failures.inc();
                     warn!(%address, reason = %Chain(&error), "a connection to the peer port is closed")
                 }
             }
@@ -159,7 +171,14 @@ impl Hall {
                 let answered = answer_http1(socket, head, |method, target| async move {
                     match (method.as_str(), target.as_str()) {
                         ("GET", "/members") => Page::text(200, self.inbox.members_page()),
-                        _ => Page::text(404, "404: this port is for members of the cluster\n"),
+                        ("GET", "/apply-version") => {
+                            Page::text(200, format!("{}\n", self.inbox.apply_version()))
+                        }
+                        ("GET", page) => match self.inbox.page(page).await {
+                            Some(text) => Page::text(200, text),
+                            None => not_found(),
+                        },
+                        _ => not_found(),
                     }
                 });
                 let answered = tokio::time::timeout(HANDSHAKE_TIMEOUT, answered).await;
@@ -215,7 +234,7 @@ impl Hall {
             }
         };
         self.check_member(visitor.certificate.as_deref(), origin.member)?;
-        let mut reply = hello.answer(origin, self.own);
+        let mut reply = hello.answer_within(origin, self.own, self.spoken.versions());
         if self.inbox.was_removed(origin.member) {
             reply = HelloReply::Refused(HelloRefusal::Removed);
         } else if hello.purpose == Purpose::Snapshot && self.busy.is_taken() {
@@ -242,8 +261,13 @@ impl Hall {
         mut reader: FrameReader,
         mut input: BytesMut,
     ) -> Result<(), IncomingError> {
+        let counts = self.counts.of(from);
+        counts.received_bytes.add(input.len() as u64);
         loop {
-            while let Some((_, frame)) = reader.next(&mut input)? {
+            while let Some((_, frame)) = reader
+                .next(&mut input)
+                .inspect_err(|_| counts.received_failures.inc())?
+            {
                 match frame {
                     // It connects again and is told then.
                     Frame::Message(_) if self.inbox.was_removed(from) => {
@@ -257,8 +281,9 @@ impl Hall {
                 }
             }
             input.reserve(reader.missing(input.len()).max(READ_BYTES));
-            if socket.read_buf(&mut input).await? == 0 {
-                return Err(IncomingError::Closed);
+            match socket.read_buf(&mut input).await? {
+                0 => return Err(IncomingError::Closed),
+                n => counts.received_bytes.add(n as u64),
             }
         }
     }

@@ -21,17 +21,21 @@ mod guest;
 mod join;
 mod link;
 mod listen;
+mod spoken;
 mod transfer;
 
-pub(crate) use join::{JoinError, Known, ask_members, render_members};
+pub(crate) use join::{JoinError, Known, ask_apply_version, ask_members, ask_page, render_members};
 pub(crate) use listen::listen;
+pub(crate) use spoken::Spoken;
 pub(crate) use transfer::send_snapshot;
 
 use crate::entrance::Way;
+use crate::metrics::PeersCounts;
 use base::{MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use store::Member;
@@ -46,6 +50,9 @@ const STRANGERS_MAX: usize = 64;
 /// Incoming connections at a time: a few for each member that there may be.
 const CONNECTIONS_MAX: usize = 4 * base::limits::MEMBERS_MAX;
 
+/// A page that takes a while.
+pub(crate) type LocalPage<'a> = Pin<Box<dyn Future<Output = Option<String>> + 'a>>;
+
 /// What the connections deliver to.
 pub(crate) trait Inbox: 'static {
     /// A message of another member.
@@ -58,6 +65,10 @@ pub(crate) trait Inbox: 'static {
     fn members(&self) -> Vec<Member>;
     /// The members, for one that joins.
     fn members_page(&self) -> String;
+    /// The apply version of the cluster, for one that joins.
+    fn apply_version(&self) -> u16;
+    /// What another member asks about this one's contents; nothing when there is no such page, or no answer now.
+    fn page<'a>(&'a self, target: &'a str) -> LocalPage<'a>;
 }
 
 /// Each member's peer URLs as they were when its link was opened, and the link.
@@ -67,16 +78,26 @@ type Links = BTreeMap<MemberId, (Vec<String>, Rc<Link>)>;
 pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
+    counts: PeersCounts,
+    spoken: Spoken,
     way: Way,
     links: RefCell<Links>,
 }
 
 impl Peers {
-    pub(crate) fn new(own: Origin, name: &str, way: Way) -> Peers {
+    pub(crate) fn new(
+        own: Origin,
+        name: &str,
+        way: Way,
+        spoken: Spoken,
+        counts: PeersCounts,
+    ) -> Peers {
         Peers {
             own,
             name: name.into(),
             way,
+            counts,
+            spoken,
             links: RefCell::default(),
         }
     }
@@ -93,10 +114,22 @@ impl Peers {
         });
         for member in members {
             if member.id != self.own.member && !links.contains_key(&member.id) {
-                let link = Link::open(self.own, &self.name, &self.way, member, inbox.clone());
+                let link = Link::open(
+                    self.own,
+                    (&self.name, &self.way),
+                    member,
+                    &self.spoken,
+                    inbox.clone(),
+                    &self.counts,
+                );
                 links.insert(member.id, (member.peer_urls.clone(), link));
             }
         }
+    }
+
+    /// Which protocols are spoken.
+    pub(crate) fn spoken(&self) -> &Spoken {
+        &self.spoken
     }
 
     /// Queues a message, or drops it.
@@ -109,6 +142,19 @@ impl Peers {
     /// How they are reached.
     pub(crate) fn way(&self) -> Way {
         self.way.clone()
+    }
+
+    /// Those to whom there are links: all that is known before there is a state.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let links = self.links.borrow();
+        let known = links.iter().map(|(id, (urls, _))| Member {
+            id: *id,
+            name: String::new(),
+            peer_urls: urls.clone(),
+            client_urls: Vec::new(),
+            is_learner: false,
+        });
+        known.collect()
     }
 
     /// Where `member` is reached.

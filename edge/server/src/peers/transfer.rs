@@ -10,18 +10,20 @@
 //! sockets. A receiver takes one snapshot at a time: each needs memory for a whole state.
 
 use super::HANDSHAKE_TIMEOUT;
+use super::spoken::hello;
 use crate::entrance::{Blocking, Socket, Way};
 use crate::events::{Event, Reports};
 use crate::identity::Url;
 use base::{Chain, MemberId, PeerMessage, SnapshotMeta};
 use bytes::BytesMut;
 use std::io::{self, Read, Write};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::{State, stream};
 use tracing::{info, warn};
-use wire::{Frame, FrameReader, Hello, HelloReply, Origin, Purpose, SnapshotEnd, SnapshotHeader};
+use wire::{Frame, FrameReader, HelloReply, Origin, Purpose, SnapshotEnd, SnapshotHeader};
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// Bytes encoded between two writes.
@@ -134,14 +136,14 @@ pub(crate) fn send_snapshot(
     own: Origin,
     name: String,
     to: MemberId,
-    (urls, way): (Vec<String>, Way),
+    ((urls, way), versions): ((Vec<String>, Way), RangeInclusive<u16>),
     snapshot: (SnapshotMeta, State),
     reports: Reports,
 ) {
     thread("snapshot-send", move || {
         lower_priority();
         let position = snapshot.0.position;
-        let sent = send(own, &name, to, (&urls, &way), snapshot);
+        let sent = send(own, &name, to, (&urls, &way), &versions, snapshot);
         match &sent {
             Ok(bytes) => info!(peer = %to, %position, bytes, "a snapshot was sent"),
             Err(error) => {
@@ -173,6 +175,7 @@ fn send(
     name: &str,
     to: MemberId,
     (urls, way): (&[String], &Way),
+    versions: &RangeInclusive<u16>,
     (meta, state): (SnapshotMeta, State),
 ) -> Result<u64, TransferError> {
     let socket = connect(urls, way)?;
@@ -184,7 +187,7 @@ fn send(
         output: BytesMut::new(),
         own,
     };
-    talk.say(&Frame::Hello(Hello::new(Purpose::Snapshot, to, name)))?;
+    talk.say(&Frame::Hello(hello(versions, Purpose::Snapshot, to, name)))?;
     match talk.next()? {
         (_, Frame::HelloReply(HelloReply::Welcome { .. })) => {}
         (_, Frame::HelloReply(HelloReply::Refused(why))) => {

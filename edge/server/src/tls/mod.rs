@@ -40,6 +40,7 @@ use tracing::{error, info, warn};
 
 pub use certificate::Certificate;
 pub(crate) use made::self_signed;
+pub(crate) use verify::Refused;
 
 /// The pause between two looks at the files: "within a second" has room for a look and for what it costs.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -15,6 +15,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use tracing::warn;
@@ -25,6 +26,27 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certific
 #[error("client certificate authentication failed: {shown} is not among the allowed names")]
 struct NotAllowed {
     shown: String,
+}
+
+/// Why a handshake was broken off, in words for a log.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) Error);
+
+impl std::error::Error for Refused {}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            // rustls prints these as Rust has them.
+            Error::InvalidCertificate(CertificateError::Revoked) => {
+                f.write_str("invalid peer certificate: certificate revoked")
+            }
+            Error::InvalidCertificate(CertificateError::Other(why)) => {
+                write!(f, "invalid peer certificate: {}", why.0)
+            }
+            error => error.fmt(f),
+        }
+    }
 }
 
 /// What is demanded beyond the signature of a trusted CA.

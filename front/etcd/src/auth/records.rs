@@ -20,9 +20,9 @@ use bytes::Bytes;
 use prost::Message;
 use store::{State, Table, WriteTxn};
 
-pub(super) const SETTINGS: Table = Table(18);
-pub(super) const USERS: Table = Table(19);
-pub(super) const ROLES: Table = Table(20);
+pub(crate) const SETTINGS: Table = Table(18);
+pub(crate) const USERS: Table = Table(19);
+pub(crate) const ROLES: Table = Table(20);
 pub(super) const TOKENS: Table = Table(21);
 
 /// The user without whom authentication cannot be enabled.
@@ -33,10 +33,10 @@ pub const ROOT_ROLE: &str = "root";
 
 /// What table 18 says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Settings {
-    pub(super) enabled: bool,
-    pub(super) revision: u64,
-    pub(super) last_token: u64,
+pub(crate) struct Settings {
+    pub(crate) enabled: bool,
+    pub(crate) revision: u64,
+    pub(crate) last_token: u64,
 }
 
 impl Settings {
@@ -46,7 +46,7 @@ impl Settings {
         last_token: 0,
     };
 
-    pub(super) fn of(state: &State) -> Settings {
+    pub(crate) fn of(state: &State) -> Settings {
         let Some(record) = state.record(SETTINGS, b"") else {
             return Settings::NEW;
         };
@@ -62,11 +62,16 @@ impl Settings {
         }
     }
 
-    pub(super) fn write(self, txn: &mut WriteTxn<'_>) {
+    /// The record of table 18.
+    pub(crate) fn encode(self) -> Bytes {
         let mut record = vec![u8::from(self.enabled)];
         record.extend_from_slice(&self.revision.to_be_bytes());
         record.extend_from_slice(&self.last_token.to_be_bytes());
-        txn.record_put(SETTINGS, b"", record.into());
+        record.into()
+    }
+
+    pub(super) fn write(self, txn: &mut WriteTxn<'_>) {
+        txn.record_put(SETTINGS, b"", self.encode());
     }
 }
 

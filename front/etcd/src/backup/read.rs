@@ -38,12 +38,6 @@ pub enum RestoreFault {
     /// Written by a version that we know nothing of.
     #[error("the file is of storage version {0}, and versions 3 are known")]
     Version(String),
-    /// Users are there that would be lost.
-    #[error(
-        "authentication is enabled in this file, and its users and roles cannot be restored: the restored \
-         cluster would be open to everybody"
-    )]
-    Auth,
 }
 
 /// What was restored.

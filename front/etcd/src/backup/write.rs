@@ -117,9 +117,7 @@ impl Backup {
                 Next::Auth
             }
             Next::Auth => {
-                for bucket in [schema::AUTH, schema::AUTH_ROLES, schema::AUTH_USERS] {
-                    super::auth::write(state, bucket, writer)?;
-                }
+                super::auth::write(state, writer)?;
                 Next::Cluster
             }
             Next::Cluster => {

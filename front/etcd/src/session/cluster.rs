@@ -91,7 +91,7 @@ fn is_member_url(url: &str) -> bool {
 /// Learners at one time, etcd's `--max-learners` (its default).
 pub const LEARNERS_MAX: usize = 1;
 
-/// Refuses what the membership in `state` forbids: the driver asks this before it proposes the change.
+/// Refuses what the membership in `state` forbids: for drivers without a leader to ask, whose state is all there is.
 ///
 /// Whether a quorum would be left, and whether a learner has caught up, only the member knows.
 ///

@@ -20,4 +20,7 @@ pub use answer::{
     unknown_service,
 };
 pub use cluster::{ClusterOp, LEARNERS_MAX, check_cluster_op};
-pub use plan::{Credentials, Limits, Plan, Query, Read, Session, alarm_request, is_unnamed_grant};
+pub use plan::{
+    Credentials, Limits, Plan, Query, Read, Session, alarm_request, compaction_request,
+    disarm_request, is_unnamed_grant,
+};

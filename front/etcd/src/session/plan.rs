@@ -15,7 +15,7 @@ use crate::request::{
 };
 use crate::scan::Malformed;
 use crate::status::{Code, Refusal, Status};
-use base::{LeaseId, MemberId, Rng, limits};
+use base::{LeaseId, MemberId, Revision, Rng, limits};
 use bytes::Bytes;
 use prost::Message;
 use store::State;
@@ -84,7 +84,7 @@ pub enum Plan {
         /// Whether its keys are wanted.
         keys: bool,
     },
-    /// Change the membership; before: `check_cluster_op`, after: `answer_member_add` or `answer_members`.
+    /// Change the membership: the leader judges it; after: `answer_member_add` or `answer_members`.
     Change(ClusterOp),
     /// Hand the leadership over, if this member leads (else [`Refusal::NotLeader`]) and the other votes
     /// (else [`Refusal::BadLeaderTransferee`]). The answer is empty.
@@ -397,6 +397,25 @@ fn health(body: Bytes) -> Result<Plan, Status> {
 /// anyway.
 pub fn is_unnamed_grant(request: &[u8]) -> bool {
     pbs::LeaseGrantRequest::decode(request).is_ok_and(|request| request.id == 0)
+}
+
+/// The request that compacts up to `revision`, for the log.
+pub fn compaction_request(revision: Revision) -> Bytes {
+    let message = pbs::CompactionRequest {
+        revision: i64::try_from(revision.0).unwrap_or(i64::MAX),
+        physical: false,
+    };
+    envelope(Kind::Compact, &message.encode_to_vec())
+}
+
+/// The request that takes `alarm` back, for the log.
+pub fn disarm_request(alarm: Alarm) -> Bytes {
+    let message = pbs::AlarmRequest {
+        action: alarms::DEACTIVATE,
+        member_id: alarm.member.0,
+        alarm: alarm.kind as i32,
+    };
+    envelope(Kind::Alarm, &message.encode_to_vec())
 }
 
 /// The request that raises `alarm`, for the log.

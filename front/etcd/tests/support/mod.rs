@@ -44,10 +44,11 @@ impl World {
             client_urls: vec!["http://127.0.0.1:2379".into()],
             is_learner: false,
         };
-        let store = Store::new(Genesis {
+        let mut store = Store::new(Genesis {
             membership: base::Membership::of_voters(vec![MemberId(1)]),
             members: vec![member],
         });
+        store.raise_apply_version(3);
         let state = store.publish();
         World {
             store,
@@ -154,6 +155,14 @@ impl World {
             physical: false,
         };
         let _: pb::CompactionResponse = self.call(Method::Compact, &request).unwrap();
+    }
+
+    /// Removes what compaction has hidden.
+    pub(crate) fn sweep(&mut self) {
+        while self.store.is_sweeping() {
+            self.store.sweep(1000);
+        }
+        self.state = self.store.publish();
     }
 
     /// Hands a watch request in; what is sent at once.

@@ -276,7 +276,9 @@ fn hear(member: &mut Member, from: MemberId, message: PeerMessage) -> bool {
         | PeerMessage::PromiseRequest { .. }
         | PeerMessage::PromiseReply { .. }
         | PeerMessage::ClockRequest { .. }
-        | PeerMessage::ClockReply { .. } => {}
+        | PeerMessage::ClockReply { .. }
+        | PeerMessage::Knows { .. }
+        | PeerMessage::Bounce { .. } => {}
     }
     true
 }

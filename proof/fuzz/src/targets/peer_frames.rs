@@ -233,7 +233,10 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::SnapshotOutcome { installed: true },
         PeerMessage::Removed,
         PeerMessage::Leaving,
-        PeerMessage::PromiseRequest { round: 5, term: Term(3) },
+        PeerMessage::PromiseRequest {
+            round: 5,
+            term: Term(3),
+        },
         PeerMessage::PromiseReply {
             round: 5,
             promised: Duration::from_millis(980),
@@ -242,6 +245,10 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::ClockReply {
             asked: 6,
             wall_ms: 1_700_000_000_000,
+        },
+        PeerMessage::Knows { apply_version: 3 },
+        PeerMessage::Bounce {
+            batch: Bytes::from_static(b"commands"),
         },
     ]);
     all

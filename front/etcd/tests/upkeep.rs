@@ -1,0 +1,173 @@
+//! What a member does of itself, over simulated time: compaction and alarms that go.
+
+#![allow(clippy::unwrap_used)] // in a test, that is how it fails
+
+extern crate quorate_etcd as etcd;
+
+mod support;
+
+use base::{Instant, MemberId, Revision};
+use etcd::upkeep::{Compactor, Retention, Vigil};
+use etcd::{Alarm, AlarmKind, Limits, alarm_request, alarms, compaction_request, disarm_request};
+use std::time::Duration;
+use support::World;
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+
+fn at(ms: u64) -> Instant {
+    Instant(ms * 1_000_000)
+}
+
+/// One put a minute for `minutes`, and a look every six seconds: when (in minutes) what was compacted.
+fn run(retention: Retention, minutes: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, u64)> {
+    let mut world = World::new();
+    let mut compactor = Compactor::new(retention, at(0));
+    let mut compacted = Vec::new();
+    for minute in 1..=minutes {
+        world.wall_ms = minute * MINUTE - 1;
+        world.put("a", "b");
+        for look in 0..10 {
+            let ms = minute * MINUTE + look * 6000;
+            if !leads(minute) {
+                continue;
+            }
+            if let Some(due) = compactor.due(at(ms), ms, &world.state) {
+                let request = compaction_request(due.revision);
+                world.apply(&request).expect("compacts");
+                compactor.done(due.revision, at(ms));
+                assert_eq!(world.state.root(etcd::ROOT).compacted(), due.revision);
+                compacted.push((minute, due.revision.0));
+            }
+        }
+    }
+    compacted
+}
+
+// The put of minute m has revision m + 1.
+#[test]
+fn a_short_period_is_looked_after_once_in_a_period() {
+    let kept = Retention::Period(Duration::from_secs(10 * 60));
+    let compacted = run(kept, 45, |_| true);
+    // At minute 10 nothing is ten minutes old but the beginning; the next tries come each tenth.
+    assert_eq!(compacted, [(11, 2), (21, 12), (31, 22), (41, 32)]);
+}
+
+#[test]
+fn a_long_period_is_looked_after_hourly() {
+    let kept = Retention::Period(Duration::from_millis(2 * HOUR));
+    let compacted = run(kept, 330, |_| true);
+    assert_eq!(compacted, [(121, 2), (181, 62), (241, 122), (301, 182)]);
+}
+
+#[test]
+fn a_number_of_revisions_is_kept_and_looked_after_every_five_minutes() {
+    let compacted = run(Retention::Revisions(8), 23, |_| true);
+    assert_eq!(compacted, [(8, 1), (13, 6), (18, 11), (23, 16)]);
+    assert_eq!(run(Retention::Revisions(1000), 60, |_| true), []);
+}
+
+#[test]
+fn whoever_does_not_lead_pauses_and_knows_at_once_when_it_leads() {
+    let kept = Retention::Period(Duration::from_secs(10 * 60));
+    let compacted = run(kept, 45, |minute| minute >= 38);
+    assert_eq!(compacted, [(38, 29)]);
+}
+
+#[test]
+fn nothing_is_compacted_twice_and_a_failure_is_tried_again_after_a_tenth() {
+    let mut world = World::new();
+    world.wall_ms = 0;
+    world.put("a", "1");
+    let mut compactor = Compactor::new(Retention::Period(Duration::from_secs(60)), at(0));
+    let looks: Vec<u64> = (0..200)
+        .filter(|second| {
+            let ms = second * 1000;
+            compactor.due(at(ms), ms, &world.state).is_some()
+        })
+        .collect();
+    // Nobody told it that one had come about.
+    assert_eq!(looks[..3], [61, 67, 73]);
+    compactor.done(Revision(2), at(200_000));
+    for second in 200..400 {
+        let ms = second * 1000;
+        assert_eq!(compactor.due(at(ms), ms, &world.state), None, "{second}");
+    }
+}
+
+// ---- alarms -------------------------------------------------------------------------------------
+
+fn full(member: u64) -> Alarm {
+    Alarm {
+        kind: AlarmKind::NoSpace,
+        member: MemberId(member),
+    }
+}
+
+#[test]
+fn an_alarm_goes_when_a_tenth_of_the_quota_is_free_and_not_before() {
+    let limits = Limits {
+        quota_bytes: 100_000,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let mut vigil = Vigil::default();
+    let mut n = 0;
+    while world.state.bytes_in_use() < 95_000 {
+        n += 1;
+        world.put(&format!("k{n}"), &"v".repeat(1000));
+    }
+    world.apply(&alarm_request(full(1))).expect("raised");
+    world.apply(&alarm_request(full(2))).expect("raised");
+    let look = |vigil: &mut Vigil, world: &World| vigil.look(&world.state, &limits, |it| it.0 == 1);
+    assert_eq!(look(&mut vigil, &world), []);
+    // Keys that are overwritten free nothing until they are compacted away.
+    let mut disarmed = Vec::new();
+    let mut freed = 0;
+    while disarmed.is_empty() {
+        freed += 1;
+        assert!(freed < n, "nothing was taken back");
+        world.delete(&format!("k{freed}"));
+        let request = compaction_request(world.state.revision());
+        world.apply(&request).expect("compacts");
+        world.sweep();
+        let is_room = world.state.bytes_in_use() < 90_000;
+        disarmed = look(&mut vigil, &world);
+        assert_eq!(!disarmed.is_empty(), is_room, "{freed}");
+    }
+    assert_eq!(disarmed, [full(1)], "the other member answers for its own");
+    world.apply(&disarm_request(full(1))).expect("taken back");
+    assert_eq!(alarms(&world.state).collect::<Vec<_>>(), [full(2)]);
+    assert_eq!(look(&mut vigil, &world), []);
+}
+
+#[test]
+fn an_alarm_that_was_raised_by_hand_stays() {
+    let limits = Limits {
+        quota_bytes: 100_000,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let mut vigil = Vigil::default();
+    world.apply(&alarm_request(full(1))).expect("raised");
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+    // Nor does it go where there is no quota at all.
+    let boundless = Limits {
+        quota_bytes: 0,
+        ..limits
+    };
+    assert_eq!(vigil.look(&world.state, &boundless, |_| true), []);
+}
+
+#[test]
+fn room_that_is_made_before_anybody_looks_counts_too() {
+    let limits = Limits {
+        quota_bytes: 100_000,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let mut vigil = Vigil::default();
+    world.apply(&alarm_request(full(1))).expect("raised");
+    vigil.raised(MemberId(1));
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), [full(1)]);
+}
