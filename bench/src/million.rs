@@ -81,7 +81,7 @@ async fn fill_restart_tidy(side: &mut Side, arguments: &Arguments) -> Result<(),
     restart(side).await?;
     phases(side, arguments).await?;
     for member in &side.cluster.members {
-        for line in member.said("slow to become durable") {
+        for line in member.said("slow fdatasync") {
             println!("{}: {line}", member.name);
         }
     }

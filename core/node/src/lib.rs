@@ -48,6 +48,7 @@
 
 pub mod clocks;
 pub mod config;
+pub mod counts;
 pub mod effects;
 pub mod gathering;
 pub mod leases;
@@ -65,9 +66,10 @@ mod versions;
 
 pub use clocks::ClockOffset;
 pub use config::{Boot, Health, NodeConfig};
+pub use counts::Counts;
 pub use effects::{
-    Answer, Dropped, Effects, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend, Status,
-    StopReason, Tag, Ticket,
+    Answer, Dropped, Effects, Leadership, LeaseAnswer, Persist, ReadFailed, Refused, SnapshotSend,
+    Status, StopReason, Tag, Ticket,
 };
 pub use gathering::GATHER_MAX;
 pub use levels::{How, NoLease, ReadGrant, ReadLevel, ReadNow};

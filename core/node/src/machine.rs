@@ -62,6 +62,8 @@ pub(crate) struct Machine {
     seen: Tags,
     member: MemberId,
     incarnation: u32,
+    /// Versions swept by the stores before this one.
+    swept_before: u64,
     apply_version_max: u16,
 }
 
@@ -83,6 +85,7 @@ impl Machine {
             seen: Tags::default(),
             member: config.member,
             incarnation: config.incarnation,
+            swept_before: 0,
             apply_version_max: config.apply_version_max,
         };
         machine.note_digest();
@@ -112,6 +115,11 @@ impl Machine {
     /// Whether versions that compaction has hidden are still to be removed.
     pub(crate) fn is_sweeping(&self) -> bool {
         self.store.is_sweeping()
+    }
+
+    /// Versions that compaction has removed in this life.
+    pub(crate) fn versions_swept(&self) -> u64 {
+        self.swept_before + self.store.versions_swept()
     }
 
     /// Clients of this member that wait for an outcome.
@@ -508,6 +516,7 @@ impl Machine {
     /// Replaces everything by a received state. Answers for commands that the snapshot has passed are
     /// not known here and never will be.
     pub(crate) fn install(&mut self, state: State, config: &NodeConfig, out: &mut Applied) {
+        self.swept_before = self.versions_swept();
         self.store = adopt(state, config);
         self.queue.clear();
         self.digests.clear();

@@ -20,6 +20,7 @@ use bounced::Bounced;
 
 use crate::clocks::Clocks;
 use crate::config::{Boot, NodeConfig};
+use crate::counts::Counts;
 use crate::effects::{Effects, Leadership, LeaseAnswer, Refused, Status, StopReason, Tag, Ticket};
 use crate::gathering::Gathering;
 use crate::leases::{EXPIRIES_MAX, LeaseClock};
@@ -31,6 +32,7 @@ use crate::proposals::{Proposals, Tags};
 use crate::reads::Reads;
 use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
+use crate::versions::IDENTITY_VERSION;
 use crate::versions::Versions;
 use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta, Term};
 use bytes::Bytes;
@@ -133,6 +135,7 @@ pub struct Node {
     stopped: Option<StopReason>,
     stop_told: bool,
     booted: bool,
+    counts: Counts,
 }
 
 /// When the next checkpoint is due.
@@ -247,6 +250,7 @@ impl Node {
             stopped: None,
             stop_told: false,
             booted: false,
+            counts: Counts::default(),
             config,
         })
     }
@@ -275,6 +279,14 @@ impl Node {
             digest: state.digest(),
             apply_version: self.apply_version(),
             stopped: self.stopped.clone(),
+        }
+    }
+
+    /// What it has done in this life.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            versions_swept: self.machine.versions_swept(),
+            ..self.counts
         }
     }
 
@@ -331,6 +343,7 @@ impl Node {
                 let is_unforgiving = self.config.mutants.has(Mutant::ExpiryInBulkAfterStall);
                 let due = self.leases.tick(now, is_unforgiving);
                 if !due.is_empty() {
+                    self.counts.leases_expired += due.len() as u64;
                     self.propose_system(&SystemCommand::Expire(due));
                 }
             }
@@ -463,6 +476,8 @@ impl Node {
         client: Option<(u64, u64)>,
         identity: Option<Identity>,
     ) -> Result<Tag, Refused> {
+        // A former build could not read it, and before that version nothing is decided by it.
+        let identity = identity.filter(|_| self.state().apply_version() >= IDENTITY_VERSION);
         let bytes = request.len() + identity.as_ref().map_or(0, Identity::encoded_len);
         self.admit(bytes)?;
         let tag = self.next_tag();

@@ -24,6 +24,9 @@ pub const APPLY_VERSION: u16 = 3;
 /// The version that a cluster has before any was raised.
 pub const APPLY_VERSION_FIRST: u16 = 2;
 
+/// From this version on commands say on whose behalf they are.
+pub(crate) const IDENTITY_VERSION: u16 = 3;
+
 /// The first version whose builds say what they know.
 const APPLY_VERSION_TOLD: u16 = 3;
 

@@ -24,18 +24,17 @@ pub trait Dialect {
     fn apply(&self, txn: &mut WriteTxn<'_>, request: &[u8], stamp: &Stamp) -> Outcome;
 
     /// Whether `identity` may make this request at all, against the state before it. `apply` decides that, too;
-    /// this is asked first where what an earlier try came to would be told instead.
+    /// this is asked first where what an earlier try came to would be told instead. There is no default, so that nobody
+    /// who wraps a dialect can forget it.
     ///
     /// # Errors
     /// The refusal.
     fn admit(
         &self,
-        _state: &State,
-        _identity: Option<&Identity>,
-        _request: &[u8],
-    ) -> Result<(), Outcome> {
-        Ok(())
-    }
+        state: &State,
+        identity: Option<&Identity>,
+        request: &[u8],
+    ) -> Result<(), Outcome>;
 }
 
 /// The replicated result of a command: the same on every member.

@@ -142,7 +142,22 @@ pub struct Hub {
     /// The newest revision that the hub has been told of.
     published: Revision,
     queue_bytes_max: u64,
+    /// Events given out so far.
+    n_given: u64,
     mutants: Mutants,
+}
+
+/// What waits for one watcher.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// Revisions that it was not given yet, whether or not it wants anything of them.
+    pub revisions: u64,
+    /// Whether it reads history.
+    pub is_behind: bool,
+    /// Events in its queue; what it reads from history is not known before.
+    pub events: u64,
+    /// Bytes of those.
+    pub bytes: u64,
 }
 
 impl Default for Hub {
@@ -161,6 +176,7 @@ impl Hub {
             last_id: 0,
             published: Revision(0),
             queue_bytes_max: limits::WATCH_QUEUE_BYTES_MAX as u64,
+            n_given: 0,
             mutants,
         }
     }
@@ -179,6 +195,38 @@ impl Hub {
     pub fn n_behind(&self) -> usize {
         let behind = |watcher: &&Watcher| matches!(watcher.mode, Mode::Behind);
         self.watchers.values().filter(behind).count()
+    }
+
+    /// How many events were given out so far.
+    pub fn n_given(&self) -> u64 {
+        self.n_given
+    }
+
+    /// What waits for watchers, for those for which something does, among the first `watchers_max`: a look at all of
+    /// very many would take too long.
+    pub fn waiting(&self, watchers_max: usize) -> impl Iterator<Item = (WatcherId, Waiting)> + '_ {
+        let looked_at = self.watchers.iter().take(watchers_max);
+        looked_at.filter_map(|(id, watcher)| {
+            let since = |next: Revision| (self.published.0 + 1).saturating_sub(next.0);
+            let waiting = match &watcher.mode {
+                Mode::Behind => Waiting {
+                    revisions: since(watcher.next),
+                    is_behind: true,
+                    events: 0,
+                    bytes: 0,
+                },
+                Mode::Live {
+                    queue,
+                    queued_bytes,
+                } => Waiting {
+                    revisions: since(queue.front()?.revision()),
+                    is_behind: false,
+                    events: queue.len() as u64,
+                    bytes: *queued_bytes,
+                },
+            };
+            Some((*id, waiting))
+        })
     }
 
     /// Begins a watch. A start below the compacted revision shows at the first poll.
@@ -351,6 +399,9 @@ impl Hub {
             Mode::Live { .. } => watcher.take_queued(self.published, budget_bytes),
             Mode::Behind => watcher.read_history(self.published, state, budget_bytes),
         };
+        if let Polled::Events(events) = &polled {
+            self.n_given += events.len() as u64;
+        }
         let has_more = match &watcher.mode {
             Mode::Live { queue, .. } => !queue.is_empty(),
             Mode::Behind => true,

@@ -57,4 +57,4 @@ pub use root::{Event, Events, Range, ReadError, RootId, RootView};
 pub use state::{State, Table};
 pub use store::{Genesis, Stamp, Store};
 pub use times::AsOfError;
-pub use txn::{Effects, LeaseChange, WriteTxn};
+pub use txn::{Effects, LeaseChange, Ops, WriteTxn};

@@ -67,6 +67,8 @@ pub struct Store {
     /// With [`Mutant::AppliedApartFromEffects`]: the position that should have been recorded.
     late_applied: Option<LogPosition>,
     pub(crate) sweep: crate::sweep::Progress,
+    /// Versions that the sweep has removed.
+    pub(crate) n_swept: u64,
 }
 
 impl Store {
@@ -104,6 +106,7 @@ impl Store {
             scratch: Vec::new(),
             late_applied: None,
             sweep: Default::default(),
+            n_swept: 0,
         }
     }
 

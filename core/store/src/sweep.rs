@@ -60,6 +60,7 @@ impl Store {
             let below = record.mod_revision() < to;
             if !replaced.is_none() && replaced.revision < to {
                 root.forget(replaced.ordinal);
+                self.n_swept += 1;
             }
             let takes = record.is_tombstone() || self.mutants.has(Mutant::CompactionTakesTheLiving);
             if takes && (below || self.mutants.has(Mutant::TombstoneLost)) {
@@ -68,6 +69,7 @@ impl Store {
                     root.forget_key(record.key());
                 }
                 root.forget(ordinal);
+                self.n_swept += 1;
             }
         }
         self.is_sweeping()
@@ -76,6 +78,11 @@ impl Store {
     /// Whether compaction has hidden something that [`Store::sweep`] has not looked at yet.
     pub fn is_sweeping(&self) -> bool {
         self.sweep.0.is_some() || self.state.times.is_sweeping() || self.next_pass().is_some()
+    }
+
+    /// How many versions the sweep has removed in this life of the store.
+    pub fn versions_swept(&self) -> u64 {
+        self.n_swept
     }
 
     fn next_pass(&self) -> Option<Pass> {

@@ -32,6 +32,19 @@ pub struct Effects {
     pub compacted: Vec<(RootId, Revision)>,
 }
 
+/// How much a transaction did so far, for whoever counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ops {
+    /// Keys put.
+    pub puts: u64,
+    /// Bytes of their keys and values.
+    pub put_bytes: u64,
+    /// Ranges deleted, whether or not there was anything.
+    pub deletes: u64,
+    /// The time to live of the lease that was granted last, in seconds.
+    pub granted_ttl_s: Option<i64>,
+}
+
 /// What happened to a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LeaseChange {
@@ -55,6 +68,7 @@ pub struct WriteTxn<'a> {
     /// Whether anything was changed at all.
     changed: bool,
     finished: bool,
+    ops: Ops,
 }
 
 impl<'a> WriteTxn<'a> {
@@ -69,7 +83,13 @@ impl<'a> WriteTxn<'a> {
             effects: Effects::default(),
             changed: false,
             finished: false,
+            ops: Ops::default(),
         }
+    }
+
+    /// How much it did so far.
+    pub fn ops(&self) -> Ops {
+        self.ops
     }
 
     /// The stamp of the entry that this transaction is part of.
@@ -154,6 +174,8 @@ impl<'a> WriteTxn<'a> {
             lease.is_none() || self.lease(lease).is_some(),
             "put on lease {lease}, which is not granted"
         );
+        self.ops.puts += 1;
+        self.ops.put_bytes += (key.len() + value.len()) as u64;
         let root = self.root;
         let replaced = self.write(root, key, Some(value), lease);
         let old_lease = replaced.as_ref().map_or(LeaseId::NONE, Record::lease);
@@ -166,6 +188,7 @@ impl<'a> WriteTxn<'a> {
 
     /// Deletes the keys in `range` and returns what was there, in key order.
     pub fn delete(&mut self, range: &KeyRange) -> Vec<Record> {
+        self.ops.deletes += 1;
         let doomed: Vec<Record> = match self.view().range(range, None) {
             Ok(range) => range.cloned().collect(),
             Err(_) => unreachable!("the present can always be read"),
@@ -238,6 +261,7 @@ impl<'a> WriteTxn<'a> {
 
     /// Grants a lease, which must not be granted already. It counts from this entry's stamp.
     pub fn lease_grant(&mut self, id: LeaseId, ttl_s: i64) {
+        self.ops.granted_ttl_s = Some(ttl_s);
         invariant!(!id.is_none(), "lease 0 means none");
         let granted = self.stamp.time;
         let lease = Lease { id, ttl_s, granted };

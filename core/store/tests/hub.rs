@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use std::collections::BTreeMap;
 use store::hub::{Hub, Polled, WatchSpec, WatcherId};
-use store::{KeyRange, RootId, State, Store, stream};
+use store::{KeyRange, RootId, Stamp, State, Store, stream};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -383,4 +383,49 @@ fn a_state_older_than_what_was_published_loses_nothing() {
         };
         assert_eq!(events.len(), 2, "{id:?}");
     }
+}
+
+#[test]
+fn what_waits_for_a_watcher_is_told() {
+    let mut world = World::new(150);
+    let spec = WatchSpec::new(ROOTS[0], KeyRange::all(), Revision(0));
+    let slow = world.watch(spec.clone());
+    let other = world.watch(WatchSpec::new(ROOTS[1], KeyRange::all(), Revision(0)));
+    assert_eq!(world.hub.waiting(10).count(), 0);
+    let put = |world: &mut World| {
+        let mut txn = world.store.begin(ROOTS[0], &Stamp::default());
+        txn.put(b"k", &[0; 20], LeaseId::NONE);
+        let effects = txn.finish();
+        world.hub.publish(world.store.state(), &effects.events);
+    };
+    put(&mut world);
+    let waiting: Vec<_> = world.hub.waiting(10).collect();
+    let [(id, first)] = waiting[..] else {
+        panic!("{waiting:?}");
+    };
+    assert_eq!(
+        (id, first.revisions, first.events, first.is_behind),
+        (slow, 1, 1, false)
+    );
+    assert!(first.bytes > 20);
+    // Beyond the bound of its queue it reads history, and how far it is behind stays known.
+    for _ in 0..9 {
+        put(&mut world);
+    }
+    let behind = world.hub.waiting(10).next().unwrap().1;
+    assert_eq!(
+        (behind.revisions, behind.is_behind, behind.events),
+        (10, true, 0)
+    );
+    assert_eq!(
+        world.hub.waiting(0).count(),
+        0,
+        "no more are looked at than may be"
+    );
+    assert_eq!(world.hub.n_given(), 0);
+    let state = world.store.state().clone();
+    while let Polled::Events(_) = world.hub.poll(slow, &state, 1_000_000) {}
+    assert_eq!(world.hub.n_given(), 10);
+    assert_eq!(world.hub.waiting(10).count(), 0);
+    world.hub.cancel(other);
 }

@@ -294,3 +294,41 @@ fn the_account_of_bytes_follows_what_is_retained() {
     assert!(left < empty + 300, "{left}");
     store.state().check();
 }
+
+#[test]
+fn a_transaction_says_how_much_it_did() {
+    let mut store = new_store();
+    let mut txn = store.begin(ROOTS[0], &Stamp::default());
+    txn.lease_grant(LeaseId(7), 60);
+    txn.put(b"a", b"12345", LeaseId::NONE);
+    txn.put(b"bc", b"1", LeaseId(7));
+    txn.delete(&KeyRange::all());
+    txn.delete(&KeyRange::single("missing"));
+    let ops = txn.ops();
+    assert_eq!((ops.puts, ops.put_bytes, ops.deletes), (2, 9, 2));
+    assert_eq!(ops.granted_ttl_s, Some(60));
+    txn.finish();
+    // The next one begins anew, and a lease that is revoked deletes nothing by range.
+    let mut txn = store.begin(ROOTS[0], &Stamp::default());
+    txn.lease_revoke(LeaseId(7));
+    assert_eq!(txn.ops(), store::Ops::default());
+    txn.finish();
+}
+
+#[test]
+fn what_a_sweep_removes_is_counted() {
+    let mut store = new_store();
+    for _ in 0..5 {
+        put(&mut store, b"a");
+    }
+    put(&mut store, b"b");
+    assert_eq!(store.versions_swept(), 0);
+    let now = store.state().revision();
+    let mut txn = store.begin(ROOTS[0], &Stamp::default());
+    txn.compact(now);
+    txn.finish();
+    while store.sweep(10) {}
+    // Of six versions the newest of each key stays.
+    assert_eq!(store.versions_swept(), 4);
+    assert_eq!(store.state().root(ROOTS[0]).versions(), 2);
+}

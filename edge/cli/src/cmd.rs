@@ -1,5 +1,6 @@
 //! The commands, each in a file of its own: its arguments, and what it does.
 
+pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod del;

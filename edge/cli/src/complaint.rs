@@ -31,6 +31,7 @@ pub(crate) mod exit {
     pub(crate) const UNEXPECTED: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
     pub(crate) const NOT_FOUND: u8 = 3;
+    pub(crate) const CONDITION: u8 = 4;
     pub(crate) const UNKNOWN: u8 = 6;
     pub(crate) const INTERRUPTED: u8 = 130;
 }

@@ -65,7 +65,13 @@ fn run_member(run: Run) -> ExitCode {
     {
         return ExitCode::FAILURE;
     }
-    let guard = log::start(run.log);
+    let guard = match log::start(&run.log) {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("error: {}", Chain(&error));
+            return ExitCode::from(2);
+        }
+    };
     for note in &run.notes {
         warn!("{note}");
     }

@@ -439,20 +439,20 @@ fn the_command_line_speaks_tls_by_flags_and_by_contexts() {
         &key,
     ];
     let (code, text) = with(
-        &[&["put", "colour", "green"], &flags[..]].concat(),
+        &[&["put", "colour", "green"][..], &flags[..]].concat(),
         &environment,
     );
     assert_eq!(code, Some(0), "{text}");
-    let set = [&["context", "set", "prod", &endpoint], &flags[2..]].concat();
+    let set = [&["context", "set", "prod", &endpoint][..], &flags[2..]].concat();
     assert_eq!(with(&set, &environment).0, Some(0));
     let (code, text) = with(&["get", "colour", "--context", "prod"], &environment);
     assert!(code == Some(0) && text.contains("green"), "{text}");
     let variables = [
         environment[0],
-        ("QUORATE_ENDPOINTS", &endpoint),
-        ("QUORATE_CACERT", &ca),
-        ("QUORATE_CERT", &cert),
-        ("QUORATE_KEY", &key),
+        ("QUORATE_ENDPOINTS", endpoint.as_str()),
+        ("QUORATE_CACERT", ca.as_str()),
+        ("QUORATE_CERT", cert.as_str()),
+        ("QUORATE_KEY", key.as_str()),
     ];
     assert_eq!(with(&["get", "colour"], &variables).0, Some(0));
     // Anybody is believed, and something must be shown all the same.

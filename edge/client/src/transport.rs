@@ -143,7 +143,17 @@ impl Transport {
             if !is_tls && !url.starts_with("http://") {
                 return Err(format!("{name}: only http:// and https:// are known"));
             }
-            let endpoint = Endpoint::from_shared(url).map_err(|bad| format!("{name}: {bad}"))?;
+            // tonic is told of a plain address, whose connections happen to be TLS ones (`tls.rs`): where another crate of a
+            // build asks for tonic's own TLS, it would refuse ours.
+            let plain = match url.strip_prefix("https://") {
+                Some(rest) => format!("http://{rest}"),
+                None => url.clone(),
+            };
+            let endpoint = Endpoint::from_shared(plain).map_err(|bad| format!("{name}: {bad}"))?;
+            let origin = url
+                .parse::<http::Uri>()
+                .map_err(|bad| format!("{name}: {bad}"))?;
+            let endpoint = endpoint.origin(origin);
             if endpoint.uri().port().is_none() {
                 return Err(format!("{name}: a port is missing"));
             }

@@ -134,9 +134,21 @@ pub struct Config {
     pub warn_request: Duration,
     /// Where every change and every refusal is written down; nothing: nowhere.
     pub audit_log: Option<PathBuf>,
+    /// What becomes of a request whose line finds no room.
+    pub audit_mode: AuditMode,
     /// The newest apply version that is used: what this build knows, or less for a rehearsal of a rolling upgrade, where
     /// it behaves as the build before.
     pub apply_version_max: u16,
+}
+
+/// What becomes of a request when the audit log's disk is too slow to take its line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AuditMode {
+    /// The line is dropped and counted, and the log itself says so.
+    #[default]
+    Drop,
+    /// The request waits: nothing happens that is not written down.
+    Block,
 }
 
 /// What history is forgotten without being asked.
@@ -268,6 +280,7 @@ impl Config {
             warn_apply: Duration::from_millis(100),
             warn_request: Duration::from_millis(300),
             audit_log: None,
+            audit_mode: AuditMode::Drop,
             apply_version_max: node::APPLY_VERSION,
         }
     }

@@ -285,7 +285,9 @@ impl Front {
             .with_state(|state| etcd::alarms(state).any(|it| it == alarm));
         if !is_raised {
             error!(%member, "found data inconsistency: alarm CORRUPT");
-            self.0.propose(etcd::alarm_request(alarm)).await?;
+            self.0
+                .propose(etcd::alarm_request(alarm), None, self.0.own_word())
+                .await?;
         }
         Ok(())
     }

@@ -17,6 +17,18 @@ pub(crate) enum Event {
         number: u64,
         /// How long that took.
         took: Duration,
+        /// Bytes of its entries.
+        bytes: u64,
+    },
+    /// A piece of a checkpoint is durable.
+    Committed {
+        /// How long that took.
+        took: Duration,
+    },
+    /// A received state is durable.
+    Installed {
+        /// How long that took.
+        took: Duration,
     },
     /// A checkpoint is durable, or was given up.
     Checkpointed {
@@ -24,6 +36,8 @@ pub(crate) enum Event {
         meta: SnapshotMeta,
         /// How far the log may be freed; nothing when the checkpoint was given up.
         log_floor: Option<Index>,
+        /// How long it took.
+        took: Duration,
     },
     /// The older checkpoint was given up, or could not be.
     Trimmed {

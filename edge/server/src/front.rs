@@ -4,28 +4,46 @@
 //! handler holds nothing of the member across an `.await` but its own state, so a client that goes away
 //! costs nothing.
 
+mod audited;
 mod backup;
+mod health;
 mod levels;
 mod pages;
 mod recipes;
 mod retries;
 mod streams;
 
+pub(crate) use health::Probe;
+pub(crate) use pages::cluster_version;
+
+use crate::auth::{Admitted, Asking, Doorkeeper};
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
+use audited::Noting;
+pub(crate) use audited::note_native;
 use base::{Chain, LeaseId};
 use bytes::Bytes;
+use etcd::auth::{self, Caller, Needs};
 use etcd::{
-    Alarm, AlarmKind, ClusterOp, Method, Plan, Query, RangeChunks, Read, Refusal, Reply, Status,
+    Alarm, AlarmKind, ClusterOp, Credentials, Method, Plan, Query, RangeChunks, Read, Refusal,
+    Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use storage::Space;
+use store::command::Identity;
 use tracing::{info, warn};
 
 /// Records written between two looks at other work: about 0.1 ms.
 const ROWS_PER_STEP: usize = 1000;
+
+/// How long a change of users or roles waits for a cluster that is new.
+const UPGRADE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two looks whether it is there.
+const UPGRADE_LOOK: Duration = Duration::from_millis(20);
 
 /// etcd's API of one member.
 pub(crate) struct Front(pub(crate) Rc<Member>);
@@ -34,7 +52,19 @@ impl Front {
     /// Serves one gRPC call.
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
-            return Native(self.0.clone()).serve(method, call).await;
+            let asking = asking(call);
+            let user = self.0.user_of(&asking);
+            let served = Native(self.0.clone(), asking).serve(method, call).await;
+            if let Some(audit) = &self.0.audit {
+                let code = served
+                    .as_ref()
+                    .err()
+                    .map_or(grpc::Code::Ok, |status| status.code);
+                let name = user.as_deref().or(call.head.common_name.as_deref());
+                let who = (name, call.head.from);
+                note_native(audit, method.grpc_path(), method, who, code).await;
+            }
+            return served;
         }
         let Some(method) = Method::of_path(call.head.path()) else {
             return Err(unknown_path(call.head.path()));
@@ -45,6 +75,49 @@ impl Front {
             _ => self.single(method, call).await,
         };
         served.map_err(Into::into)
+    }
+}
+
+/// What became of a request that was not refused.
+struct Done {
+    /// What to answer; nothing when that was sent already.
+    answer: Option<Bytes>,
+    /// Whether anything but an answer came of it.
+    is_change: bool,
+}
+
+/// What clients call the version of etcd's API that they speak.
+const CLIENT_API_VERSION: &str = "client-api-version";
+
+impl Front {
+    /// As [`Front::serve`], for a call that did not come as gRPC: no transport counts it.
+    pub(crate) async fn serve_elsewhere(&self, call: &mut Call) -> Result<(), grpc::Status> {
+        let counted = self.begun(&call.head);
+        let counting = grpc::Counting::new(&counted);
+        call.count(&counted);
+        let served = self.serve(call).await;
+        counting.end(
+            served
+                .as_ref()
+                .err()
+                .map_or(grpc::Code::Ok, |status| status.code),
+        );
+        served
+    }
+
+    /// A call begins: it is counted in its method's line.
+    pub(crate) fn begun(&self, head: &grpc::Head) -> grpc::Counted {
+        let metrics = &self.0.metrics;
+        if let Some(method) = api::Method::of_grpc_path(head.path()) {
+            return metrics.begun_native(method);
+        }
+        let Some(method) = Method::of_path(head.path()) else {
+            return grpc::Counted::default();
+        };
+        let version = head.metadata().get(CLIENT_API_VERSION);
+        let version = version.map(http::HeaderValue::as_bytes);
+        metrics.client(version, method.shape() != etcd::Shape::Unary);
+        metrics.begun(method)
     }
 }
 
@@ -110,16 +183,57 @@ impl Front {
     /// One request; one answer, or a stream of them.
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
+        let done = match &self.0.audit {
+            None => self.answer(method, body, call).await?,
+            Some(audit) => {
+                let note = Noting::of(
+                    audit,
+                    method,
+                    &body,
+                    &call.head,
+                    self.0.user_of(&asking(call)),
+                );
+                let done = Box::pin(self.answer(method, body, call)).await;
+                note.end(&done).await;
+                done?
+            }
+        };
+        match done.answer {
+            Some(answer) => Ok(call.replies.reply(answer).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn answer(&self, method: Method, body: Bytes, call: &mut Call) -> Result<Done, Ended> {
         self.check_leader(call)?;
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
+        let who = self.0.identify(&asking(call));
+        self.permit(&who, &Needs::of_plan(&plan)?)?;
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
         }
         let wanted = levels::wanted(call.head.metadata(), self.0.identity.cluster)?;
+        if auth::changes_users(&plan) {
+            self.upgraded().await?;
+        }
         let mut fresh = None;
+        let is_change = !matches!(
+            plan,
+            Plan::Read(_)
+                | Plan::ReadStream(_)
+                | Plan::LeaseTimeToLive { .. }
+                | Plan::Status
+                | Plan::Health { .. }
+                | Plan::Authenticate(_)
+                | Plan::Downgrade
+        );
+        let streamed = Done {
+            answer: None,
+            is_change,
+        };
         let answer = match plan {
             Plan::Propose {
                 request,
@@ -129,17 +243,21 @@ impl Front {
                 if numbered.is_some() && is_unnamed_grant {
                     return Err(retries::unnamed_grant().into());
                 }
-                self.propose(request, cost_bytes, numbered).await?
+                let who = who.unwrap_or(None);
+                self.propose(request, cost_bytes, numbered, who).await?
             }
             Plan::Read(read) => match wanted {
-                None => self.read(&read).await?,
+                None => self.read(&read, &who).await?,
                 Some(level) => {
-                    let (answer, told) = self.read_at(&read, level).await?;
+                    let (answer, told) = self.read_at(&read, level, &who).await?;
                     fresh = Some(told);
                     answer
                 }
             },
-            Plan::ReadStream(read) => return self.read_stream(&read, wanted, call).await,
+            Plan::ReadStream(read) => {
+                self.read_stream(&read, wanted, &who, call).await?;
+                return Ok(streamed);
+            }
             Plan::LeaseTimeToLive { lease, keys } => {
                 let left = match self.0.lease(lease, false).await? {
                     LeaseAnswer::Alive { remaining_ms, .. } => Some(remaining_ms),
@@ -151,14 +269,30 @@ impl Front {
                     self.0.read_index().await?;
                 }
                 let header = self.0.header();
+                let needs = Needs::of_plan(&Plan::LeaseTimeToLive { lease, keys })?;
                 self.0.with_state(|state| {
-                    etcd::answer_lease_time_to_live(state, lease, keys, left, &header)
-                })
+                    auth::permit_caller(state, &who, &needs)?;
+                    let answer = etcd::answer_lease_time_to_live(state, lease, keys, left, &header);
+                    Ok::<_, Refusal>(answer)
+                })?
             }
-            Plan::Change(op) => self.change(op).await?,
-            Plan::Authenticate(_) | Plan::Password(_) | Plan::Downgrade => {
-                return Err(Refusal::DowngradeUnimplemented.into());
+            Plan::Change(op) => {
+                if self.0.with_state(auth::is_enabled) {
+                    // It is no command of etcd's dialect: decided here, as freshly as a read is.
+                    self.0.read_index().await?;
+                    self.permit(&who, &Needs::default())?;
+                }
+                self.change(op).await?
             }
+            Plan::Authenticate(credentials) => self.authenticate(&credentials).await?,
+            Plan::Password(change) => {
+                let hash = self.0.doorkeeper.hash(change.password()).await?;
+                let request = change.hashed(&hash);
+                let cost_bytes = request.len() as u64;
+                self.propose(request, cost_bytes, None, who.unwrap_or(None))
+                    .await?
+            }
+            Plan::Downgrade => return Err(Refusal::DowngradeUnimplemented.into()),
             Plan::MoveLeader(to) => {
                 self.0.move_leader(to).await?;
                 Bytes::new()
@@ -171,15 +305,81 @@ impl Front {
                 self.0.defragment().await?;
                 Bytes::new()
             }
-            Plan::Snapshot => return self.snapshot(call).await,
+            Plan::Snapshot => {
+                self.snapshot(&who, call).await?;
+                return Ok(streamed);
+            }
             // In a box: it is large, and no other call should have to make room for it.
-            Plan::Recipe(recipe) => return Box::pin(self.recipe(recipe, call)).await,
-            Plan::Health { known } => return self.health(method, known, call).await,
+            Plan::Recipe(recipe) => {
+                Box::pin(self.recipe(recipe, &who, call)).await?;
+                return Ok(streamed);
+            }
+            Plan::Health { known } => {
+                self.health(method, known, call).await?;
+                return Ok(streamed);
+            }
         };
         if wanted.is_some() {
             call.replies.tell(self.told(fresh));
         }
-        Ok(call.replies.reply(answer).await?)
+        Ok(Done {
+            answer: Some(answer),
+            is_change,
+        })
+    }
+
+    /// Whether a caller may, as of the published state.
+    fn permit(&self, who: &Caller, needs: &Needs) -> Result<(), Refusal> {
+        self.0
+            .with_state(|state| auth::permit_caller(state, who, needs))
+    }
+
+    /// Waits until the cluster understands users and roles: a new one does within a moment, one that is not upgraded
+    /// does not.
+    async fn upgraded(&self) -> Result<(), Refusal> {
+        let until = Instant::now() + UPGRADE_PATIENCE;
+        loop {
+            match self.0.with_state(auth::check_gate) {
+                Ok(()) => return Ok(()),
+                Err(refusal) if Instant::now() >= until => return Err(refusal),
+                Err(_) => tokio::time::sleep(UPGRADE_LOOK).await,
+            }
+        }
+    }
+
+    /// A token for a name and a password. Users may change while the password is checked: then it is checked again.
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Bytes, Status> {
+        for _ in 0..Doorkeeper::TRIES {
+            self.0.read_index().await?;
+            let state = self.0.state();
+            let (admitted, checked) = self.0.doorkeeper.admit(credentials, &state).await?;
+            drop(state);
+            let header = self.0.header();
+            match admitted {
+                Admitted::Issue(issue, letters) => {
+                    let answer = self.0.propose(issue.request(), None, None).await?;
+                    let outcome = outcome(&answer)?;
+                    if outcome.status == Refusal::AuthOldRevision as u16 {
+                        continue;
+                    }
+                    // Who is refused hears why.
+                    etcd::answer_outcome(outcome, answer.revision, &header)?;
+                    let number = auth::token_number(&outcome.body);
+                    let token = format!("{letters}.{number}");
+                    return Ok(etcd::answer_authenticate(&token, answer.revision, &header));
+                }
+                Admitted::Signed(token) => {
+                    self.0.read_index().await?;
+                    let (now, revision) = self
+                        .0
+                        .with_state(|state| (auth::revision(state), state.revision()));
+                    if now == checked {
+                        return Ok(etcd::answer_authenticate(&token, revision, &header));
+                    }
+                }
+            }
+        }
+        Err(Refusal::AuthOldRevision.into())
     }
 
     /// A client may ask not to be served by a member that knows no leader.
@@ -208,12 +408,10 @@ impl Front {
         request: Bytes,
         cost_bytes: u64,
         numbered: Option<(LeaseId, u64)>,
+        identity: Option<Identity>,
     ) -> Result<Bytes, Status> {
         self.check_room(cost_bytes).await?;
-        let answer = match numbered {
-            Some((session, sequence)) => self.0.propose_once(request, session, sequence).await?,
-            None => self.0.propose(request).await?,
-        };
+        let answer = self.0.propose(request, numbered, identity).await?;
         let outcome = outcome(&answer)?;
         if let Some(refusal) = RetryRefusal::from_status(outcome.status) {
             return Err(retries::refused(refusal));
@@ -245,45 +443,86 @@ impl Front {
                 quota_bytes = limits.quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
-            self.0.propose(etcd::alarm_request(alarm)).await?;
+            let request = etcd::alarm_request(alarm);
+            self.0.propose(request, None, self.0.own_word()).await?;
+            self.0.vigil.borrow_mut().raised(alarm.member);
         }
         Err(Refusal::NoSpace.into())
     }
 
-    async fn read(&self, read: &Read) -> Result<Bytes, Status> {
+    async fn read(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
         if read.linearizable {
             self.0.read_index().await?;
         }
-        self.look(read).await
+        self.look(read, who).await
     }
 
-    /// Answers from the published state, whatever its age.
-    async fn look(&self, read: &Read) -> Result<Bytes, Status> {
+    /// Answers from the published state, whatever its age, to whom that state allows it.
+    async fn look(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
         let header = self.0.header();
+        let metrics = &self.0.metrics;
+        let began = Instant::now();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.
-            let (state, query) = (self.0.state(), read.query.clone());
-            let hashing = tokio::task::spawn_blocking(move || whole(&state, &query, &header));
-            return hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
+            let (state, query, who) = (self.0.state(), read.query.clone(), who.clone());
+            let hashing = move || whole(&state, &who, &query, &header);
+            let hashing = tokio::task::spawn_blocking(hashing);
+            let hashed = hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
+            match read.query {
+                Query::Hash => metrics.hash.observe(began.elapsed()),
+                _ => metrics.hash_kv.observe(began.elapsed()),
+            }
+            return hashed;
         }
-        let reply = self
+        let answered = self
             .0
-            .with_state(|state| etcd::answer(state, &read.query, &header))?;
-        match reply {
-            Reply::Whole(answer) => Ok(answer),
-            Reply::Steps(mut steps) => loop {
+            .with_state(|state| etcd::answer_as(state, who, &read.query, &header));
+        let answered = match answered {
+            Ok(Reply::Whole(answer)) => Ok(answer),
+            Ok(Reply::Steps(mut steps)) => loop {
                 if let Some(answer) = steps.step(ROWS_PER_STEP) {
-                    return Ok(answer);
+                    break Ok(answer);
                 }
                 tokio::task::yield_now().await;
             },
+            Err(refusal) => Err(refusal),
+        };
+        match &read.query {
+            Query::Range(_) => metrics.ranged(began, answered.is_ok()),
+            Query::Txn(_) => metrics.txn_ranges.inc(),
+            _ => {}
         }
+        self.warn_slow(read, began.elapsed(), answered.as_ref());
+        answered
+    }
+
+    /// A read that takes long is worth a line, as a command that is applied is.
+    fn warn_slow(&self, read: &Read, took: Duration, answered: Result<&Bytes, &Status>) {
+        let expected = self.0.config.warn_apply;
+        if took < expected {
+            return;
+        }
+        self.0.metrics.applied.slow.inc();
+        let response = match answered {
+            Ok(answer) => format!("size:{}", answer.len()),
+            Err(status) => status.message.to_string(),
+        };
+        let prefix = match read.query {
+            Query::Range(_) => "read-only range ",
+            _ => "read-only txn ",
+        };
+        warn!(
+            took = ?took, "expected-duration" = ?expected, prefix,
+            request = etcd::describe_query(&read.query), response,
+            "apply request took too long"
+        );
     }
 
     async fn read_stream(
         &self,
         read: &Read,
         wanted: Option<native::Level>,
+        who: &Caller,
         call: &mut Call,
     ) -> Result<(), Ended> {
         let granted = match wanted {
@@ -298,7 +537,8 @@ impl Front {
             return Err(Refusal::Malformed.into());
         };
         let target = self.0.config.request_bytes_max;
-        let mut chunks = RangeChunks::begin(&self.0.state(), range, &self.0.header(), target)?;
+        let header = self.0.header();
+        let mut chunks = RangeChunks::begin_as(&self.0.state(), who, range, &header, target)?;
         if let Some(granted) = granted {
             // The state is held from here on: what it is worth does not change any more.
             let fresh = self.worth(&granted)?;
@@ -316,7 +556,7 @@ impl Front {
     async fn change(&self, op: ClusterOp) -> Result<Bytes, Status> {
         // Not judged by what this member has applied, which may be less than its client has heard: the leader judges,
         // and for `Update` whoever applies it.
-        let mut added = None;
+        let (mut added, mut is_promotion) = (None, false);
         let change = match op {
             ClusterOp::Add {
                 peer_urls,
@@ -333,10 +573,16 @@ impl Front {
             }
             ClusterOp::Remove(member) => MemberChange::Remove { member },
             ClusterOp::Update { member, peer_urls } => MemberChange::Update { member, peer_urls },
-            ClusterOp::Promote(member) => MemberChange::Promote { member },
+            ClusterOp::Promote(member) => {
+                is_promotion = true;
+                MemberChange::Promote { member }
+            }
         };
         let answer = self.0.change_members(change).await?;
         check_change(outcome(&answer)?.status)?;
+        if is_promotion {
+            self.0.metrics.learners_promoted.inc();
+        }
         let header = self.0.header();
         Ok(self.0.with_state(|state| match added {
             Some(added) => etcd::answer_member_add(state, added, &header),
@@ -393,6 +639,11 @@ impl Front {
     }
 }
 
+/// What a call's client shows to say who it is.
+pub(crate) fn asking(call: &Call) -> Asking {
+    Asking::of_call(call.head.metadata(), call.head.common_name.clone())
+}
+
 /// Whether the client wants to be served by a member that knows a leader, or not at all.
 fn wants_leader(call: &Call) -> bool {
     call.head
@@ -410,8 +661,13 @@ fn is_local(plan: &Plan) -> bool {
     }
 }
 
-fn whole(state: &store::State, query: &Query, header: &etcd::HeaderParts) -> Result<Bytes, Status> {
-    match etcd::answer(state, query, header)? {
+fn whole(
+    state: &store::State,
+    who: &Caller,
+    query: &Query,
+    header: &etcd::HeaderParts,
+) -> Result<Bytes, Status> {
+    match etcd::answer_as(state, who, query, header)? {
         Reply::Whole(answer) => Ok(answer),
         Reply::Steps(mut steps) => loop {
             if let Some(answer) = steps.step(usize::MAX) {

@@ -34,6 +34,7 @@
 //! | how a member starts and ends | `run` |
 //! | how a request travels | `grpc`, then `front`, then `member` |
 //! | which HTTP path is whose, and who may ask | `http` |
+//! | who a caller is: tokens, passwords, names of certificates | [`auth`] |
 //! | etcd's API as JSON | `gateway`, and `json` in the crate `etcd` |
 //! | the native API: levels of reads, waiting, JSON | `native` |
 //! | who waits for a lock of etcd's, and who is woken | `contenders`, then `front/recipes` |
@@ -46,6 +47,8 @@
 //! | what members say to each other | `peers`, and the crate `wire` |
 //! | ports, unix sockets, TLS: how anybody comes in | [`entrance`], then [`tls`] |
 
+pub mod audit;
+pub mod auth;
 pub mod backup;
 pub mod clock;
 pub mod config;
@@ -62,6 +65,7 @@ pub mod grpc;
 mod http;
 pub mod identity;
 mod member;
+mod metrics;
 mod native;
 mod peers;
 mod run;
@@ -71,6 +75,12 @@ pub mod tls;
 mod upkeep;
 mod vitals;
 mod waits;
+
+/// Lines of the log that whoever writes them had to drop. The log is the process', and so is this number.
+pub fn log_lines_dropped() -> &'static std::sync::atomic::AtomicU64 {
+    static DROPPED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    &DROPPED
+}
 
 pub use durable::{BootError, FoundError};
 pub use etcd::ETCD_VERSION;

@@ -14,6 +14,10 @@
 //!
 //! Order that clients rely on: events reach the desk, then the root switches, then answers go out.
 
+mod words;
+
+use crate::audit::Audit;
+use crate::auth::{Asking, Doorkeeper};
 use crate::clock;
 use crate::config::Config;
 use crate::contenders::Contenders;
@@ -21,13 +25,15 @@ use crate::corrupt;
 use crate::durable::{Checkpoints, LogThread};
 use crate::entrance::Way;
 use crate::events::{Event, Reports};
+use crate::metrics::Metrics;
 use crate::native::{Desks, NotRead};
 use crate::peers::{Inbox, LocalPage, Peers, render_members, send_snapshot};
 use crate::signal::Signal;
 use crate::vitals::Vitals;
 use crate::waits::{Expired, Waits};
-use base::{ClusterId, Instant, LeaseId, MemberId, PeerMessage, Term};
+use base::{ClusterId, Instant, LeaseId, MemberId, Membership, PeerMessage, Revision, Term};
 use bytes::Bytes;
+use etcd::auth::Caller;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
     Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
@@ -35,11 +41,12 @@ use node::{
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Identity, Space};
-use store::command::DialectId;
+use store::command::{DialectId, Identity as OnBehalfOf};
 use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tracing::{error, info, warn};
@@ -53,6 +60,9 @@ const GATHER_LOOK: Duration = node::GATHER_MAX.checked_div(2).expect("two is not
 /// A removed member that waits so long until the others know is worth a line.
 const LEAVING_LONG: Duration = Duration::from_secs(10);
 
+/// A linearizable read that waits so long is slow: a round of heartbeats takes far less.
+const READ_SLOW: Duration = Duration::from_millis(500);
+
 /// Defragmentations that may be waited for at once.
 const DEFRAGS_MAX: usize = 64;
 
@@ -62,6 +72,8 @@ pub(crate) struct StreamWork {
     pub(crate) signal: Signal,
     /// Messages that are to be sent before anything else.
     pub(crate) pending: RefCell<Vec<Bytes>>,
+    /// From where its client comes.
+    from: Option<SocketAddr>,
 }
 
 /// A member at work.
@@ -88,8 +100,16 @@ pub(crate) struct Member {
     reports: Reports,
     space: Cell<Space>,
     pub(crate) vitals: Vitals,
+    /// Who callers are.
+    pub(crate) doorkeeper: Doorkeeper,
+    /// Whether authentication is enabled, and the revision of users and roles, as streams know them.
+    authorised: Cell<(bool, u64)>,
+    pub(crate) metrics: Metrics,
+    pub(crate) audit: Option<Audit>,
     /// What this member had at compactions.
     pub(crate) compacted: RefCell<corrupt::Remembered>,
+    /// Which NOSPACE alarms go by themselves.
+    pub(crate) vigil: RefCell<etcd::upkeep::Vigil>,
     /// Somebody is being told what this member has.
     pub(crate) is_hashing: Cell<bool>,
     term: Cell<Term>,
@@ -100,6 +120,16 @@ pub(crate) struct Member {
     leaderless: Cell<Option<Instant>>,
     /// It was said that this member cannot leave.
     leaving_told: Cell<bool>,
+    /// The alarms that were told of last.
+    alarms: RefCell<Vec<etcd::Alarm>>,
+    /// The leader that was told of last.
+    led_by: Cell<MemberId>,
+    /// When the last tick was.
+    ticked: Cell<Option<Instant>>,
+    /// The compaction that is not swept yet, and since when.
+    compacting: Cell<Option<(Revision, Instant)>>,
+    /// Up to where history was compacted when last looked.
+    compacted_to: Cell<Revision>,
     is_ready: Cell<bool>,
     became_ready: Notify,
     leadership: Notify,
@@ -118,6 +148,9 @@ pub(crate) struct Parts {
     pub(crate) log: LogThread,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) reports: Reports,
+    pub(crate) doorkeeper: Doorkeeper,
+    pub(crate) metrics: Metrics,
+    pub(crate) audit: Option<Audit>,
 }
 
 impl Member {
@@ -155,13 +188,23 @@ impl Member {
             reports: parts.reports,
             space: Cell::new(Space::Normal),
             vitals: Vitals::default(),
+            doorkeeper: parts.doorkeeper,
+            authorised: Cell::new((false, 0)),
+            metrics: parts.metrics,
+            audit: parts.audit,
             compacted: RefCell::default(),
+            vigil: RefCell::default(),
             is_hashing: Cell::new(false),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
             leaderless: Cell::new(None),
             leaving_told: Cell::new(false),
+            alarms: RefCell::default(),
+            led_by: Cell::new(MemberId::NONE),
+            ticked: Cell::new(None),
+            compacting: Cell::new(None),
+            compacted_to: Cell::new(parts.node.state().root(etcd::ROOT).compacted()),
             is_ready: Cell::new(false),
             became_ready: Notify::new(),
             leadership: Notify::new(),
@@ -265,35 +308,48 @@ impl Member {
         dialect: DialectId,
         request: Bytes,
         retry: Option<(LeaseId, u64)>,
+        identity: Option<OnBehalfOf>,
     ) -> Result<Answer, NotAnswered> {
-        let proposed = match retry {
-            None => self.node.borrow_mut().propose(dialect, request),
-            Some((session, sequence)) => {
-                let mut node = self.node.borrow_mut();
-                node.propose_once(dialect, request, session, sequence)
-            }
-        };
+        let proposed = self
+            .node
+            .borrow_mut()
+            .propose_as(dialect, request, retry, identity);
         self.answered(proposed).await
     }
 
-    /// Puts a request of etcd's into the log and waits for what became of it.
-    pub(crate) async fn propose(&self, request: Bytes) -> Result<Answer, Status> {
-        let proposed = self.node.borrow_mut().propose(etcd::DIALECT, request);
+    /// Puts a request of etcd's into the log, on behalf of `identity`, and waits for what became of it. With `retry` it
+    /// is a session's numbered write.
+    pub(crate) async fn propose(
+        &self,
+        request: Bytes,
+        retry: Option<(LeaseId, u64)>,
+        identity: Option<OnBehalfOf>,
+    ) -> Result<Answer, Status> {
+        let proposed = self
+            .node
+            .borrow_mut()
+            .propose_as(etcd::DIALECT, request, retry, identity);
         self.outcome(proposed).await
     }
 
-    /// As [`Member::propose`], as number `sequence` of a session.
-    pub(crate) async fn propose_once(
-        &self,
-        request: Bytes,
-        session: LeaseId,
-        sequence: u64,
-    ) -> Result<Answer, Status> {
-        let proposed =
-            self.node
-                .borrow_mut()
-                .propose_once(etcd::DIALECT, request, session, sequence);
-        self.outcome(proposed).await
+    /// Who asks, as of now.
+    pub(crate) fn identify(&self, asking: &Asking) -> Caller {
+        self.with_state(|state| self.doorkeeper.identify(asking, state))
+    }
+
+    /// The name of the user who asks, for whoever notes what was done.
+    pub(crate) fn user_of(&self, asking: &Asking) -> Option<String> {
+        match self.identify(asking) {
+            Ok(Some(OnBehalfOf::User { name, .. })) => {
+                Some(String::from_utf8_lossy(&name).into_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The member's own word, where somebody's is wanted.
+    pub(crate) fn own_word(&self) -> Option<OnBehalfOf> {
+        self.with_state(crate::auth::own_word)
     }
 
     /// Asks for a change of the membership.
@@ -310,13 +366,25 @@ impl Member {
     }
 
     async fn answered(&self, proposed: Result<node::Tag, Refused>) -> Result<Answer, NotAnswered> {
-        let tag = proposed.map_err(NotAnswered::Refused)?;
-        let wait = self.proposals.begin(tag.0, clock::now());
+        let tag = match proposed {
+            Ok(tag) => tag,
+            Err(why) => {
+                self.metrics.proposals_failed.inc();
+                return Err(NotAnswered::Refused(why));
+            }
+        };
+        let began = clock::now();
+        let wait = self.proposals.begin(tag.0, began);
         self.work.set();
         // A wait that is given up tells the node, which then need not keep the tag.
         let forget = Forget { member: self, tag };
         let answer = wait.answer().await;
-        let answer = answer.map_err(|Expired| NotAnswered::Unknown)?;
+        let is_answered = answer.is_ok();
+        self.metrics.requests[usize::from(is_answered)].observe(clock::now().since(began));
+        let Ok(answer) = answer else {
+            self.metrics.proposals_failed.inc();
+            return Err(NotAnswered::Unknown);
+        };
         std::mem::forget(forget);
         Ok(answer)
     }
@@ -334,6 +402,27 @@ impl Member {
 
     /// Waits until the published state may be read at `level`.
     pub(crate) async fn read_at(&self, level: ReadLevel) -> Result<ReadGrant, NotRead> {
+        let began = clock::now();
+        let granted = self.read_when_ready(level).await;
+        let metrics = &self.metrics;
+        let is_linearizable = matches!(level, ReadLevel::Linearizable);
+        if is_linearizable && clock::now().since(began) >= READ_SLOW {
+            metrics.read_indexes_slow.inc();
+        }
+        let reads = &metrics.reads[level_number(level)];
+        match &granted {
+            Ok(_) => reads.granted.inc(),
+            Err(_) => {
+                reads.failed.inc();
+                if is_linearizable {
+                    metrics.read_indexes_failed.inc();
+                }
+            }
+        }
+        granted
+    }
+
+    async fn read_when_ready(&self, level: ReadLevel) -> Result<ReadGrant, NotRead> {
         let ticket = self.next_ticket();
         let now = self.looked();
         let asked = self.node.borrow_mut().read_at(ticket, level, now);
@@ -443,7 +532,10 @@ impl Member {
             self.checkpoints.trim();
         }
         self.work.set();
-        match told.await {
+        let began = clock::now();
+        let told = told.await;
+        self.metrics.defragment.observe(clock::now().since(began));
+        match told {
             Ok(true) => Ok(()),
             // What a disk without room for a checkpoint most likely is.
             Ok(false) => Err(Refusal::NoSpace.into()),
@@ -463,6 +555,36 @@ impl Member {
         Ticket(self.last_ticket.get())
     }
 
+    /// Writes that wait for their outcome.
+    pub(crate) fn n_pending(&self) -> usize {
+        self.proposals.n_open()
+    }
+
+    /// Whether somebody waits for a defragmentation.
+    pub(crate) fn is_defragmenting(&self) -> bool {
+        !self.defrags.borrow().is_empty()
+    }
+
+    /// What the node has done in this life.
+    pub(crate) fn counts(&self) -> node::Counts {
+        self.node.borrow().counts()
+    }
+
+    /// The other members' wall clocks.
+    pub(crate) fn clocks(&self) -> BTreeMap<MemberId, node::ClockOffset> {
+        self.node.borrow().clock_offsets()
+    }
+
+    /// Whether the connection to `member` stands.
+    pub(crate) fn is_connected(&self, member: MemberId) -> bool {
+        self.peers.is_connected(member)
+    }
+
+    /// From where the client of a stream of watches comes.
+    pub(crate) fn stream_from(&self, id: StreamId) -> Option<SocketAddr> {
+        self.streams.borrow().get(&id)?.from
+    }
+
     fn timeout(&self) -> Status {
         if self.stopped.borrow().is_some() {
             return Refusal::Stopped.into();
@@ -473,9 +595,12 @@ impl Member {
     // ---- watch streams ----------------------------------------------------------------------
 
     /// Opens a watch stream.
-    pub(crate) fn open_stream(self: &Rc<Self>) -> OpenStream {
+    pub(crate) fn open_stream(self: &Rc<Self>, from: Option<SocketAddr>) -> OpenStream {
         let id = self.desk.borrow_mut().open();
-        let work = Rc::new(StreamWork::default());
+        let work = Rc::new(StreamWork {
+            from,
+            ..StreamWork::default()
+        });
         self.streams.borrow_mut().insert(id, work.clone());
         OpenStream {
             member: self.clone(),
@@ -552,29 +677,16 @@ impl Member {
         loop {
             interval.tick().await;
             let now = self.looked();
+            self.look_at_heartbeats(now);
             self.node.borrow_mut().tick(now, clock::wall_ms());
             self.proposals.expire(now);
             self.reads.expire(now);
             self.leases.expire(now);
             self.tick_desk(now);
             self.tell_leaving(now);
+            self.look_at_compaction(now);
+            self.look_at_alarms();
             self.work.set();
-        }
-    }
-
-    /// Says once why a member that was removed is still there.
-    fn tell_leaving(&self, now: Instant) {
-        let leaving = self.node.borrow().is_leaving();
-        let Some((_, waits_for)) = leaving.filter(|(since, _)| now.since(*since) >= LEAVING_LONG)
-        else {
-            return;
-        };
-        if !self.leaving_told.replace(true) {
-            warn!(
-                ?waits_for,
-                "this member was removed, and those that stay do not know yet that this is decided: they may need \
-                 its vote, so it goes on"
-            );
         }
     }
 
@@ -583,14 +695,27 @@ impl Member {
         while let Some(event) = reports.recv().await {
             let mut node = self.node.borrow_mut();
             match event {
-                Event::Persisted { number, took } => {
+                Event::Persisted {
+                    number,
+                    took,
+                    bytes,
+                } => {
                     self.vitals.synced(took, clock::now());
+                    self.metrics.fsync.observe(took);
+                    self.metrics.wal_bytes.add(bytes);
                     node.persisted(number);
+                }
+                Event::Committed { took } => self.metrics.commit.observe(took),
+                Event::Installed { took } => {
+                    self.metrics.receiving.set(0);
+                    self.metrics.received.observe(took);
                 }
                 Event::Checkpointed {
                     meta,
                     log_floor: Some(floor),
+                    took,
                 } => {
+                    self.metrics.checkpoint.observe(took);
                     let to = node.checkpointed(&meta).min(floor);
                     self.log.free(to);
                     // One that was under way when somebody asked is not the one that was asked for.
@@ -644,6 +769,10 @@ impl Member {
     }
 
     fn carry_out(self: &Rc<Self>, effects: Effects) {
+        let before = match effects.membership.is_some() {
+            true => self.with_state(|state| state.membership().clone()),
+            false => Membership::default(),
+        };
         for (to, message) in &effects.send {
             self.peers.send(*to, message);
         }
@@ -660,16 +789,15 @@ impl Member {
             send_snapshot(own, name, snapshot.to, (reached, versions), what, reports);
         }
         if let Some(persist) = effects.persist {
+            if persist.snapshot.is_some() {
+                self.metrics.receiving.set(1);
+            }
             self.log.persist(persist);
         }
         if let Some(leadership) = effects.leadership {
             self.term.set(leadership.term);
-            let (leader, term) = (leadership.leader, leadership.term);
-            match leadership.is_self {
-                true => info!(%term, "this member leads"),
-                false if leader.is_none() => info!(%term, "there is no leader"),
-                false => info!(%leader, %term, "another member leads"),
-            }
+            self.tell_leadership(&leadership);
+            let leader = leadership.leader;
             if !leader.is_none() {
                 self.leaderless.set(None);
             } else if self.leaderless.get().is_none() {
@@ -684,10 +812,14 @@ impl Member {
             if effects.restored {
                 desk.restored(&state);
             }
+            // Watches that may no longer read end before they are told anything further.
+            desk.authorise(&state);
             if !effects.events.is_empty() {
                 desk.publish(&state, &effects.events);
             }
             drop(desk);
+            let authorised = (etcd::auth::is_enabled(&state), etcd::auth::revision(&state));
+            let has_auth_changed = self.authorised.replace(authorised) != authorised;
             self.desks
                 .publish(&state, &effects.events, effects.restored);
             let version_before = self.with_state(State::apply_version);
@@ -707,6 +839,10 @@ impl Member {
                 self.connect(&[]);
             }
             self.wake_streams();
+            if has_auth_changed {
+                // They look whether they may still go on.
+                self.desks.wake_all();
+            }
             self.contenders.publish(&effects.events);
             if effects.restored {
                 self.contenders.restored();
@@ -725,7 +861,7 @@ impl Member {
             self.checkpoints.write(meta, state);
         }
         if let Some(membership) = effects.membership {
-            info!(voters = ?membership.voters, learners = ?membership.learners, "the membership changed");
+            self.tell_membership(&before, &membership);
         }
         if let Some(reason) = effects.stop {
             self.stop(reason);
@@ -791,6 +927,10 @@ impl Member {
 impl Inbox for Member {
     fn receive(&self, from: MemberId, message: PeerMessage) {
         let now = self.looked();
+        if let PeerMessage::ClockReply { asked, .. } = &message {
+            // Every member asks every other for its clock once a second: a probe that is there anyway.
+            self.metrics.peers.answered(from, Instant(*asked), now);
+        }
         self.node.borrow_mut().receive(from, message, now);
         self.work.set();
     }
@@ -804,7 +944,12 @@ impl Inbox for Member {
     }
 
     fn members(&self) -> Vec<store::Member> {
-        self.state.borrow().members()
+        let members = self.state.borrow().members();
+        match members.is_empty() {
+            // Whoever joins has no state yet, and knows those who let it in.
+            true => self.peers.members(),
+            false => members,
+        }
     }
 
     fn members_page(&self) -> String {
@@ -848,6 +993,17 @@ impl Drop for ForgetRead<'_> {
         if let Ok(mut node) = self.member.node.try_borrow_mut() {
             node.forget_read(self.ticket);
         }
+    }
+}
+
+/// The place of a level among the counts of reads.
+fn level_number(level: ReadLevel) -> usize {
+    match level {
+        ReadLevel::Linearizable => 0,
+        ReadLevel::Lease => 1,
+        ReadLevel::Bounded(_) => 2,
+        ReadLevel::Session(_) => 3,
+        ReadLevel::Sequential => 4,
     }
 }
 

@@ -25,18 +25,22 @@ mod streams;
 pub(crate) use desks::Desks;
 pub(crate) use reads::{Granted, NotRead};
 
+use crate::auth::Asking;
 use crate::front::Front;
 use crate::grpc::{self, BodyError, Call, EventSender, Events, Exchange, Page};
 use crate::member::{Member, NotAnswered};
 use api::{Code, Method, Shape};
 use base::LeaseId;
 use bytes::Bytes;
+use etcd::Refusal;
+use etcd::auth;
 use lines::Acquire;
 use native::{AnswerKind, Encoding, Fault, Freshness, Level, Plan, Renewed, Reply};
 use node::{Dropped, LeaseAnswer};
 use std::rc::Rc;
 use std::time::Duration;
-use store::command::DialectId;
+use store::Outcome;
+use store::command::{DialectId, Identity};
 use streams::{Ended, Out};
 
 /// Of the time that a client gives, what is kept for the answer's way back: one part in so many.
@@ -46,7 +50,10 @@ const WAY_BACK_SHARE: u32 = 8;
 const JSON_CALL_MAX: Duration = Duration::from_secs(60);
 
 /// The native API of one member.
-pub(crate) struct Native(pub(crate) Rc<Member>);
+///
+/// While authentication is enabled it is root's alone: its keys have no permissions yet. Who asks is looked at before
+/// anything is done, by the state that is read, and in the log.
+pub(crate) struct Native(pub(crate) Rc<Member>, pub(crate) Asking);
 
 /// A write, planned.
 struct Writing {
@@ -138,7 +145,7 @@ impl Native {
     /// A stream as server-sent events, made by a task of its own until the client is gone.
     fn events(&self, plan: Plan) -> grpc::Reply {
         let (sender, events) = Events::new();
-        let native = Native(self.0.clone());
+        let native = Native(self.0.clone(), self.1.clone());
         tokio::task::spawn_local(async move {
             let streamed = native.stream(&plan, Out::Events(&sender)).await;
             if let Err(Ended::Fault(fault)) = streamed {
@@ -151,6 +158,8 @@ impl Native {
     // ---- both ---------------------------------------------------------------------------------
 
     async fn plan(&self, method: Method, body: Bytes, encoding: Encoding) -> Result<Plan, Fault> {
+        // Strangers hear nothing, not even what is wrong with their request.
+        self.identity()?;
         let plan = self.0.planner.borrow_mut().plan(method, body, encoding)?;
         let is_local = matches!(plan, Plan::Status | Plan::Now);
         if !is_local && self.is_learner() {
@@ -163,6 +172,19 @@ impl Native {
                 .map_err(|_| Fault::from(Code::NoAnswer))?;
         }
         Ok(plan)
+    }
+
+    /// Who asks, if that is root or nobody need say.
+    pub(super) fn identity(&self) -> Result<Option<Identity>, Fault> {
+        self.0.with_state(|state| self.identity_in(state))
+    }
+
+    /// As [`Native::identity`], as of `state`.
+    fn identity_in(&self, state: &store::State) -> Result<Option<Identity>, Fault> {
+        let who = self.0.doorkeeper.identify(&self.1, state);
+        let who = who.map_err(|refusal| refusal_of(refusal).code())?;
+        auth::permit_root(state, who.as_ref()).map_err(|it| refusal_of(it).code())?;
+        Ok(who)
     }
 
     fn is_learner(&self) -> bool {
@@ -269,7 +291,8 @@ impl Native {
             retry,
             ..
         } = writing;
-        let answer = self.0.propose_to(dialect, request, retry).await;
+        let identity = self.identity()?;
+        let answer = self.0.propose_to(dialect, request, retry, identity).await;
         let answer = answer.map_err(unanswered)?;
         let outcome = match &answer.outcome {
             Ok(outcome) => outcome,
@@ -342,6 +365,19 @@ fn transports(status: grpc::Status) -> grpc::Status {
         _ => return status,
     };
     status_of(Fault::new(code, status.message))
+}
+
+/// etcd's refusal of a caller in our own words.
+fn refusal_of(refusal: Refusal) -> native::Refusal {
+    match refusal {
+        Refusal::PermissionDenied => native::Refusal::Denied,
+        _ => native::Refusal::Unauthenticated,
+    }
+}
+
+/// The outcome of a command in the log that its sender may not give.
+pub(crate) fn locked(refusal: Refusal) -> Outcome {
+    native::Refused::from(refusal_of(refusal)).outcome()
 }
 
 /// What the client hears when its write was not answered.

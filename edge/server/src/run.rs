@@ -1,5 +1,7 @@
 //! From a configuration to a running member, and its end.
 
+use crate::audit::{Audit, AuditThread};
+use crate::auth::{Doorkeeper, TokenSpecError};
 use crate::clock;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
@@ -12,6 +14,7 @@ use crate::grpc::limits::STREAMS_MAX;
 use crate::http::{Common, Door, Port};
 use crate::identity::{Listen, ListenAt, Url};
 use crate::member::{Member, Parts};
+use crate::metrics::{Metered, Metrics};
 use crate::peers::{Peers, Spoken, listen};
 use crate::supervisor;
 use crate::tls::{Security, Side, TlsError};
@@ -21,6 +24,7 @@ use etcd::Session;
 use node::{Node, NodeConfig, StopReason};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +57,14 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The audit log cannot be written.
+    #[error("cannot open the audit log {}", path.display())]
+    AuditLog {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// TLS cannot be had as it was asked for.
     #[error("TLS towards {whom}")]
     Tls {
@@ -77,6 +89,9 @@ pub enum RunError {
     /// The timers do not fit together.
     #[error("the configuration cannot work")]
     Misconfigured(#[from] consensus::Misconfigured),
+    /// Tokens cannot be made or believed as it was configured.
+    #[error("the configuration cannot work")]
+    Tokens(#[from] TokenSpecError),
     /// The operating system refuses a thread or a timer.
     #[error("cannot start the member")]
     Start(#[source] io::Error),
@@ -96,9 +111,12 @@ pub fn run(config: Config) -> Result<(), RunError> {
         .build()
         .map_err(RunError::Start)?;
     let local = tokio::task::LocalSet::new();
-    let ended = local.block_on(&runtime, run_here(config));
+    let mut last = None;
+    let ended = local.block_on(&runtime, run_here(config, &mut last));
     // Every task is dropped here; what was acknowledged is durable already, so there is nothing to save.
     drop(local);
+    // But for the last lines of the audit log: the way to its thread is gone with the tasks.
+    drop(last);
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
@@ -204,8 +222,9 @@ fn hosts(listens: &[Listen], urls: &[String]) -> Vec<String> {
     hosts
 }
 
-async fn run_here(config: Config) -> Result<(), RunError> {
+async fn run_here(config: Config, last: &mut Option<AuditThread>) -> Result<(), RunError> {
     let mut stop = Stop::listen().map_err(RunError::Start)?;
+    let doorkeeper = Doorkeeper::new(&config)?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let porter = Porter::default();
     let open = |side, listens, urls| Entrances::open(side, &config, listens, urls, &porter);
@@ -226,7 +245,8 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         (Door::Metrics, &config.listen_metrics),
     ] {
         for listen in listens {
-            clients.push((door, for_clients.bind(listen)?));
+            let address = listen.to_string();
+            clients.push((door, listen.is_tls, address, for_clients.bind(listen)?));
         }
     }
     let mut peers = Vec::new();
@@ -240,7 +260,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     let mut disk = open()?;
     let booted = tokio::select! {
         booted = boot(&config, &mut disk, &way) => booted?,
-        () = stop.asked() => return Ok(()),
+        _ = stop.asked() => return Ok(()),
     };
     let identity = booted.identity;
     info!(
@@ -259,12 +279,31 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     };
     let spoken = Spoken::new(config.apply_version_max);
     let incarnation = data_dir.next_incarnation((clock::wall_ms() / 1000) as u32)?;
+    let audit = match &config.audit_log {
+        None => None,
+        Some(path) => {
+            let started = Audit::start(path, config.audit_mode);
+            let (audit, thread) = started.map_err(|source| RunError::AuditLog {
+                path: path.clone(),
+                source,
+            })?;
+            *last = Some(thread);
+            Some(audit)
+        }
+    };
+    let metrics = Metrics::new(config.metrics_extensive, config.warn_apply);
+    let metered = dialects().into_iter().map(|dialect| {
+        let metered: Box<dyn store::Dialect + Send> =
+            Box::new(Metered::new(dialect, &metrics.applied));
+        metered
+    });
+    let metered = metered.collect();
     let member = Member::new(Parts {
         identity,
         node: Node::new(
             node_config(&config, identity, incarnation),
             booted.boot,
-            dialects(),
+            metered,
             clock::now(),
         )?,
         session: session(&config, identity.member.0 ^ clock::wall_ms() << 20),
@@ -273,10 +312,19 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             &identity,
             identity.member.0 ^ clock::wall_ms() << 21,
         ),
-        peers: Peers::new(origin, &config.name, way, spoken.clone()),
+        peers: Peers::new(
+            origin,
+            &config.name,
+            way,
+            spoken.clone(),
+            metrics.peers.clone(),
+        ),
         log: log.map_err(RunError::Start)?,
         checkpoints,
         reports: reports.clone(),
+        doorkeeper,
+        metrics,
+        audit,
         config,
     });
 
@@ -292,6 +340,7 @@ async fn run_here(config: Config) -> Result<(), RunError> {
             spoken.clone(),
             member.clone(),
             reports.clone(),
+            member.metrics.peers.clone(),
         )));
     }
     member.connect(&booted.introduced);
@@ -307,12 +356,18 @@ async fn run_here(config: Config) -> Result<(), RunError> {
         let front = Front(member.clone());
         tokio::select! {
             checked = front.check_initial() => checked.map_err(RunError::Stopped)?,
-            () = stop.asked() => return Ok(()),
+            _ = stop.asked() => return Ok(()),
         }
     }
     let common = Common::default();
     let mut doors = Vec::new();
-    for (door, listener) in clients {
+    for (door, is_secure, address, listener) in clients {
+        spawn(Box::pin(tell_serving(
+            member.clone(),
+            door,
+            is_secure,
+            address,
+        )));
         let port = Rc::new(Port::new(&member, door, &common));
         doors.push(spawn(Box::pin(grpc::serve(listener, port, limits))));
     }
@@ -321,8 +376,8 @@ async fn run_here(config: Config) -> Result<(), RunError> {
     spawn(Box::pin(Front(member.clone()).publish()));
 
     tokio::select! {
-        () = stop.asked() => {
-            info!("asked to stop");
+        signal = stop.asked() => {
+            info!(signal, "received signal; shutting down");
             supervisor::stopping();
             hand_over(&member).await;
             doors.iter().for_each(|door| door.abort());
@@ -351,6 +406,26 @@ async fn run_here(config: Config) -> Result<(), RunError> {
                  install a newer one"
             ))),
         },
+    }
+}
+
+/// Says that a listener for clients serves, once the member does.
+async fn tell_serving(member: Rc<Member>, door: Door, is_secure: bool, address: String) {
+    if door == Door::Metrics {
+        return;
+    }
+    while member.ready().await.is_err() {}
+    let traffic = match door {
+        Door::Grpc => "grpc",
+        Door::Http => "http",
+        Door::Clients | Door::Metrics => "grpc+http",
+    };
+    match is_secure {
+        true => info!(traffic, address, "serving client traffic securely"),
+        false => info!(
+            traffic,
+            address, "serving client traffic insecurely; this is strongly discouraged!"
+        ),
     }
 }
 
@@ -392,10 +467,21 @@ fn planner(config: &Config, identity: &storage::Identity, seed: u64) -> native::
 
 /// A leader that leaves in peace names its successor, so that nobody waits for an election.
 async fn hand_over(member: &Rc<Member>) {
-    if member.leader() != member.identity.member {
+    let own = member.identity.member;
+    if member.leader() != own {
+        info!("local-member-id" = %own, "skipped leadership transfer; local server is not leader");
         return;
     }
     let Some(successor) = member.connected_voters().first().copied() else {
+        let is_single = member.with_state(|state| state.membership().voters.len() == 1);
+        match is_single {
+            true => {
+                info!("local-member-id" = %own, "skipped leadership transfer for single voting member cluster")
+            }
+            false => {
+                warn!("local-member-id" = %own, "skipped leadership transfer; no other voter is connected")
+            }
+        }
         return;
     };
     let moved = tokio::time::timeout(HANDOVER_TIMEOUT, member.move_leader(successor)).await;
@@ -420,10 +506,11 @@ impl Stop {
         })
     }
 
-    async fn asked(&mut self) {
+    /// Which one came.
+    async fn asked(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.term.recv() => "terminated",
+            _ = self.interrupt.recv() => "interrupt",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::corrupt::Compared;
 use crate::front::Front;
 use crate::member::outcome;
 use base::{Chain, Instant, MemberId, Revision};
-use etcd::upkeep::{Compactor, Due, Retention, Vigil};
+use etcd::upkeep::{Compactor, Due, Retention};
 use etcd::{Refusal, Status};
 use node::StopReason;
 use std::time::Duration;
@@ -46,7 +46,6 @@ impl Front {
     /// Compacts and takes alarms back, until this future is dropped.
     pub(crate) async fn upkeep(self) {
         let mut compactor = self.compactor();
-        let mut vigil = Vigil::default();
         let config = &self.0.config;
         let mut compared = Timer::new(config.corrupt_check_every);
         let mut recalled = Timer::new(config.compact_hash_check_every);
@@ -60,7 +59,7 @@ impl Front {
             if self.is_corrupt().await {
                 return self.0.stop(StopReason::Corrupt);
             }
-            self.take_alarms_back(&mut vigil).await;
+            self.take_alarms_back().await;
             if self.0.config.compact_hash_check_every.is_some() {
                 self.note_compaction().await;
             }
@@ -137,7 +136,10 @@ impl Front {
 
     /// Compacts etcd's keys. That somebody was quicker is as good.
     async fn compact(&self, revision: Revision) -> Result<(), Status> {
-        let answer = self.0.propose(etcd::compaction_request(revision)).await?;
+        let answer = self
+            .0
+            .propose(etcd::compaction_request(revision), None, self.0.own_word())
+            .await?;
         let answered = etcd::answer_outcome(outcome(&answer)?, answer.revision, &self.0.header());
         match answered {
             Ok(_) => Ok(()),
@@ -146,7 +148,7 @@ impl Front {
         }
     }
 
-    async fn take_alarms_back(&self, vigil: &mut Vigil) {
+    async fn take_alarms_back(&self) {
         let limits = *self.0.session.borrow().limits();
         let own = self.0.identity.member;
         let reached = match self.leads() {
@@ -158,15 +160,20 @@ impl Front {
             Some(reached) => member == own || !reached.contains(&member),
             None => member == own,
         };
-        let over = self
-            .0
-            .with_state(|state| vigil.look(state, &limits, answers_for));
+        let over = self.0.with_state(|state| {
+            let mut vigil = self.0.vigil.borrow_mut();
+            vigil.look(state, &limits, answers_for)
+        });
         for alarm in over {
             info!(
                 member = %alarm.member, quota_bytes = limits.quota_bytes,
                 "there is room again: alarm NOSPACE is taken back"
             );
-            if let Err(status) = self.0.propose(etcd::disarm_request(alarm)).await {
+            if let Err(status) = self
+                .0
+                .propose(etcd::disarm_request(alarm), None, self.0.own_word())
+                .await
+            {
                 warn!(reason = %Chain(&status), "the alarm cannot be taken back now");
             }
         }

@@ -53,6 +53,12 @@ impl<T> Waits<T> {
         }
     }
 
+    /// How many numbers lie between the oldest wait and the newest: those that wait, and a few that were answered out
+    /// of order.
+    pub(crate) fn n_open(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
     /// Begins to wait for `number`, which must be larger than all before. Numbers may be left out.
     pub(crate) fn begin(&self, number: u64, now: Instant) -> Wait<T> {
         let mut entries = self.entries.borrow_mut();

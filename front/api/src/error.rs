@@ -15,6 +15,7 @@ pub enum Grpc {
     DeadlineExceeded = 4,
     NotFound = 5,
     AlreadyExists = 6,
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     FailedPrecondition = 9,
     Aborted = 10,
@@ -22,6 +23,7 @@ pub enum Grpc {
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 macro_rules! codes {
@@ -151,6 +153,10 @@ codes! {
     NotConnected = 7001 "Q7001" Unavailable 503 5 None "no member can be reached",
     /// There is no such context.
     NoContext = 7002 "Q7002" InvalidArgument 400 2 None "there is no such context",
+    /// Nobody says who asks.
+    Unauthenticated = 8001 "Q8001" Unauthenticated 401 2 None "nobody says who asks",
+    /// The user may not do this.
+    Denied = 8002 "Q8002" PermissionDenied 403 2 None "the user may not do this",
     /// Something that cannot be happened.
     Internal = 9001 "Q9001" Internal 500 1 Unknown "something that cannot be happened",
 }

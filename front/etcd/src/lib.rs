@@ -76,6 +76,7 @@ mod scan;
 
 mod check;
 mod compare;
+mod describe;
 mod method;
 mod range;
 mod read_only;
@@ -93,6 +94,7 @@ mod watch;
 
 pub use apply::alarms::{Alarm, AlarmKind, alarms};
 pub use apply::{EtcdDialect, LEASE_TTL_MAX_S};
+pub use describe::{deleted_nothing, describe_command, describe_query, names, revision_of};
 pub use header::HeaderParts;
 pub use lease::{LeaseStream, RENEWALS_MAX, Renewal};
 pub use method::{Method, Shape};
@@ -102,7 +104,10 @@ pub use request::{Kind, RangeOptions};
 pub use session::*;
 pub use snapshot::SnapshotStream;
 pub use status::{Code, Refusal, Status};
-pub use watch::{EventCache, Handled, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream};
+pub use watch::{
+    EventCache, Handled, Lagging, StreamId, WATCHES_PER_STREAM_MAX, WatchDesk, WatchStream,
+    WatchVitals,
+};
 
 /// etcd's commands in the log.
 pub const DIALECT: DialectId = DialectId(1);

@@ -134,7 +134,7 @@ impl Line {
     }
 
     /// Their keys.
-    pub(crate) fn range(&self) -> KeyRange {
+    pub fn range(&self) -> KeyRange {
         KeyRange::prefix(self.prefix.clone())
     }
 

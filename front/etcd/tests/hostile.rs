@@ -76,6 +76,27 @@ proptest! {
 }
 
 #[test]
+fn a_request_of_no_fields_must_be_a_message_too() {
+    let mut world = World::new();
+    let methods = [
+        Method::LeaseLeases,
+        Method::Status,
+        Method::Defragment,
+        Method::Hash,
+        Method::AuthStatus,
+    ];
+    for method in methods {
+        // The second field is cut off.
+        let cut = Bytes::from_static(&[0xc0, 0x3e, 5, 0xc2, 0x3e, 9, b'a']);
+        let refused = world.session.plan(method, cut);
+        assert_eq!(refused, Err(etcd::Refusal::Malformed.into()), "{method:?}");
+        // Fields that nobody knows are no mistake.
+        let more = Bytes::from_static(&[0xc0, 0x3e, 5, 0xc2, 0x3e, 1, b'a']);
+        assert!(world.session.plan(method, more).is_ok(), "{method:?}");
+    }
+}
+
+#[test]
 fn a_transaction_nested_beyond_reason_is_refused() {
     // Ten thousand levels in a few bytes each: prost alone would refuse at a hundred, a naive reader
     // would leave the stack.

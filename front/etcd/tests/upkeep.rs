@@ -1,5 +1,7 @@
 //! What a member does of itself, over simulated time: compaction and alarms that go.
 
+#![allow(clippy::unwrap_used)] // in a test, that is how it fails
+
 extern crate quorate_etcd as etcd;
 
 mod support;
@@ -155,4 +157,17 @@ fn an_alarm_that_was_raised_by_hand_stays() {
         ..limits
     };
     assert_eq!(vigil.look(&world.state, &boundless, |_| true), []);
+}
+
+#[test]
+fn room_that_is_made_before_anybody_looks_counts_too() {
+    let limits = Limits {
+        quota_bytes: 100_000,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let mut vigil = Vigil::default();
+    world.apply(&alarm_request(full(1))).expect("raised");
+    vigil.raised(MemberId(1));
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), [full(1)]);
 }

@@ -72,6 +72,10 @@ refusals! {
     OtherPlace = 22 ConditionFailed "the owner has another kind of place in this line already: leave it first",
     /// What a place says is too long.
     SaysTooMuch = 23 TooLarge "a place says at most 4096 bytes",
+    /// Authentication is enabled, and nobody says who asks, or no longer rightly.
+    Unauthenticated = 24 Unauthenticated "authentication is enabled: show the token of a user with the role root",
+    /// Only root may.
+    Denied = 25 Denied "only users with the role root may use this API while authentication is enabled",
 }
 
 impl Refusal {

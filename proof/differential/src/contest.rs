@@ -60,6 +60,7 @@ impl Waiting {
         let (peer, ours) = (peer.unwrap_or_else(gone), ours.unwrap_or_else(gone));
         let described = proto::method(method);
         if self.lease == 0 {
+            pair.has_named_leases = true;
             learn_own_lease(&mut pair.peer, &described, &peer);
             learn_own_lease(&mut pair.ours, &described, &ours);
         }

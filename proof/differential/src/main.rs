@@ -222,6 +222,7 @@ fn history(run: &Run) -> Result<Vec<(usize, Operation)>, String> {
     let scope = Scope {
         has_auth: run.auth,
         has_serializable: run.members == 1,
+        has_members: run.members == 1,
     };
     let all = Generator::new(run.seed, scope)
         .take(run.operations)

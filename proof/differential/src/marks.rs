@@ -18,8 +18,8 @@ pub(crate) const NOW: i64 = 1 << 50;
 pub(crate) const COMPACTED: i64 = 1 << 51;
 /// The n-th lease that the server named.
 pub(crate) const GRANTED: i64 = 1 << 52;
-/// What marks stood for before they were given away again.
-const FORMER: i64 = GRANTED + 1000;
+/// Leases in the order in which servers named them.
+const EVER: i64 = GRANTED + 1000;
 /// The n-th member's id.
 pub(crate) const MEMBER: i64 = 1 << 53;
 /// The cluster's id.
@@ -41,21 +41,26 @@ pub(crate) struct Known {
 pub(crate) struct Names {
     chosen: BTreeMap<i64, i64>,
     marks: BTreeMap<i64, i64>,
-    n_former: i64,
+    n_leases: i64,
     texts: Vec<(String, String)>,
 }
 
 impl Names {
-    /// `mark` stands for `number` from now on. What it stood for has a mark of its own from now on.
+    /// `mark` stands for `number` from now on. In answers a lease has a mark of its own for ever, because its number
+    /// under which requests know it is given away again.
     pub(crate) fn learn(&mut self, mark: i64, number: i64) {
-        if let Some(former) = self.chosen.insert(mark, number)
-            && former != number
-        {
-            let other = FORMER + self.n_former;
-            self.n_former += 1;
-            self.chosen.insert(other, former);
-            self.marks.insert(former, other);
+        self.chosen.insert(mark, number);
+        let mut own = mark;
+        if (GRANTED..EVER).contains(&mark) {
+            own = EVER + self.n_leases;
+            self.n_leases += 1;
+            self.chosen.insert(own, number);
         }
+        self.marks.insert(number, own);
+    }
+
+    /// In answers, `number` means the same as what `mark` stands for.
+    pub(crate) fn learn_another(&mut self, mark: i64, number: i64) {
         self.marks.insert(number, mark);
     }
 

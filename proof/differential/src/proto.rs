@@ -51,3 +51,13 @@ pub(crate) fn method(name: &str) -> MethodDescriptor {
 pub(crate) fn path(method: &MethodDescriptor) -> String {
     format!("/{}/{}", method.parent_service().full_name(), method.name())
 }
+
+/// A pair as answers have it, for tests.
+#[cfg(test)]
+pub(crate) fn key_value(key: &[u8], lease: i64) -> generated::mvccpb::KeyValue {
+    generated::mvccpb::KeyValue {
+        key: key.to_vec(),
+        lease,
+        ..Default::default()
+    }
+}

@@ -80,3 +80,17 @@ pub(crate) fn numbers(spans: &str) -> Result<BTreeSet<usize>, String> {
     }
     Ok(numbers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_spans_and_read_again() {
+        let some = [3, 17, 18, 19, 20, 40];
+        assert_eq!(spans(&some), "3,17-20,40");
+        let read: Vec<usize> = numbers("3,17-20,40").expect("a list").into_iter().collect();
+        assert_eq!(read, some);
+        assert!(numbers("3,x").is_err());
+    }
+}

@@ -157,6 +157,10 @@ impl Side {
         };
         self.names.learn(CLUSTER, number("cluster_id"));
         self.names.learn(mark, number("member_id"));
+        if self.n_members() > 1 {
+            // Which of several answered is no difference.
+            self.names.learn_another(MEMBER, number("member_id"));
+        }
         let member = &self.cluster.members[n];
         let (client, peer) = (member.place.client_url(), member.place.peer_url());
         let id = number("member_id").cast_unsigned().to_string();

@@ -182,3 +182,63 @@ impl fmt::Display for Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto;
+    use prost::Message;
+
+    fn tree(bytes: &[u8]) -> Tree {
+        let message = DynamicMessage::decode(proto::method("KV/Range").output(), bytes);
+        Tree::of(&message.expect("a message"), &Names::default())
+    }
+
+    #[test]
+    fn a_difference_is_told_by_its_place() {
+        let one = |lease, more| proto::etcdserverpb::RangeResponse {
+            kvs: vec![proto::key_value(b"a", lease)],
+            more,
+            ..Default::default()
+        };
+        let (peer, ours) = (one(1, false).encode_to_vec(), one(2, true).encode_to_vec());
+        let found = Tree::differences(&tree(&peer), &tree(&ours));
+        let places: Vec<&str> = found.iter().map(|found| found.path.as_str()).collect();
+        assert_eq!(places, ["kvs[].lease", "more"]);
+        assert!(Tree::differences(&tree(&peer), &tree(&peer)).is_empty());
+    }
+
+    #[test]
+    fn a_field_that_nobody_knows_is_seen() {
+        // Field 1000, a number.
+        let more = [0xc0, 0x3e, 0x05];
+        let found = Tree::differences(&tree(&[]), &tree(&more));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].path, "unknown 1000");
+    }
+
+    #[test]
+    fn what_a_server_chose_is_the_same_when_it_means_the_same() {
+        let answer = |lease| proto::etcdserverpb::RangeResponse {
+            kvs: vec![proto::key_value(
+                format!("lock/{lease:x}").as_bytes(),
+                lease,
+            )],
+            ..Default::default()
+        };
+        let read = |lease: i64| {
+            let mut names = Names::default();
+            names.learn(crate::marks::GRANTED + 3, lease);
+            let bytes = answer(lease).encode_to_vec();
+            let message =
+                DynamicMessage::decode(proto::method("KV/Range").output(), bytes.as_slice());
+            Tree::of(&message.expect("a message"), &names)
+        };
+        assert_eq!(read(0x7000_0000_0001), read(0x7fff_0000_0002));
+        assert!(
+            read(0x7000_0000_0001)
+                .to_string()
+                .contains("lease: granted 1000")
+        );
+    }
+}

@@ -163,6 +163,7 @@ impl Sorted {
             self.refusals.push_back(message);
         } else if created {
             self.alive.insert(watch);
+            self.dismissed.remove(&watch);
             self.last_revision.remove(&watch);
             self.watches
                 .entry(watch)
@@ -311,5 +312,71 @@ fn pairs<T>(left: &mut VecDeque<T>, right: &mut VecDeque<T>, mut each: impl FnMu
         if let (Some(left), Some(right)) = (left.pop_front(), right.pop_front()) {
             each(left, right);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(revision: i64) -> Tree {
+        let kv = BTreeMap::from([("mod_revision".to_owned(), Tree::Number(revision.into()))]);
+        Tree::Message(BTreeMap::from([("kv".to_owned(), Tree::Message(kv))]))
+    }
+
+    fn message(header: i64, revisions: &[i64]) -> Tree {
+        let header = BTreeMap::from([("revision".to_owned(), Tree::Number(header.into()))]);
+        Tree::Message(BTreeMap::from([
+            ("header".to_owned(), Tree::Message(header)),
+            (
+                "events".to_owned(),
+                Tree::List(revisions.iter().map(|n| event(*n)).collect()),
+            ),
+        ]))
+    }
+
+    fn sorted(messages: &[Tree]) -> Sorted {
+        let mut sorted = Sorted::default();
+        messages
+            .iter()
+            .cloned()
+            .for_each(|message| sorted.take(message));
+        sorted
+    }
+
+    #[test]
+    fn how_many_revisions_a_message_has_is_no_difference() {
+        let mut peer = sorted(&[message(9, &[2, 2, 3])]);
+        let mut ours = sorted(&[message(2, &[2, 2]), message(3, &[3])]);
+        let (found, n_compared) = Sorted::compare(&mut peer, &mut ours);
+        assert_eq!((found, n_compared), (Vec::new(), 3));
+        assert!(peer.left().is_none() && ours.left().is_none());
+        assert!(peer.faults.is_empty() && ours.faults.is_empty());
+    }
+
+    #[test]
+    fn an_event_that_is_missing_is_left() {
+        let mut peer = sorted(&[message(9, &[2, 3])]);
+        let mut ours = sorted(&[message(9, &[2])]);
+        assert!(Sorted::compare(&mut peer, &mut ours).0.is_empty());
+        assert!(peer.left().is_some() && ours.left().is_none());
+    }
+
+    #[test]
+    fn a_split_revision_and_one_that_goes_back_and_an_old_header_are_faults() {
+        assert_eq!(
+            sorted(&[message(2, &[2]), message(2, &[2])]).faults.len(),
+            1
+        );
+        assert_eq!(
+            sorted(&[message(3, &[3]), message(3, &[2])]).faults.len(),
+            1
+        );
+        assert_eq!(sorted(&[message(2, &[3])]).faults.len(), 1);
+        assert!(
+            sorted(&[message(2, &[2]), message(3, &[3])])
+                .faults
+                .is_empty()
+        );
     }
 }

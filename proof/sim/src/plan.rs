@@ -369,6 +369,7 @@ impl Plan {
     pub fn upgrade(seed: u64) -> Plan {
         Plan {
             upgrade: true,
+            rules: None,
             ..Plan::draw(seed)
         }
     }
@@ -453,6 +454,8 @@ impl Plan {
             upgrade: Rng::new(seed ^ 0x5550_4752_0000_0001).one_in(4),
             faults,
         };
+        // Before the version has risen there are no users.
+        plan.upgrade &= plan.rules.is_none();
         plan.draw_clocks();
         plan
     }

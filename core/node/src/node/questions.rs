@@ -197,6 +197,7 @@ impl Node {
         let left = if renews {
             let is_forgiving = self.config.mutants.has(Mutant::LeaseRenewedWhenGone);
             let renewed = self.leases.renew(lease, self.now);
+            self.counts.leases_renewed += u64::from(renewed.is_some());
             renewed.or(is_forgiving.then_some(Duration::from_secs(5)))
         } else {
             self.leases.remaining(lease, self.now)

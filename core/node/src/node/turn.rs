@@ -59,6 +59,10 @@ impl Node {
         }
         for change in applied.leases.drain(..) {
             match change {
+                LeaseChange::Granted(_) => self.counts.leases_granted += 1,
+                LeaseChange::Revoked(_) => self.counts.leases_revoked += 1,
+            }
+            match change {
                 LeaseChange::Granted(lease) if self.leadership.is_self => {
                     self.leases
                         .granted(lease.id, lease.ttl_s, lease.granted, self.now);

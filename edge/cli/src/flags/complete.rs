@@ -4,7 +4,7 @@ use super::raw::{Raw, url_error, wrong};
 use super::{FlagError, LogChoice, Run, value};
 use base::Chain;
 use server::config::{
-    AutoCompaction, Config, InitialMember, InitialState, QUOTA_BYTES_DEFAULT, TlsPolicy,
+    AuditMode, AutoCompaction, Config, InitialMember, InitialState, QUOTA_BYTES_DEFAULT, TlsPolicy,
     TlsVersion, TransportSecurity,
 };
 use server::identity::{Listen, Url};
@@ -170,6 +170,11 @@ impl Raw {
         config.host_whitelist = or_all(names("host-whitelist"));
         config.grpc_gateway = self.switch_or("enable-grpc-gateway", true)?;
         config.audit_log = path("audit-log");
+        config.audit_mode = match self.said("audit-log-mode") {
+            None | Some("drop") => AuditMode::Drop,
+            Some("block") => AuditMode::Block,
+            Some(text) => return Err(wrong("audit-log-mode", text, "drop or block")),
+        };
         Ok(())
     }
 

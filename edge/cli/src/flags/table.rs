@@ -408,6 +408,11 @@ pub(super) static FLAGS: &[Flag] = &[
         "a request that takes longer is logged",
     ),
     used("audit-log", "", "a file for every change and every refusal"),
+    used(
+        "audit-log-mode",
+        "drop",
+        "what becomes of a line that the disk is too slow for: drop (counted), or block the request",
+    ),
     used("logger", "zap", "there is one"),
     used("log-outputs", "default", "stderr, stdout, or paths"),
     switch_used("enable-log-rotation", "false", "rotate log files"),

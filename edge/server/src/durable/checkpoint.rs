@@ -209,7 +209,8 @@ impl Patient {
         };
         let began = Instant::now();
         let written = self.write_own(&checkpoints, &meta, state);
-        let ms = began.elapsed().as_millis() as u64;
+        let took = began.elapsed();
+        let ms = took.as_millis() as u64;
         let log_floor = match written {
             Ok(floor @ Some(_)) => {
                 info!(position = %meta.position, ms, "a checkpoint is durable");
@@ -224,7 +225,17 @@ impl Patient {
                 None
             }
         };
-        let _ = self.reports.send(Event::Checkpointed { meta, log_floor });
+        let _ = self.reports.send(Event::Checkpointed {
+            meta,
+            log_floor,
+            took,
+        });
+    }
+
+    /// A piece of a checkpoint is durable.
+    fn committed(&self, began: Instant) {
+        let took = began.elapsed();
+        let _ = self.reports.send(Event::Committed { took });
     }
 
     /// Writes an own state; how far the log may then be freed, or nothing when it was given up.
@@ -254,11 +265,13 @@ impl Patient {
                         let _ = execute(&mut self.disk, &writer.abandon());
                         return Err(error);
                     }
+                    self.committed(began);
                     rest(began);
                     self.spares_first();
                 }
                 Step::Done { ops, catalog: new } => {
                     execute(&mut self.disk, &ops)?;
+                    self.committed(began);
                     *catalog = new;
                     return Ok(Some(catalog.log_floor()));
                 }

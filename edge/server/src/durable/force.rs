@@ -16,6 +16,7 @@ use super::boot::{BootError, begin};
 use crate::disk::FileDisk;
 use base::{HardState, Instant, LogPosition, Membership};
 use etcd::EtcdDialect;
+use etcd::auth::RootOnly;
 use node::{Boot, Health, Node, NodeConfig};
 use storage::{Catalog, Identity, Log};
 use store::{Dialect, Member, RootId, Stamp, State, Store};
@@ -25,8 +26,8 @@ use tracing::warn;
 pub(crate) fn dialects() -> Vec<Box<dyn Dialect + Send>> {
     vec![
         Box::new(EtcdDialect),
-        Box::new(native::KeyDialect),
-        Box::new(native::LineDialect),
+        Box::new(RootOnly::new(native::KeyDialect, crate::native::locked)),
+        Box::new(RootOnly::new(native::LineDialect, crate::native::locked)),
     ]
 }
 

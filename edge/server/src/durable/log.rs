@@ -152,22 +152,28 @@ impl Writer {
             self.checkpoints.install(&mut self.disk, &meta, state);
             let ops = self.log.install(&meta);
             execute_or_stop(&mut self.disk, &ops);
+            let took = began.elapsed();
+            let _ = self.reports.send(Event::Installed { took });
             info!(position = %meta.position, "a received state is durable; the log begins after it");
         }
+        let bytes = persist.entries.iter().map(|entry| entry.size() as u64);
+        let bytes = bytes.sum();
         let ops = self.log.append(persist.hard_state, &persist.entries);
+        // A received state has been timed already.
+        let began = Instant::now();
         execute_or_stop(&mut self.disk, &ops);
         let took = began.elapsed();
         if took > SLOW {
-            let ms = took.as_millis() as u64;
             let no_spare = ops.iter().any(|op| matches!(op, Op::Create { .. }));
-            warn!(
-                ms,
-                no_spare, "a record of the log was slow to become durable"
-            );
+            warn!(took = ?took, "expected-duration" = ?SLOW, no_spare, "slow fdatasync");
         }
         let number = persist.number;
         // If nobody listens, the member has stopped.
-        let _ = self.reports.send(Event::Persisted { number, took });
+        let _ = self.reports.send(Event::Persisted {
+            number,
+            took,
+            bytes,
+        });
         self.want_spare();
         if self.looked.elapsed() >= SPACE_EVERY {
             self.look_at_space();

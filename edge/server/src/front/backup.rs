@@ -9,8 +9,10 @@
 //! taken what was made, so a client that does not read costs that much memory and no thread.
 
 use super::{Ended, Front};
+use crate::auth::refreshed;
 use crate::grpc::Call;
 use bytes::Bytes;
+use etcd::auth::{self, Caller, Needs};
 use etcd::backup::BackupFault;
 use etcd::{Code, Refusal, SnapshotStream, Status};
 use std::time::{Duration, Instant};
@@ -25,11 +27,14 @@ const BURST: Duration = Duration::from_millis(1);
 
 impl Front {
     /// Answers `Snapshot`.
-    pub(super) async fn snapshot(&self, call: &mut Call) -> Result<(), Ended> {
+    pub(super) async fn snapshot(&self, who: &Caller, call: &mut Call) -> Result<(), Ended> {
+        let state = self.0.state();
+        auth::permit_caller(&state, who, &Needs::default())?;
         // Counting comes first, and a client should not take it for silence.
         call.replies.open()?;
-        let mut stream = SnapshotStream::new(self.0.state());
+        let mut stream = SnapshotStream::new(state);
         let mut worked = Duration::ZERO;
+        let since = Instant::now();
         loop {
             let made = tokio::task::spawn_blocking(move || make(stream)).await;
             let (back, messages) = made
@@ -38,9 +43,19 @@ impl Front {
             stream = back;
             if messages.is_empty() {
                 self.0.vitals.backed_up(crate::clock::now());
+                self.0.metrics.snapshot.observe(since.elapsed());
                 return Ok(());
             }
+            // Whoever is root no more gets no more of it.
+            let still = self
+                .0
+                .with_state(|state| refreshed(who, state))
+                .and_then(|who| self.permit(&Ok(who), &Needs::default()));
+            still?;
             for message in messages {
+                // Whoever is root no more gets no more of it.
+                let now = self.0.with_state(|state| refreshed(who, state));
+                self.permit(&now, &Needs::default())?;
                 let began = Instant::now();
                 call.replies.send(message).await?;
                 worked += began.elapsed();

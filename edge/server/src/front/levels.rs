@@ -17,6 +17,7 @@ use crate::native::Granted;
 use api::{Names as _, SessionToken};
 use base::ClusterId;
 use bytes::Bytes;
+use etcd::auth::Caller;
 use etcd::{Code, Read, Status};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use native::{Fault, Freshness, Level, header};
@@ -71,9 +72,10 @@ impl Front {
         &self,
         read: &Read,
         level: Level,
+        who: &Caller,
     ) -> Result<(Bytes, Freshness), Status> {
         let granted = self.grant_at(level).await?;
-        let answer = self.look(read).await?;
+        let answer = self.look(read, who).await?;
         let fresh = self.worth(&granted)?;
         Ok((answer, fresh))
     }
@@ -122,6 +124,8 @@ fn in_etcds_words(fault: Fault) -> Status {
         api::Grpc::FailedPrecondition => Code::FailedPrecondition,
         api::Grpc::InvalidArgument => Code::InvalidArgument,
         api::Grpc::OutOfRange => Code::OutOfRange,
+        api::Grpc::PermissionDenied => Code::PermissionDenied,
+        api::Grpc::Unauthenticated => Code::Unauthenticated,
         _ => Code::Unavailable,
     };
     let text = format!("quorate: {}: {}", fault.0.code, fault.0.message);

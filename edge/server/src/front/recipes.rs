@@ -5,11 +5,13 @@
 //! [`Place`].
 
 use super::{Ended, Front};
+use crate::auth::refreshed;
 use crate::contenders::{Leaving, Slot, Wait};
 use crate::grpc::Call;
 use crate::member::{Member, OpenStream};
 use base::{LeaseId, Revision};
 use bytes::Bytes;
+use etcd::auth::{Caller, Needs};
 use etcd::proto::etcdserverpb::ResponseHeader;
 use etcd::recipes::{self, Contender, Entry, Line, Recipe, Seen, Standing};
 use etcd::{Code, HeaderParts, Method, Plan, Refusal, Status};
@@ -28,22 +30,29 @@ const OBSERVE_BYTES: usize = 64 * 1024;
 
 impl Front {
     /// Serves a call of the lock or the election service.
-    pub(super) async fn recipe(&self, recipe: Recipe, call: &mut Call) -> Result<(), Ended> {
+    ///
+    /// What it writes is decided in the log, what it reads here, each as of then: a call may wait for long.
+    pub(super) async fn recipe(
+        &self,
+        recipe: Recipe,
+        who: &Caller,
+        call: &mut Call,
+    ) -> Result<(), Ended> {
         let served = match recipe {
-            Recipe::Contend(entry) => self.contend(entry, call).await,
-            Recipe::Observe(line) => self.observe(&line, call).await,
-            Recipe::Unlock(key) => self.unlock(key, call).await,
+            Recipe::Contend(entry) => self.contend(entry, who, call).await,
+            Recipe::Observe(line) => self.observe(&line, who, call).await,
+            Recipe::Unlock(key) => self.unlock(key, who, call).await,
             Recipe::Proclaim(leader, value) => {
                 let lease = LeaseId(leader.lease);
-                let answer = self.proclaim(&leader, &value, lease).await;
+                let answer = self.proclaim(&leader, &value, lease, who).await;
                 reply(answer, call).await
             }
             Recipe::Resign(leader) => {
                 let txn = recipes::resign(&leader.key, leader.rev);
-                let answer = self.write(Method::Txn, txn).await;
+                let answer = self.write(Method::Txn, txn, who).await;
                 reply(answer.and_then(|a| Ok(recipes::answer_resign(a)?)), call).await
             }
-            Recipe::Leader(line) => reply(self.leader_of(&line).await, call).await,
+            Recipe::Leader(line) => reply(self.leader_of(&line, who).await, call).await,
         };
         served.map_err(|ended| match ended {
             Ended::Etcd(status) => Ended::Etcd(recipes::told(status)),
@@ -54,8 +63,8 @@ impl Front {
     // ---- contenders ---------------------------------------------------------------------------
 
     /// Stands in line, and answers when it is the call's turn.
-    async fn contend(&self, entry: Entry, call: &mut Call) -> Result<(), Ended> {
-        let mut place = self.join(entry).await?;
+    async fn contend(&self, entry: Entry, who: &Caller, call: &mut Call) -> Result<(), Ended> {
+        let mut place = self.join(entry, who).await?;
         place.stage = Stage::Waiting;
         let turn = self.turn(&place).await;
         if turn == Err(place.contender.gone().into()) && place.granted.is_none() {
@@ -73,26 +82,26 @@ impl Front {
 
     /// Puts the key. It is a task of its own, because a call that is dropped meanwhile does not know whether
     /// its key will be there; the task does, and drops the place in its stead.
-    async fn join(&self, entry: Entry) -> Result<Place, Status> {
+    async fn join(&self, entry: Entry, who: &Caller) -> Result<Place, Status> {
         let slot = self.slot()?;
         let (tell, told) = oneshot::channel();
-        let front = Front(self.0.clone());
+        let (front, who) = (Front(self.0.clone()), who.clone());
         tokio::task::spawn_local(async move {
             // Whoever asked may be gone: then this drops the place.
-            let _ = tell.send(front.join_now(entry, slot).await);
+            let _ = tell.send(front.join_now(entry, slot, &who).await);
         });
         told.await.map_err(|_| Status::from(Refusal::Stopped))?
     }
 
-    async fn join_now(&self, entry: Entry, slot: Slot) -> Result<Place, Status> {
+    async fn join_now(&self, entry: Entry, slot: Slot, who: &Caller) -> Result<Place, Status> {
         let (lease, granted) = match entry.lease {
             LeaseId::NONE => {
-                let lease = self.grant().await?;
+                let lease = self.grant(who).await?;
                 (lease, Some(lease))
             }
             lease => (lease, None),
         };
-        let answer = match self.write(Method::Txn, entry.join(lease)).await {
+        let answer = match self.write(Method::Txn, entry.join(lease), who).await {
             Ok(answer) => answer,
             Err(status) => {
                 // If the key is there after all, it goes with its lease.
@@ -113,6 +122,7 @@ impl Front {
             header: joined.header,
             is_new: joined.is_new,
             granted,
+            who: who.clone(),
             slot: Some(slot),
             stage: Stage::joined(joined.is_new),
         };
@@ -120,7 +130,7 @@ impl Front {
             // As in etcd, a candidate that cannot say its value resigns.
             place.stage = Stage::Waiting;
             let txn = entry.proclaim(&place.contender);
-            recipes::answer_proclaim(self.write(Method::Txn, txn).await?)?;
+            recipes::answer_proclaim(self.write(Method::Txn, txn, who).await?)?;
             place.stage = Stage::Kept;
         }
         Ok(place)
@@ -130,8 +140,11 @@ impl Front {
     /// wait.
     async fn turn(&self, place: &Place) -> Result<Option<(HeaderParts, Revision)>, Status> {
         let contender = &place.contender;
+        let needs = Needs::of_read(&contender.line().range());
         let mut has_waited = false;
         loop {
+            // Whether it is its turn tells of others' keys.
+            let _ = self.permit_now(&place.who, &needs)?;
             match self.0.with_state(|state| contender.standing(state)) {
                 Standing::Gone => return Err(contender.gone().into()),
                 Standing::First => break,
@@ -148,6 +161,7 @@ impl Front {
         // That it is the first stays true. That its key still exists must be as fresh as any read, because the
         // lease may have run out elsewhere long ago if this member is behind.
         self.0.read_index().await?;
+        let _ = self.permit_now(&place.who, &needs)?;
         let header = self.0.header();
         self.0.with_state(|state| match contender.standing(state) {
             Standing::First => Ok(Some((header, state.revision()))),
@@ -187,7 +201,11 @@ impl Front {
             (None, None) => return,
         };
         let lease = leaving.granted.or(contender.map(Contender::lease));
-        while let Err(status) = self.write(method, request.clone()).await {
+        // Tidying up is the member's own work, whoever left it.
+        while let Err(status) = self
+            .write(method, request.clone(), &Ok(self.0.own_word()))
+            .await
+        {
             // Without its lease there is no key either.
             let is_over =
                 lease.is_none_or(|lease| self.0.with_state(|state| state.lease(lease).is_none()));
@@ -200,8 +218,10 @@ impl Front {
 
     // ---- short calls --------------------------------------------------------------------------
 
-    async fn unlock(&self, key: Bytes, call: &mut Call) -> Result<(), Ended> {
-        let deleted = self.write(Method::DeleteRange, recipes::unlock(key)).await;
+    async fn unlock(&self, key: Bytes, who: &Caller, call: &mut Call) -> Result<(), Ended> {
+        let deleted = self
+            .write(Method::DeleteRange, recipes::unlock(key), who)
+            .await;
         reply(deleted.and_then(|a| Ok(recipes::answer_unlock(a)?)), call).await
     }
 
@@ -210,18 +230,20 @@ impl Front {
         leader: &etcd::proto::v3electionpb::LeaderKey,
         value: &Bytes,
         lease: LeaseId,
+        who: &Caller,
     ) -> Result<Bytes, Status> {
         let granted = match lease {
-            LeaseId::NONE => Some(self.grant().await?),
+            LeaseId::NONE => Some(self.grant(who).await?),
             _ => None,
         };
         let txn = recipes::proclaim(leader, value, granted.unwrap_or(lease));
-        let written = self.write(Method::Txn, txn).await;
+        let written = self.write(Method::Txn, txn, who).await;
         Ok(recipes::answer_proclaim(written?)?)
     }
 
-    async fn leader_of(&self, line: &Line) -> Result<Bytes, Status> {
+    async fn leader_of(&self, line: &Line, who: &Caller) -> Result<Bytes, Status> {
         self.0.read_index().await?;
+        let _ = self.permit_now(who, &Needs::of_read(&line.range()))?;
         self.leading(line)
             .map(|(answer, ..)| answer)
             .ok_or_else(|| Refusal::ElectionNoLeader.into())
@@ -241,22 +263,25 @@ impl Front {
     // ---- observers ----------------------------------------------------------------------------
 
     /// Tells who leads and every value that is proclaimed, from now on.
-    async fn observe(&self, line: &Line, call: &mut Call) -> Result<(), Ended> {
+    async fn observe(&self, line: &Line, who: &Caller, call: &mut Call) -> Result<(), Ended> {
         let _slot = self.slot()?;
         let wants_leader = super::wants_leader(call);
         call.replies.open()?;
         self.0.read_index().await?;
         loop {
+            // Its watches end when it may read no more, and then it comes by here.
+            let who = self.permit_now(who, &Needs::of_read(&line.range()))?;
             // Between the look and the watch nothing can happen: there is no `.await`.
             let leading = self.leading(line);
-            let stream = self.0.open_stream();
+            let stream = self.0.open_stream(None);
             let request = match &leading {
                 Some((_, key, revision)) => recipes::watch_key(key.clone(), *revision),
                 None => line.watch_request(self.0.with_state(store::State::revision)),
             };
             let handled = {
                 let state = self.0.state();
-                self.0.desk.borrow_mut().handle(stream.id, &request, &state)
+                let mut desk = self.0.desk.borrow_mut();
+                desk.handle_as(stream.id, &request, &state, &who)
             };
             handled?;
             if let Some((answer, ..)) = leading {
@@ -316,13 +341,15 @@ impl Front {
         slot.ok_or_else(|| Refusal::TooManyRequests.into())
     }
 
-    async fn grant(&self) -> Result<LeaseId, Status> {
-        let answer = self.write(Method::LeaseGrant, recipes::grant()).await?;
+    async fn grant(&self, who: &Caller) -> Result<LeaseId, Status> {
+        let answer = self
+            .write(Method::LeaseGrant, recipes::grant(), who)
+            .await?;
         Ok(recipes::granted(answer)?)
     }
 
     /// A request of etcd's that goes through the log, as if a client had sent it.
-    async fn write(&self, method: Method, request: Bytes) -> Result<Bytes, Status> {
+    async fn write(&self, method: Method, request: Bytes, who: &Caller) -> Result<Bytes, Status> {
         let plan = self.0.session.borrow_mut().plan(method, request)?;
         let Plan::Propose {
             request,
@@ -332,7 +359,15 @@ impl Front {
             let text = "quorate: a recipe's step is not for the log";
             return Err(Status::new(Code::Internal, text));
         };
-        self.propose(request, cost_bytes, None).await
+        let who = self.0.with_state(|state| refreshed(who, state))?;
+        self.propose(request, cost_bytes, None, who).await
+    }
+
+    /// Whether a caller that was let in may still read this, and who it is as of now.
+    fn permit_now(&self, who: &Caller, needs: &Needs) -> Result<Caller, Status> {
+        let who = self.0.with_state(|state| refreshed(who, state));
+        self.permit(&who, needs)?;
+        Ok(who)
     }
 }
 
@@ -370,6 +405,8 @@ struct Place {
     is_new: bool,
     /// The lease, if it was granted for this call.
     granted: Option<LeaseId>,
+    /// Whose it is.
+    who: Caller,
     slot: Option<Slot>,
     stage: Stage,
 }

@@ -4,6 +4,7 @@ use super::{Ended, Front};
 use crate::grpc::{Call, Requests};
 use crate::member::OpenStream;
 use bytes::Bytes;
+use etcd::auth::Needs;
 use etcd::{Health, LeaseStream, Method, Refusal, Status};
 use node::LeaseAnswer;
 use std::collections::VecDeque;
@@ -28,7 +29,8 @@ impl Front {
     pub(super) async fn watch(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
         let wants_leader = super::wants_leader(call);
-        let stream = self.0.open_stream();
+        let stream = self.0.open_stream(call.head.from);
+        let asking = super::asking(call);
         let Call {
             requests, replies, ..
         } = call;
@@ -39,7 +41,10 @@ impl Front {
                 Woken::Request(request) => {
                     let handled = {
                         let state = self.0.state();
-                        self.0.desk.borrow_mut().handle(stream.id, &request, &state)
+                        // As in etcd each watch is asked for anew: the token may have come to its end.
+                        let who = self.0.doorkeeper.identify(&asking, &state);
+                        let mut desk = self.0.desk.borrow_mut();
+                        desk.handle_as(stream.id, &request, &state, &who)
                     };
                     for message in handled? {
                         replies.send(message).await?;
@@ -78,6 +83,8 @@ impl Front {
     /// One client's lease renewals, answered in order.
     pub(super) async fn lease_keep_alive(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
+        let asking = super::asking(call);
+        self.permit(&self.0.identify(&asking), &Needs::user())?;
         let Call {
             requests, replies, ..
         } = call;
@@ -90,6 +97,7 @@ impl Front {
             let next = poll_fn(|cx| poll_renewals(requests, may_ask, &mut under_way, cx)).await;
             match next? {
                 Renewed::Asked(Some(request)) => {
+                    self.permit(&self.0.identify(&asking), &Needs::user())?;
                     let renewal = stream.handle(&request)?;
                     let asked = self.0.lease(renewal.lease, true);
                     under_way.push_back((renewal.number, Box::pin(asked)));

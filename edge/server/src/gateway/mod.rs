@@ -133,14 +133,19 @@ async fn call(
     parts.method = http::Method::POST;
     parts.uri = http::Uri::from_static(method.path());
     parts.headers = head::metadata(&exchange.parts.headers);
+    let from = exchange.from;
     if method.shape() == Shape::Bidirectional {
         let requests = Many::new(exchange.body, schema, message_bytes_max);
-        return Ok(Call::from_elsewhere(parts, Box::new(requests)));
+        return Ok(Call::from_elsewhere(parts, from, Box::new(requests)));
     }
     let body = exchange.body().await.map_err(requests::unread)?;
     let bytes_max = exchange.body.bytes_max();
     let message = requests::first(schema, &body, bytes_max, message_bytes_max)?;
-    Ok(Call::from_elsewhere(parts, Box::new(One(Some(message)))))
+    Ok(Call::from_elsewhere(
+        parts,
+        from,
+        Box::new(One(Some(message))),
+    ))
 }
 
 /// One answer. It is no task of its own: a client that goes away drops it.
@@ -151,7 +156,7 @@ async fn single(
     deadline: Option<Duration>,
 ) -> Result<Response<Content>, Status> {
     let (mut call, mut answers) = call(front, method, exchange).await?;
-    within(deadline, front.serve(&mut call)).await?;
+    within(deadline, front.serve_elsewhere(&mut call)).await?;
     let message = answers.messages.try_recv();
     let message = message.map_err(|_| Status::new(Code::Internal, "the call has no answer"))?;
     let mut json = Vec::with_capacity(2 * message.len() + 64);
@@ -191,7 +196,7 @@ impl Stream {
         let (out, lines) = mpsc::channel(LINES_WAITING_MAX);
         let mut lines = Some(lines);
         let front = Front(self.front.0.clone());
-        let mut serving = pin!(within(deadline, front.serve(&mut call)));
+        let mut serving = pin!(within(deadline, front.serve_elsewhere(&mut call)));
         let ended = loop {
             // What was answered goes before the end is looked at.
             let message = tokio::select! {

@@ -3,6 +3,7 @@
 //! The three parts are separate fields, so that a handler of a bidirectional stream can wait for a request
 //! and send a reply at the same time.
 
+use super::counts::Counted;
 use super::limits::REPLY_AT_ONCE_BYTES_MAX;
 use super::message::{Assembler, Budget, frame, prefix};
 use super::status::{Code, Status, ok_trailers};
@@ -12,6 +13,7 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -38,6 +40,8 @@ pub struct Head {
     pub timeout: Option<Duration>,
     /// The common name in the certificate that the client has shown and that was believed.
     pub common_name: Option<Rc<str>>,
+    /// From where the call comes; nothing where that has no name.
+    pub from: Option<SocketAddr>,
 }
 
 impl Head {
@@ -69,19 +73,33 @@ impl Call {
                 parts,
                 timeout: None,
                 common_name: None,
+                from: None,
             },
-            requests: Requests(Source::Http2 {
-                body,
-                assembler: Assembler::new(message_bytes_max, budget),
-            }),
-            replies: Replies(Way::Http2(shared.clone())),
+            requests: Requests {
+                source: Source::Http2 {
+                    body,
+                    assembler: Assembler::new(message_bytes_max, budget),
+                },
+                counted: Counted::default(),
+            },
+            replies: Replies {
+                way: Way::Http2(shared.clone()),
+                counted: Counted::default(),
+            },
         };
         (call, shared)
+    }
+
+    /// Messages of this call are counted from now on.
+    pub(crate) fn count(&mut self, counted: &Counted) {
+        self.requests.counted = counted.clone();
+        self.replies.counted = counted.clone();
     }
 
     /// A call that does not come as gRPC, but means the same: `parts` have the method's path and the metadata.
     pub(crate) fn from_elsewhere(
         parts: http::request::Parts,
+        from: Option<SocketAddr>,
         requests: Box<dyn Messages>,
     ) -> (Call, Answers) {
         // One at a time: what is not taken holds up whoever answers.
@@ -93,12 +111,19 @@ impl Call {
                 // A certificate speaks for who holds the connection, and not for whoever asks through it.
                 common_name: None,
                 timeout: None,
+                from,
             },
-            requests: Requests(Source::Elsewhere(requests)),
-            replies: Replies(Way::Elsewhere {
-                sender,
-                beside: beside.clone(),
-            }),
+            requests: Requests {
+                source: Source::Elsewhere(requests),
+                counted: Counted::default(),
+            },
+            replies: Replies {
+                way: Way::Elsewhere {
+                    sender,
+                    beside: beside.clone(),
+                },
+                counted: Counted::default(),
+            },
         };
         (call, Answers { messages, beside })
     }
@@ -155,7 +180,10 @@ pub(crate) fn parse_timeout(text: &[u8]) -> Option<Duration> {
 }
 
 /// What the client says.
-pub struct Requests(Source);
+pub struct Requests {
+    source: Source,
+    counted: Counted,
+}
 
 enum Source {
     Http2 {
@@ -190,12 +218,19 @@ impl Requests {
 
     /// As [`Requests::next`], for handlers that wait for several things.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
-        let (body, assembler) = match &mut self.0 {
+        let (body, assembler) = match &mut self.source {
             Source::Http2 { body, assembler } => (body, assembler),
-            Source::Elsewhere(messages) => return messages.poll_next(cx),
+            Source::Elsewhere(messages) => {
+                let next = messages.poll_next(cx);
+                if let Poll::Ready(Ok(Some(message))) = &next {
+                    self.counted.received(message.len());
+                }
+                return next;
+            }
         };
         loop {
             if let Some(message) = assembler.next_message()? {
+                self.counted.received(message.len());
                 return Poll::Ready(Ok(Some(message)));
             }
             match ready!(body.poll_data(cx)) {
@@ -226,7 +261,10 @@ impl Requests {
 }
 
 /// What we say.
-pub struct Replies(Way);
+pub struct Replies {
+    way: Way,
+    counted: Counted,
+}
 
 enum Way {
     Http2(Shared),
@@ -242,9 +280,10 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub async fn reply(&mut self, message: Bytes) -> Result<(), Status> {
-        if let Way::Http2(shared) = &self.0
+        if let Way::Http2(shared) = &self.way
             && message.len() <= REPLY_AT_ONCE_BYTES_MAX
         {
+            self.counted.sent(message.len());
             let framed = frame(&message);
             return shared.with(|half| half.send_now(framed));
         }
@@ -256,7 +295,8 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub async fn send(&mut self, message: Bytes) -> Result<(), Status> {
-        let shared = match &self.0 {
+        self.counted.sent(message.len());
+        let shared = match &self.way {
             Way::Http2(shared) => shared,
             Way::Elsewhere { sender, .. } => {
                 return sender.send(message).await.map_err(|_| Status::gone());
@@ -273,7 +313,7 @@ impl Replies {
 
     /// Says something beside the messages, in the answer's headers; nothing when those are sent already.
     pub fn tell(&mut self, words: HeaderMap) {
-        match &self.0 {
+        match &self.way {
             Way::Http2(shared) => shared.with(|half| {
                 if let Half::Waiting(_, beside) = half {
                     beside.extend(words);
@@ -288,7 +328,7 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub fn open(&mut self) -> Result<(), Status> {
-        match &self.0 {
+        match &self.way {
             Way::Http2(shared) => shared.with(|half| half.open().map(|_| ())),
             // Its head says whether the call works at all, so it waits for the first message.
             Way::Elsewhere { .. } => Ok(()),

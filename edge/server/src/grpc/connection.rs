@@ -3,7 +3,8 @@
 //! Each call gets a task of its own, on the same thread. Nothing here knows what a call means: that is the
 //! [`Service`]'s business.
 
-use super::call::{Call, Refused, Shared};
+use super::call::{Call, Head, Refused, Shared};
+use super::counts::Counted;
 use super::drain::Drain;
 use super::limits::{self, Limits};
 use super::message::Budget;
@@ -17,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -28,11 +30,33 @@ use tracing::{debug, warn};
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What happens to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It begins.
+    Begun,
+    /// It is over.
+    Ended,
+    /// There are too many: it is refused.
+    Refused,
+}
+
 /// What answers the calls.
 pub trait Service: 'static {
     /// Serves one call. The transport ends it with the returned status; a call that is dropped because
     /// its client is gone or its time is over is dropped at an `.await`.
     fn serve(&self, call: &mut Call) -> impl Future<Output = Result<(), Status>>;
+
+    /// Which line of a table this call is counted in; it begins now.
+    fn begun(&self, head: &Head) -> Counted {
+        let _ = head;
+        Counted::default()
+    }
+
+    /// A connection begins, or ends; or it is one too many.
+    fn connected(&self, change: Change) {
+        let _ = change;
+    }
 
     /// Answers one request that is no gRPC.
     fn exchange(&self, exchange: Exchange) -> impl Future<Output = Reply>;
@@ -82,14 +106,17 @@ pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, li
                 limit = limits.connections_max,
                 "too many client connections: one refused"
             );
+            service.connected(Change::Refused);
             continue;
         }
         let (service, budget) = (service.clone(), budget.clone());
         let slot = Slot::taken(&open);
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection(visitor, service, limits, budget).await {
+            service.connected(Change::Begun);
+            if let Err(error) = connection(visitor, service.clone(), limits, budget).await {
                 debug!(error = %Chain(&error), "a client's connection ended");
             }
+            service.connected(Change::Ended);
             drop(slot);
         });
     }
@@ -139,6 +166,7 @@ async fn connection<S: Service>(
     let guest = Guest {
         common_name: name.map(Rc::from),
         is_secure: socket.is_secure(),
+        from: visitor.from,
     };
     let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&mut socket)).await;
     let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -155,6 +183,8 @@ pub(super) struct Guest {
     pub(super) common_name: Option<Rc<str>>,
     /// Whether it is TLS.
     pub(super) is_secure: bool,
+    /// From where; nothing where that has no name.
+    pub(super) from: Option<SocketAddr>,
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2.
@@ -246,6 +276,7 @@ async fn http2<S: Service>(
         let (mut call, shared) =
             Call::new(request, respond, limits.message_bytes_max, budget.clone());
         call.head.common_name.clone_from(&guest.common_name);
+        call.head.from = guest.from;
         tokio::task::spawn_local(drive(service.clone(), call, shared));
     }
 }
@@ -268,6 +299,9 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         Err(Refused::Http(status)) => return shared.finish_http(status),
         Err(Refused::Grpc(status)) => return shared.finish(Err(status)),
     }
+    let counted = service.begun(&call.head);
+    let began = counted.clock();
+    call.count(&counted);
     let mut deadline = call
         .head
         .timeout
@@ -297,5 +331,9 @@ async fn drive<S: Service>(service: Rc<S>, mut call: Call, shared: Shared) {
         })
         .await
     };
+    counted.ended(
+        result.as_ref().err().map_or(Code::Ok, |status| status.code),
+        began,
+    );
     shared.finish(result);
 }

@@ -11,6 +11,7 @@
 //!   drain.rs     the end of service in peace
 //!   turns.rs     connections take turns, so that members' own business is never held up
 //!   output.rs    the socket's outgoing side: many frames, one system call
+//!   counts.rs    what is counted of calls
 //!   authority.rs a mend for old clients that say their URL wrongly
 //!   limits.rs    every bound of this module
 //! ```
@@ -25,6 +26,7 @@
 mod authority;
 mod call;
 mod connection;
+mod counts;
 mod drain;
 mod http1;
 pub mod limits;
@@ -37,7 +39,9 @@ mod web;
 pub(crate) use call::{Answers, Messages, parse_timeout};
 pub use call::{Call, Head, Replies, Requests};
 pub(crate) use connection::prepare;
-pub use connection::{Service, serve};
+pub use connection::{Change, Service, serve};
+pub use counts::Counted;
+pub(crate) use counts::{CODE_NAMES, CallCounts, Counting};
 pub use drain::Drain;
 pub use http1::Page;
 pub(crate) use http1::answer as answer_http1;

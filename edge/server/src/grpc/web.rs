@@ -29,6 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -44,6 +45,8 @@ pub struct Exchange {
     pub parts: Parts,
     /// The common name in the certificate that the client has shown and that was believed.
     pub common_name: Option<Rc<str>>,
+    /// From where; nothing where that has no name.
+    pub from: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub is_secure: bool,
     /// What the client sends with it.
@@ -97,6 +100,7 @@ impl Exchange {
         Exchange {
             parts,
             common_name: guest.common_name,
+            from: guest.from,
             is_secure: guest.is_secure,
             body: RequestBody {
                 source,

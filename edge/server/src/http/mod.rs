@@ -19,7 +19,9 @@ mod vars;
 
 use crate::front::Front;
 use crate::gateway::{self, Gateway};
-use crate::grpc::{self, Call, Content, Drain, Exchange, Page, Reply, Service, Turns};
+use crate::grpc::{
+    self, Call, Change, Content, Counted, Drain, Exchange, Head, Page, Reply, Service, Turns,
+};
 use crate::member::Member;
 use access::Access;
 use std::rc::Rc;
@@ -93,6 +95,22 @@ impl Service for Port {
                 let text = "quorate: gRPC is not spoken at this address";
                 Err(grpc::Status::new(grpc::Code::Unimplemented, text))
             }
+        }
+    }
+
+    fn begun(&self, head: &Head) -> Counted {
+        match self.door {
+            Door::Clients | Door::Grpc => self.front.begun(head),
+            Door::Http | Door::Metrics => Counted::default(),
+        }
+    }
+
+    fn connected(&self, change: Change) {
+        let metrics = &self.front.0.metrics;
+        match change {
+            Change::Begun => metrics.connections.add(1),
+            Change::Ended => metrics.connections.add(-1),
+            Change::Refused => metrics.connections_refused.inc(),
         }
     }
 

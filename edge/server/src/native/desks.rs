@@ -103,6 +103,14 @@ impl Desks {
         }
     }
 
+    /// Wakes all watches and observers: something that they look at besides keys has changed.
+    pub(crate) fn wake_all(&self) {
+        let streams = self.streams.borrow();
+        streams.values().for_each(|work| work.signal.set());
+        let observers = self.observers.borrow();
+        observers.values().for_each(|signal| signal.set());
+    }
+
     /// What answers say of this member from now on.
     pub(crate) fn set_header(&self, parts: HeaderParts) {
         self.watches.borrow_mut().set_header(parts);

@@ -34,8 +34,9 @@ impl Drop for Withdraw {
         tokio::task::spawn_local(async move {
             for _ in 0..WITHDRAW_TRIES {
                 // Refused or done, it is gone; only when nobody knows it is asked again.
+                let own = member.own_word();
                 if member
-                    .propose_to(native::LINES, request.clone(), None)
+                    .propose_to(native::LINES, request.clone(), None, own)
                     .await
                     .is_ok()
                 {
@@ -99,6 +100,7 @@ impl Native {
             // It is the first here; whether its lease has run out elsewhere must be as fresh as any read.
             let patience = self.0.config.request_timeout();
             self.0.fresh(Level::Linearizable, patience).await?;
+            self.identity()?;
             let state = self.0.state();
             let root = state.root(native::LINES_ROOT);
             if queue.is_held(root, token) {
@@ -114,7 +116,7 @@ impl Native {
     pub(super) async fn acquire(&self, asked: Acquire) -> Result<Reply, Fault> {
         self.check_room(asked.cost_bytes).await?;
         let (tell, told) = oneshot::channel();
-        let native = Native(self.0.clone());
+        let native = Native(self.0.clone(), self.1.clone());
         let queue = asked.queue.clone();
         // On its own, so that a call which goes away in the middle still knows its place and withdraws it.
         tokio::task::spawn_local(async move {
@@ -162,7 +164,8 @@ impl Native {
         request: Bytes,
         queue: &QueueName,
     ) -> Result<Withdraw, Fault> {
-        let answer = self.0.propose_to(dialect, request, None).await;
+        let identity = self.identity()?;
+        let answer = self.0.propose_to(dialect, request, None, identity).await;
         let answer = answer.map_err(super::unanswered)?;
         let outcome = answer
             .outcome

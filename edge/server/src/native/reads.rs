@@ -96,7 +96,8 @@ impl Native {
     /// Has the leader stamp an entry, so that the state's time is about now although nobody writes.
     async fn let_time_pass(&self) -> Result<(), Fault> {
         let touch = native::touch_request();
-        let touched = self.0.propose_to(native::KEYS, touch, None).await;
+        let identity = self.identity()?;
+        let touched = self.0.propose_to(native::KEYS, touch, None, identity).await;
         // It is no write: that its outcome is not known is of no consequence.
         touched.map(drop).map_err(|why| match why {
             NotAnswered::Refused(why) => refused(why),
@@ -126,9 +127,10 @@ impl Native {
         let parts = self.0.native_header();
         // The bound is asked before, for the answer, and after, since the answer took time to make.
         let fresh = self.0.vouch(&granted)?;
-        let reply = self
-            .0
-            .with_state(|state| native::answer(state, query, &parts, &fresh));
+        let reply = self.0.with_state(|state| {
+            self.identity_in(state)?;
+            native::answer(state, query, &parts, &fresh)
+        });
         self.0.vouch(&granted)?;
         reply
     }

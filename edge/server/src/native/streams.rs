@@ -64,6 +64,8 @@ impl Native {
             if self.0.is_leaderless() {
                 return Err(Fault::from(Code::NoAnswer).into());
             }
+            // Whoever may no longer look is told nothing further.
+            self.identity()?;
             let state = self.0.state();
             let streamed = watching.poll(&state);
             for reply in &streamed.replies {
@@ -92,6 +94,7 @@ impl Native {
             if self.0.is_leaderless() {
                 return Err(Fault::from(Code::NoAnswer).into());
             }
+            self.identity()?;
             let told = observing.look(&self.0.state(), &self.0.native_header());
             if let Some(reply) = told {
                 out.send(&reply).await?;

@@ -113,3 +113,95 @@ pub(super) fn check_member(
         }),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
+mod tests {
+    use super::*;
+    use pki::{Authority, Use, Wish};
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+
+    fn shown(hosts: &[&str], purpose: Use) -> Certificate {
+        let wish = Wish {
+            hosts,
+            purpose,
+            ..Wish::default()
+        };
+        let issued = Authority::new("ca").unwrap().issue(&wish).unwrap();
+        let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        Certificate::read(&der).unwrap()
+    }
+
+    fn member(number: u64, url: &str) -> Member {
+        Member {
+            id: MemberId(number),
+            name: String::new(),
+            peer_urls: vec![url.to_owned()],
+            client_urls: Vec::new(),
+            is_learner: false,
+        }
+    }
+
+    fn comes_from(hosts: &[&str], from: &str, members: &[Member]) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let shown = shown(hosts, Use::Both);
+        let checked = check_address(&shown, from.parse().unwrap(), members);
+        runtime.block_on(checked).is_ok()
+    }
+
+    #[test]
+    fn a_certificate_comes_from_where_it_is_for() {
+        for (hosts, from, is_let_in) in [
+            // etcd lets in what is for nothing at all; whose it is is another question.
+            (vec![], "203.0.113.1", true),
+            (vec!["203.0.113.1"], "203.0.113.1", true),
+            (vec!["203.0.113.1"], "::ffff:203.0.113.1", true),
+            (vec!["203.0.113.1"], "203.0.113.2", false),
+            // A name is looked up: this one is in every hosts file.
+            (vec!["localhost"], "127.0.0.1", true),
+            (vec!["203.0.113.1", "localhost"], "127.0.0.1", true),
+            (vec!["localhost"], "203.0.113.1", false),
+        ] {
+            assert_eq!(
+                comes_from(&hosts, from, &[]),
+                is_let_in,
+                "{hosts:?} from {from}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wildcard_is_for_members_hosts_that_are_looked_up() {
+        let here = [member(1, "https://localhost:2380")];
+        // It fits no host of a member's, so nothing is looked up, and no address is asked for its names.
+        assert!(!comes_from(&["*.example"], "127.0.0.1", &here));
+        assert!(!comes_from(&["*.example"], "127.0.0.1", &[]));
+    }
+
+    #[test]
+    fn who_says_hello_shows_a_certificate_of_that_member() {
+        let members = [
+            member(1, "https://m1.example:2380"),
+            member(2, "https://[2001:db8::2]:2380"),
+        ];
+        let is_of = |hosts: &[&str], purpose, id| {
+            check_member(&shown(hosts, purpose), MemberId(id), &members).is_ok()
+        };
+        assert!(is_of(&["m1.example"], Use::Both, 1));
+        assert!(is_of(&["*.example"], Use::Both, 1));
+        assert!(is_of(&["2001:db8::2"], Use::Both, 2));
+        assert!(
+            is_of(&["m1.example"], Use::Client, 1),
+            "its own certificate for the way out"
+        );
+        assert!(!is_of(&["m2.example"], Use::Both, 1));
+        assert!(!is_of(&["m1.example"], Use::Both, 2), "another member's");
+        assert!(!is_of(&[], Use::Both, 1));
+        assert!(is_of(&["m3.example"], Use::Both, 3), "not known here yet");
+        assert!(!is_of(&["m3.example"], Use::Client, 3));
+    }
+}

@@ -7,6 +7,7 @@ use super::spoken::{Spoken, hello};
 use super::{HANDSHAKE_TIMEOUT, Inbox};
 use crate::entrance::{Socket, Way};
 use crate::identity::Url;
+use crate::metrics::{PeerCounts, PeersCounts};
 use crate::signal::Signal;
 use base::limits::PEER_QUEUE_BYTES_MAX;
 use base::{Chain, MemberId, PeerMessage, Rng};
@@ -61,6 +62,7 @@ pub(super) struct Link {
     version: Cell<u16>,
     closed: Cell<bool>,
     dropping: Cell<bool>,
+    counts: Rc<PeerCounts>,
 }
 
 impl Link {
@@ -71,6 +73,7 @@ impl Link {
         member: &Member,
         spoken: &Spoken,
         inbox: Rc<dyn Inbox>,
+        counts: &PeersCounts,
     ) -> Rc<Link> {
         let link = Rc::new(Link {
             own,
@@ -81,6 +84,7 @@ impl Link {
             version: Cell::new(0),
             closed: Cell::new(false),
             dropping: Cell::new(false),
+            counts: counts.of(member.id),
         });
         let urls = member
             .peer_urls
@@ -118,6 +122,7 @@ impl Link {
         }
         let mut queue = self.queue.borrow_mut();
         if queue.len() > PEER_QUEUE_BYTES_MAX {
+            self.counts.sent_failures.inc();
             if !self.dropping.replace(true) {
                 warn!(peer = %self.to, bytes = queue.len(), "the queue to a peer is full: messages are dropped");
             }
@@ -147,11 +152,15 @@ impl Dialler {
         while !self.link.closed.get() {
             let lost = match self.connect(turn).await {
                 Ok(socket) => {
-                    info!(%peer, "connected to a peer");
+                    info!("remote-peer-id" = %peer, "established TCP streaming connection with remote peer");
                     (pause, told) = (PAUSE_MIN, String::new());
                     self.link.connected.set(true);
                     let lost = self.write(socket).await;
                     self.link.connected.set(false);
+                    self.link.counts.lost.inc();
+                    if !self.link.closed.get() {
+                        warn!("remote-peer-id" = %peer, reason = %Chain(&lost), "lost TCP streaming connection with remote peer");
+                    }
                     self.link.dropping.set(false);
                     self.link.queue.replace(BytesMut::new());
                     lost
@@ -165,6 +174,7 @@ impl Dialler {
                 self.inbox.receive(peer, PeerMessage::Removed);
             }
             self.inbox.unreachable(peer);
+            self.link.counts.sent_failures.inc();
             turn += 1;
             let reason = Chain(&lost).to_string();
             // A peer that is down is news once, not every second.
@@ -235,6 +245,7 @@ impl Dialler {
             if let Err(error) = socket.flush().await {
                 return error.into();
             }
+            self.link.counts.sent_bytes.add(buffer.len() as u64);
             self.link.dropping.set(false);
             buffer.clear();
             if buffer.capacity() > BUFFER_KEPT_BYTES {

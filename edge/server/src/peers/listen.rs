@@ -6,6 +6,7 @@ use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX, Spoken};
 use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
+use crate::metrics::PeersCounts;
 use crate::tls::{Certificate, Security};
 use base::{Chain, MemberId};
 use bytes::BytesMut;
@@ -52,6 +53,7 @@ struct Hall {
     busy: Busy,
     strangers: Rc<Cell<usize>>,
     connections: Rc<Cell<usize>>,
+    counts: PeersCounts,
 }
 
 /// Accepts connections of other members until it is dropped.
@@ -62,6 +64,7 @@ pub(crate) async fn listen(
     spoken: Spoken,
     inbox: Rc<dyn Inbox>,
     reports: Reports,
+    counts: PeersCounts,
 ) {
     let hall = Rc::new(Hall {
         own,
@@ -72,6 +75,7 @@ pub(crate) async fn listen(
         busy: Busy::default(),
         strangers: Rc::default(),
         connections: Rc::default(),
+        counts,
     });
     loop {
         let visitor = match entrance.accept().await {
@@ -133,6 +137,7 @@ impl Hall {
                     debug!(%address, reason = %Chain(&error), "a peer's connection ended");
                 }
                 _ => {
+                    self.counts.of(MemberId::NONE).received_failures.inc();
                     warn!(%address, reason = %Chain(&error), "a connection to the peer port is closed")
                 }
             }
@@ -256,8 +261,13 @@ impl Hall {
         mut reader: FrameReader,
         mut input: BytesMut,
     ) -> Result<(), IncomingError> {
+        let counts = self.counts.of(from);
+        counts.received_bytes.add(input.len() as u64);
         loop {
-            while let Some((_, frame)) = reader.next(&mut input)? {
+            while let Some((_, frame)) = reader
+                .next(&mut input)
+                .inspect_err(|_| counts.received_failures.inc())?
+            {
                 match frame {
                     // It connects again and is told then.
                     Frame::Message(_) if self.inbox.was_removed(from) => {
@@ -271,8 +281,9 @@ impl Hall {
                 }
             }
             input.reserve(reader.missing(input.len()).max(READ_BYTES));
-            if socket.read_buf(&mut input).await? == 0 {
-                return Err(IncomingError::Closed);
+            match socket.read_buf(&mut input).await? {
+                0 => return Err(IncomingError::Closed),
+                n => counts.received_bytes.add(n as u64),
             }
         }
     }

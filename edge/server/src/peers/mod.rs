@@ -30,6 +30,7 @@ pub(crate) use spoken::Spoken;
 pub(crate) use transfer::send_snapshot;
 
 use crate::entrance::Way;
+use crate::metrics::PeersCounts;
 use base::{MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
@@ -77,17 +78,25 @@ type Links = BTreeMap<MemberId, (Vec<String>, Rc<Link>)>;
 pub(crate) struct Peers {
     own: Origin,
     name: Rc<str>,
+    counts: PeersCounts,
     spoken: Spoken,
     way: Way,
     links: RefCell<Links>,
 }
 
 impl Peers {
-    pub(crate) fn new(own: Origin, name: &str, way: Way, spoken: Spoken) -> Peers {
+    pub(crate) fn new(
+        own: Origin,
+        name: &str,
+        way: Way,
+        spoken: Spoken,
+        counts: PeersCounts,
+    ) -> Peers {
         Peers {
             own,
             name: name.into(),
             way,
+            counts,
             spoken,
             links: RefCell::default(),
         }
@@ -111,6 +120,7 @@ impl Peers {
                     member,
                     &self.spoken,
                     inbox.clone(),
+                    &self.counts,
                 );
                 links.insert(member.id, (member.peer_urls.clone(), link));
             }
@@ -132,6 +142,19 @@ impl Peers {
     /// How they are reached.
     pub(crate) fn way(&self) -> Way {
         self.way.clone()
+    }
+
+    /// Those to whom there are links: all that is known before there is a state.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let links = self.links.borrow();
+        let known = links.iter().map(|(id, (urls, _))| Member {
+            id: *id,
+            name: String::new(),
+            peer_urls: urls.clone(),
+            client_urls: Vec::new(),
+            is_learner: false,
+        });
+        known.collect()
     }
 
     /// Where `member` is reached.

@@ -40,7 +40,7 @@ pub(crate) use change::change;
 pub use change::check_gate;
 pub use interval::{Interval, Intervals};
 pub(crate) use needs::name_of;
-pub use needs::{Level, Needs, Verb};
+pub use needs::{Level, Needs, Verb, changes_users};
 pub use password::{PASSWORD_BYTES_MAX, PasswordChange, Secret};
 pub(crate) use records::{ROLES, SETTINGS, Settings, USERS};
 pub use records::{

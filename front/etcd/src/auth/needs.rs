@@ -245,6 +245,18 @@ impl Needs {
     }
 }
 
+/// Whether a plan changes users or roles: not every cluster understands that yet ([`super::check_gate`]).
+pub fn changes_users(plan: &Plan) -> bool {
+    match plan {
+        Plan::Password(_) => true,
+        Plan::Propose { request, .. } => {
+            let kind = request.first().and_then(|number| Kind::of_number(*number));
+            kind.is_some_and(|kind| kind >= Kind::AuthEnable)
+        }
+        _ => false,
+    }
+}
+
 /// The name in an `AuthUserGetRequest` or an `AuthRoleGetRequest`: both have it in field 1.
 pub(crate) fn name_of(body: &[u8]) -> Result<Bytes, Refusal> {
     let request = pbs::AuthUserGetRequest::decode(body).map_err(|_| Refusal::Malformed)?;

@@ -442,7 +442,7 @@ mod tests {
             ),
             (
                 "{\"key\":\"YQ==\",\n \"limit\":\"x\"}",
-                "(line 2:11): invalid value for int64 field limit: \"x\"",
+                "(line 2:10): invalid value for int64 field limit: \"x\"",
             ),
             (
                 "{\"key\":\"YQ==\",\"key\":\"YQ==\"}",

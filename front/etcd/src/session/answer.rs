@@ -225,10 +225,7 @@ pub fn answer_status(state: &State, status: &MemberStatus, header: &HeaderParts)
         errors.push(Refusal::NoLeader.message().to_owned());
     }
     // The text is that of etcd's protobuf printer, trailing blank and all.
-    errors.extend(
-        alarms::alarms(state)
-            .map(|alarm| format!("memberID:{} alarm:{} ", alarm.member.0, alarm.kind.name())),
-    );
+    errors.extend(alarms::alarms(state).map(|alarm| alarm_words(&alarm)));
     errors.extend(status.errors.iter().cloned());
     let body = pbs::StatusResponse {
         header: None,
@@ -308,4 +305,12 @@ pub fn answer_health(health: Health) -> Bytes {
 /// What `Check` answers about a service that nobody knows.
 pub fn unknown_service() -> Status {
     Status::new(Code::NotFound, "unknown service")
+}
+
+/// An alarm as Go prints its message: without the number that is 0.
+fn alarm_words(alarm: &alarms::Alarm) -> String {
+    match alarm.member.0 {
+        0 => format!("alarm:{} ", alarm.kind.name()),
+        member => format!("memberID:{member} alarm:{} ", alarm.kind.name()),
+    }
 }

@@ -4,7 +4,7 @@
 //! it was emptied. Here an alarm goes by itself once the data takes less than nine tenths of the quota: less than the
 //! quota alone would let it go and come with every put.
 //!
-//! Only an alarm that stood while the data was that large is taken back: whoever raises one by hand on a cluster with
+//! Only an alarm that the quota raised, or that stood while the data was that large, is taken back: whoever raises one by hand on a cluster with
 //! room means something else by it, and must take it back. Each member answers for its own alarm, since its quota raised
 //! it; the leader answers for those that it does not reach.
 
@@ -24,6 +24,11 @@ pub struct Vigil {
 }
 
 impl Vigil {
+    /// The quota of `member`, this one, has just raised its alarm: somebody may make room before the next look.
+    pub fn raised(&mut self, member: MemberId) {
+        self.seen_full.insert(member);
+    }
+
     /// Which alarms to disarm now, of those for which `answers_for` says that this member answers.
     pub fn look(
         &mut self,

@@ -20,6 +20,33 @@ use store::{Event, KeyRange, RootId, State};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct StreamId(pub u64);
 
+/// Watches that [`WatchDesk::vitals`] looks at: some milliseconds of work.
+const WATCHES_LOOKED_AT_MAX: usize = 100_000;
+
+/// How the watches of a desk are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WatchVitals {
+    /// Watches that read history.
+    pub n_behind: usize,
+    /// Events that wait in queues.
+    pub events_waiting: u64,
+    /// Events given to streams so far.
+    pub events_given: u64,
+    /// The streams that are furthest behind, the furthest first.
+    pub lagging: Vec<Lagging>,
+}
+
+/// A stream that is behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lagging {
+    /// Which.
+    pub stream: StreamId,
+    /// By how many revisions its slowest watch is.
+    pub revisions: u64,
+    /// Bytes of events that wait in the queues of its watches.
+    pub bytes: u64,
+}
+
 /// A core's streams. See the module's documentation.
 pub struct WatchDesk {
     hub: Hub,
@@ -263,6 +290,35 @@ impl WatchDesk {
         }
         self.wake();
         out
+    }
+
+    /// How the watches are: for whoever watches over the member. The `top` streams that are furthest behind are named.
+    pub fn vitals(&self, top: usize) -> WatchVitals {
+        let mut vitals = WatchVitals {
+            events_given: self.hub.n_given(),
+            ..WatchVitals::default()
+        };
+        let mut lagging: BTreeMap<StreamId, Lagging> = BTreeMap::new();
+        for (watcher, waiting) in self.hub.waiting(WATCHES_LOOKED_AT_MAX) {
+            vitals.n_behind += usize::from(waiting.is_behind);
+            vitals.events_waiting += waiting.events;
+            let Some(stream) = self.owners.get(&watcher) else {
+                continue;
+            };
+            let lag = lagging.entry(*stream).or_insert(Lagging {
+                stream: *stream,
+                revisions: 0,
+                bytes: 0,
+            });
+            lag.revisions = lag.revisions.max(waiting.revisions);
+            lag.bytes += waiting.bytes;
+        }
+        vitals.lagging = lagging.into_values().collect();
+        vitals
+            .lagging
+            .sort_by_key(|lag| std::cmp::Reverse((lag.revisions, lag.bytes)));
+        vitals.lagging.truncate(top);
+        vitals
     }
 
     /// Whether a stream has any watch left.

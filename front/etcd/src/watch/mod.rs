@@ -29,6 +29,6 @@ mod request;
 mod response;
 mod stream;
 
-pub use desk::{StreamId, WatchDesk};
+pub use desk::{Lagging, StreamId, WatchDesk, WatchVitals};
 pub use event::EventCache;
 pub use stream::{Handled, WATCHES_PER_STREAM_MAX, WatchStream};

@@ -51,6 +51,9 @@ struct Watch {
     identity: Option<Identity>,
 }
 
+/// Whether somebody may still read a range.
+pub(crate) type MayRead<'a> = dyn FnMut(Option<&Identity>, &KeyRange) -> Result<(), Refusal> + 'a;
+
 /// One stream. See the module's documentation.
 ///
 /// Invariants: `watches` and `by_watcher` are inverse to each other; every watcher in here is the hub's.
@@ -279,7 +282,7 @@ impl WatchStream {
         &mut self,
         state: &State,
         hub: &mut Hub,
-        may: &mut dyn FnMut(Option<&Identity>, &KeyRange) -> Result<(), Refusal>,
+        may: &mut MayRead<'_>,
         ended: &mut Vec<WatcherId>,
     ) {
         let refused: Vec<(i64, Refusal)> = self

@@ -44,10 +44,11 @@ impl World {
             client_urls: vec!["http://127.0.0.1:2379".into()],
             is_learner: false,
         };
-        let store = Store::new(Genesis {
+        let mut store = Store::new(Genesis {
             membership: base::Membership::of_voters(vec![MemberId(1)]),
             members: vec![member],
         });
+        store.raise_apply_version(3);
         let state = store.publish();
         World {
             store,

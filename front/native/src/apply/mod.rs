@@ -23,8 +23,8 @@ pub(crate) use lines::check_enter;
 use crate::refusal::{Refusal, Refused};
 use crate::request::Request;
 use prost::Message;
-use store::command::DialectId;
-use store::{Dialect, Outcome, RootId, Stamp, WriteTxn};
+use store::command::{DialectId, Identity};
+use store::{Dialect, Outcome, RootId, Stamp, State, WriteTxn};
 
 /// Bytes of what was there before that one answer tells. Members must agree on it: it is no configuration.
 pub(crate) const RESULT_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -66,6 +66,11 @@ impl Dialect for KeyDialect {
             }
         }))
     }
+
+    /// Everybody may: whoever has users wraps these rules.
+    fn admit(&self, _: &State, _: Option<&Identity>, _: &[u8]) -> Result<(), Outcome> {
+        Ok(())
+    }
 }
 
 impl Dialect for LineDialect {
@@ -86,6 +91,11 @@ impl Dialect for LineDialect {
             }
             _ => Err(Refusal::Malformed.into()),
         }))
+    }
+
+    /// Everybody may: whoever has users wraps these rules.
+    fn admit(&self, _: &State, _: Option<&Identity>, _: &[u8]) -> Result<(), Outcome> {
+        Ok(())
     }
 }
 

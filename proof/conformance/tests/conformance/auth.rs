@@ -1,68 +1,15 @@
 //! Users, roles and tokens: AuthClient, and the same methods of Client.
 
-use crate::coverage::works_or_refused;
 use etcd_client::{
-    Client, ConnectOptions, Error, Permission, PermissionType, RoleRevokePermissionOptions,
-    UserAddOptions,
+    Client, ConnectOptions, Permission, PermissionType, RoleRevokePermissionOptions, UserAddOptions,
 };
-use quorate_conformance::{alone, code, connect, is_ours, refusal, shared};
-
-/// Asks for nothing that could change a server which does have it.
-#[tokio::test]
-async fn a_server_without_auth_says_so_for_every_method() {
-    let client = shared().await.client;
-    let mut auth = client.auth_client();
-    if works_or_refused("AuthClient::role_list", auth.role_list().await).is_some() {
-        return;
-    }
-    assert!(is_ours(), "etcd has them all");
-    works_or_refused("AuthClient::auth_enable", auth.auth_enable().await);
-    works_or_refused("AuthClient::auth_disable", auth.auth_disable().await);
-    let authenticated = auth.authenticate("u".into(), "p".into()).await;
-    let (code, message) = refusal(authenticated);
-    assert_eq!(code, code::FAILED_PRECONDITION);
-    assert_eq!(message, "etcdserver: authentication is not enabled");
-    works_or_refused("AuthClient::role_add", auth.role_add("r").await);
-    works_or_refused("AuthClient::role_get", auth.role_get("r").await);
-    works_or_refused("AuthClient::role_delete", auth.role_delete("r").await);
-    let grant = auth.role_grant_permission("r", Permission::read("a")).await;
-    works_or_refused("AuthClient::role_grant_permission", grant);
-    let revoke = auth.role_revoke_permission("r", "a", None).await;
-    works_or_refused("AuthClient::role_revoke_permission", revoke);
-    works_or_refused("AuthClient::user_add", auth.user_add("u", "p", None).await);
-    works_or_refused("AuthClient::user_get", auth.user_get("u").await);
-    works_or_refused("AuthClient::user_list", auth.user_list().await);
-    works_or_refused("AuthClient::user_delete", auth.user_delete("u").await);
-    works_or_refused(
-        "AuthClient::user_change_password",
-        auth.user_change_password("u", "p").await,
-    );
-    works_or_refused(
-        "AuthClient::user_grant_role",
-        auth.user_grant_role("u", "r").await,
-    );
-    works_or_refused(
-        "AuthClient::user_revoke_role",
-        auth.user_revoke_role("u", "r").await,
-    );
-}
-
-/// Whether there is anything for the tests below to do; the test above holds the case that there is not.
-async fn has_auth(client: &Client) -> bool {
-    match client.clone().role_list().await {
-        Err(Error::GRpcStatus(status)) => status.code() as i32 != code::UNIMPLEMENTED,
-        _ => true,
-    }
-}
+use quorate_conformance::{alone, code, connect, refusal};
 
 #[tokio::test]
 async fn roles_carry_permissions() {
     let target = alone(1).await;
     let mut client = target.client.clone();
     let mut auth = client.auth_client();
-    if !has_auth(&client).await {
-        return;
-    }
     let mut added = client.role_add("reader").await.expect("add");
     assert!(added.header().is_some());
     assert!(added.take_header().is_some());
@@ -189,9 +136,6 @@ async fn users_carry_roles() {
     let target = alone(1).await;
     let mut client = target.client.clone();
     let mut auth = client.auth_client();
-    if !has_auth(&client).await {
-        return;
-    }
     let mut added = client.user_add("ann", "secret", None).await.expect("add");
     assert!(added.header().is_some());
     assert!(added.take_header().is_some());
@@ -253,9 +197,6 @@ async fn auth_keeps_strangers_out_until_it_is_disabled() {
     let target = alone(1).await;
     let mut client = target.client.clone();
     let mut auth = client.auth_client();
-    if !has_auth(&client).await {
-        return;
-    }
     let (_, message) = refusal(auth.auth_enable().await);
     assert_eq!(message, "etcdserver: root user does not exist");
     let (_, message) = refusal(auth.authenticate("root".into(), "secret".into()).await);

@@ -2,6 +2,7 @@
 //! for where the server comes from, and `methods.txt` for which test covers which method.
 
 mod auth;
+mod auth_scripts;
 mod connect;
 mod coverage;
 mod election;

@@ -67,7 +67,7 @@ async fn hosts_and_origins_are_checked_as_configured() {
         "--host-whitelist",
         "127.0.0.1,good.example",
         "--cors",
-        "http://good.example",
+        "http://good.example:1",
     ];
     let target = alone_with(1, &flags).await;
     let url = format!("{}/v3/kv/range", target.endpoints[0]);
@@ -90,10 +90,10 @@ async fn hosts_and_origins_are_checked_as_configured() {
         "{}",
         bad.body
     );
-    let good = asked(&["Origin: http://good.example"]);
+    let good = asked(&["Origin: http://good.example:1"]);
     assert_eq!(good.status, 200);
     for header in [
-        "access-control-allow-origin: http://good.example",
+        "access-control-allow-origin: http://good.example:1",
         "access-control-allow-methods: post, get, options, put, delete",
         "access-control-allow-headers: accept, content-type, authorization",
     ] {
@@ -105,14 +105,14 @@ async fn hosts_and_origins_are_checked_as_configured() {
     assert_eq!(bad.status, if is_ours() { 403 } else { 200 });
     let preflight = curl(
         &url,
-        &["-X", "OPTIONS", "-H", "Origin: http://good.example"],
+        &["-X", "OPTIONS", "-H", "Origin: http://good.example:1"],
         None,
     );
     assert_eq!((preflight.status, preflight.body.as_str()), (200, ""));
     assert!(
         preflight
             .headers
-            .contains("access-control-allow-origin: http://good.example")
+            .contains("access-control-allow-origin: http://good.example:1")
     );
 }
 

@@ -130,7 +130,7 @@ fn passes(config: &str) {
         let command = [bin.to_str().unwrap(), "--config-file", &file];
         let mut run = on_host(
             &net.namespace(n),
-            &[(&pki, &pki_at), (&data, &data_at)],
+            &[(pki.as_path(), &pki_at), (data.as_path(), &data_at)],
             &command,
         );
         run.stdout(log.try_clone().unwrap()).stderr(log);
@@ -157,7 +157,7 @@ fn passes(config: &str) {
     let script = format!("{DATA}/etcd-health-check.sh");
     let judge = || -> Output {
         let command = ["timeout", "60", "bash", &script];
-        on_host(&net.clients(), &[(&client, &pki_at)], &command)
+        on_host(&net.clients(), &[(client.as_path(), &pki_at)], &command)
             .env("ETCDCTL_API", "3")
             .output()
             .unwrap()

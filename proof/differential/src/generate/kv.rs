@@ -101,6 +101,53 @@ fn compact(rng: &mut Rng) -> pb::CompactionRequest {
     }
 }
 
+/// Keys hang on leases whose number the client chose.
+pub(super) fn leave_named_leases(operation: &mut Operation) {
+    let ask = match operation {
+        Operation::Ask(ask) => ask,
+        Operation::Locks(contest) | Operation::Election(contest) => {
+            contest.leaseless = false;
+            return;
+        }
+        _ => return,
+    };
+    let (Body::Template(bytes) | Body::Raw(bytes)) = &mut ask.body;
+    match ask.method {
+        "KV/Put" => {
+            if let Ok(mut request) = pb::PutRequest::decode(bytes.as_slice())
+                && request.lease >= lease::NAMED
+            {
+                request.lease = lease::CHOSEN;
+                *bytes = request.encode_to_vec();
+            }
+        }
+        "KV/Txn" => {
+            if let Ok(mut request) = pb::TxnRequest::decode(bytes.as_slice())
+                && txn_leaves_named(&mut request)
+            {
+                *bytes = request.encode_to_vec();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn txn_leaves_named(txn: &mut pb::TxnRequest) -> bool {
+    use pb::request_op::Request;
+    let mut has_changed = false;
+    for operation in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut operation.request {
+            Some(Request::RequestPut(put)) if put.lease >= lease::NAMED => {
+                put.lease = lease::CHOSEN;
+                has_changed = true;
+            }
+            Some(Request::RequestTxn(nested)) => has_changed |= txn_leaves_named(nested),
+            _ => {}
+        }
+    }
+    has_changed
+}
+
 /// A range of the member's own state becomes one of everybody's.
 pub(super) fn make_linearizable(operation: &mut Operation) {
     let Operation::Ask(ask) = operation else {

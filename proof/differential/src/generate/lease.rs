@@ -14,6 +14,11 @@ const LONG_S: i64 = 50_000;
 /// The longest that etcd takes.
 const TTL_MAX_S: i64 = 9_000_000_000;
 
+/// From here on numbers stand for leases that a server named.
+pub(super) const NAMED: i64 = GRANTED;
+/// A lease that the client named.
+pub(super) const CHOSEN: i64 = 0x10_0000;
+
 /// A lease that may exist or not.
 pub(super) fn any(rng: &mut Rng) -> i64 {
     match rng.below(16) {

@@ -38,7 +38,10 @@ pub fn run(input: &[u8]) -> Verdict {
     assert!(n_bytes <= input.len(), "{n_bytes} bytes of {}", input.len());
     // An element has sixteen bytes and a key.
     let most = 16 * input.len() as u64;
-    assert!(totals.n_entries <= most && totals.n_buckets <= most, "{totals:?}");
+    assert!(
+        totals.n_entries <= most && totals.n_buckets <= most,
+        "{totals:?}"
+    );
     Verdict::Accepted
 }
 

@@ -233,7 +233,10 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::SnapshotOutcome { installed: true },
         PeerMessage::Removed,
         PeerMessage::Leaving,
-        PeerMessage::PromiseRequest { round: 5, term: Term(3) },
+        PeerMessage::PromiseRequest {
+            round: 5,
+            term: Term(3),
+        },
         PeerMessage::PromiseReply {
             round: 5,
             promised: Duration::from_millis(980),

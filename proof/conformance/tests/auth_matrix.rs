@@ -1,0 +1,480 @@
+//! Every method of etcd's API × {nobody, a token that is none, an expired one, an outdated one, a user who may nothing}: all
+//! are refused in etcd's words, but for those that `auth_open.txt` names. And the doors beside gRPC.
+//!
+//! The methods come from the server's own table, so a new one is asked as soon as it exists.
+
+extern crate quorate_etcd as etcd;
+
+use bytes::{Buf, BufMut, Bytes};
+use etcd::Method;
+use etcd::proto::{etcdserverpb as pb, v3electionpb as election, v3lockpb as lock};
+use prost::Message;
+use quorate_conformance::{Target, alone_with};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+const OPEN: &str = include_str!("auth_open.txt");
+const SECRET: &str = "a secret of this test's";
+
+/// Bytes as they are.
+#[derive(Clone, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Raw;
+    type Decoder = Raw;
+
+    fn encoder(&mut self) -> Raw {
+        Raw
+    }
+
+    fn decoder(&mut self) -> Raw {
+        Raw
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(bytes.copy_to_bytes(bytes.remaining())))
+    }
+}
+
+/// Asks and takes the first message; a watch that is canceled as it is created is refused.
+async fn ask(
+    channel: &Channel,
+    method: Method,
+    body: Bytes,
+    token: Option<&str>,
+) -> Result<Bytes, String> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.expect("a connection");
+    let mut request = Request::new(tokio_stream::iter([body]));
+    request.set_timeout(Duration::from_secs(20));
+    if let Some(token) = token {
+        let token = token.parse().expect("ASCII");
+        request.metadata_mut().insert("token", token);
+    }
+    let path = method.path().parse().expect("a path");
+    let words = |status: Status| status.message().to_owned();
+    let answer = client.streaming(request, path, Raw).await.map_err(words)?;
+    let first = answer.into_inner().message().await.map_err(words)?;
+    let first = first.unwrap_or_default();
+    if method == Method::Watch {
+        let response = pb::WatchResponse::decode(first.clone()).expect("a response");
+        if response.canceled {
+            assert_eq!((response.created, response.watch_id), (true, -1));
+            let (_, words) = response.cancel_reason.split_once("desc = ").expect("words");
+            return Err(words.to_owned());
+        }
+    }
+    Ok(first)
+}
+
+fn of(message: &impl Message) -> Bytes {
+    message.encode_to_vec().into()
+}
+
+/// A request that makes sense, so that nothing but who asks is wrong with it.
+fn request(method: Method) -> Bytes {
+    let key = || Bytes::from_static(b"a");
+    let put = || pb::PutRequest {
+        key: key(),
+        ..Default::default()
+    };
+    let range = pb::RangeRequest {
+        key: key(),
+        ..Default::default()
+    };
+    let leader = Some(election::LeaderKey {
+        name: key(),
+        key: key(),
+        rev: 1,
+        lease: 1,
+    });
+    let name = || "ann".to_owned();
+    match method {
+        Method::Range | Method::RangeStream => of(&range),
+        Method::Put => of(&put()),
+        Method::Txn => {
+            let op = pb::request_op::Request::RequestPut(put());
+            let op = pb::RequestOp { request: Some(op) };
+            of(&pb::TxnRequest {
+                success: vec![op],
+                ..Default::default()
+            })
+        }
+        Method::DeleteRange => of(&pb::DeleteRangeRequest {
+            key: key(),
+            ..Default::default()
+        }),
+        Method::Compact => of(&pb::CompactionRequest {
+            revision: 1,
+            physical: false,
+        }),
+        Method::Watch => {
+            let create = pb::WatchCreateRequest {
+                key: key(),
+                ..Default::default()
+            };
+            let union = pb::watch_request::RequestUnion::CreateRequest(create);
+            of(&pb::WatchRequest {
+                request_union: Some(union),
+            })
+        }
+        Method::LeaseGrant => of(&pb::LeaseGrantRequest { ttl: 60, id: 0 }),
+        // Lease 7 holds a key of root's.
+        Method::LeaseRevoke => of(&pb::LeaseRevokeRequest { id: 7 }),
+        Method::LeaseKeepAlive => of(&pb::LeaseKeepAliveRequest { id: 7 }),
+        Method::LeaseTimeToLive => of(&pb::LeaseTimeToLiveRequest { id: 7, keys: true }),
+        Method::MemberAdd => of(&pb::MemberAddRequest {
+            peer_ur_ls: vec!["http://127.0.0.1:1".to_owned()],
+            is_learner: true,
+        }),
+        Method::MemberUpdate => of(&pb::MemberUpdateRequest {
+            id: 1,
+            peer_ur_ls: vec!["http://127.0.0.1:1".to_owned()],
+        }),
+        Method::MemberRemove | Method::MemberPromote | Method::MoveLeader => {
+            of(&pb::MemberRemoveRequest { id: 1 })
+        }
+        Method::UserAdd => of(&pb::AuthUserAddRequest {
+            name: "new".to_owned(),
+            password: "x".to_owned(),
+            ..Default::default()
+        }),
+        Method::UserGet => of(&pb::AuthUserGetRequest {
+            name: "root".to_owned(),
+        }),
+        Method::UserDelete | Method::RoleAdd | Method::RoleGet | Method::RoleDelete => {
+            of(&pb::AuthUserGetRequest { name: name() })
+        }
+        Method::UserChangePassword => of(&pb::AuthUserChangePasswordRequest {
+            name: name(),
+            password: "x".to_owned(),
+            ..Default::default()
+        }),
+        Method::UserGrantRole | Method::UserRevokeRole => of(&pb::AuthUserGrantRoleRequest {
+            user: name(),
+            role: "root".to_owned(),
+        }),
+        Method::RoleGrantPermission => of(&pb::AuthRoleGrantPermissionRequest {
+            name: name(),
+            perm: Some(Default::default()),
+        }),
+        Method::RoleRevokePermission => of(&pb::AuthRoleRevokePermissionRequest {
+            role: name(),
+            ..Default::default()
+        }),
+        Method::Authenticate => of(&pb::AuthenticateRequest {
+            name: name(),
+            password: "word".to_owned(),
+        }),
+        Method::Lock => of(&lock::LockRequest {
+            name: key(),
+            lease: 0,
+        }),
+        Method::Unlock => of(&lock::UnlockRequest { key: key() }),
+        Method::ElectionCampaign => of(&election::CampaignRequest {
+            name: key(),
+            lease: 0,
+            value: key(),
+        }),
+        Method::ElectionProclaim => of(&election::ProclaimRequest {
+            leader,
+            value: key(),
+        }),
+        Method::ElectionResign => of(&election::ResignRequest { leader }),
+        Method::ElectionLeader | Method::ElectionObserve => {
+            of(&election::LeaderRequest { name: key() })
+        }
+        Method::LeaseLeases
+        | Method::MemberList
+        | Method::Alarm
+        | Method::Status
+        | Method::Defragment
+        | Method::Hash
+        | Method::HashKv
+        | Method::Snapshot
+        | Method::Downgrade
+        | Method::AuthEnable
+        | Method::AuthDisable
+        | Method::AuthStatus
+        | Method::UserList
+        | Method::RoleList
+        | Method::HealthCheck
+        | Method::HealthWatch => Bytes::new(),
+    }
+}
+
+/// A member with authentication: root, and ann who may nothing; lease 7 holds root's key.
+async fn locked(flags: &[&str]) -> (Target, Channel) {
+    let target = alone_with(1, flags).await;
+    let mut client = target.client.clone();
+    let grant = etcd_client::LeaseGrantOptions::new().with_id(7);
+    client.lease_grant(600, Some(grant)).await.expect("a lease");
+    let put = etcd_client::PutOptions::new().with_lease(7);
+    client.put("a", "1", Some(put)).await.expect("put");
+    client.user_add("root", "secret", None).await.expect("root");
+    client.user_add("ann", "word", None).await.expect("ann");
+    client.user_grant_role("root", "root").await.expect("grant");
+    client.auth_enable().await.expect("enable");
+    let endpoint = Channel::from_shared(target.endpoints[0].clone()).expect("a URL");
+    let channel = endpoint.connect().await.expect("a connection");
+    (target, channel)
+}
+
+async fn login(target: &Target, name: &str, password: &str) -> String {
+    let mut client = target.client.clone();
+    let token = client.authenticate(name.into(), password.into()).await;
+    token.expect("a token").token().to_owned()
+}
+
+fn levels() -> BTreeMap<&'static str, &'static str> {
+    let lines = OPEN.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .map(|(m, l)| (m, l.trim()))
+        .collect()
+}
+
+/// Every method that is not open is refused with `words`.
+async fn all_refused(channel: &Channel, token: Option<&str>, words: &str) {
+    let levels = levels();
+    for method in Method::ALL {
+        let answer = ask(channel, *method, request(*method), token).await;
+        match levels.get(format!("{method:?}").as_str()) {
+            Some(&"open") => assert!(answer.is_ok(), "{method:?}: {answer:?}"),
+            _ => assert_eq!(answer.err().as_deref(), Some(words), "{method:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_method_is_refused_without_and_with_wrong_credentials() {
+    let (target, channel) = locked(&[]).await;
+    all_refused(&channel, None, "etcdserver: user name is empty").await;
+    let right = login(&target, "root", "secret").await;
+    let invalid = "etcdserver: invalid auth token";
+    let (letters, number) = right.split_once('.').expect("letters and a number");
+    assert_eq!(letters.len(), 16);
+    for wrong in [
+        "".to_owned(),
+        "x".to_owned(),
+        format!("{letters}.99"),
+        format!("AAAAAAAAAAAAAAAA.{number}"),
+        format!("{letters}."),
+        letters.to_owned(),
+    ] {
+        all_refused(&channel, Some(&wrong), invalid).await;
+    }
+    // And nobody was harmed: the right token still opens.
+    let range = request(Method::Range);
+    ask(&channel, Method::Range, range, Some(&right))
+        .await
+        .expect("root reads");
+}
+
+#[tokio::test]
+async fn a_user_without_a_role_may_do_nothing_but_what_every_user_may() {
+    let (target, channel) = locked(&[]).await;
+    let ann = login(&target, "ann", "word").await;
+    let levels = levels();
+    for method in Method::ALL {
+        let answer = ask(&channel, *method, request(*method), Some(&ann)).await;
+        match levels.get(format!("{method:?}").as_str()) {
+            Some(_) => assert!(answer.is_ok(), "{method:?}: {answer:?}"),
+            None => {
+                let words = "etcdserver: permission denied";
+                assert_eq!(answer.err().as_deref(), Some(words), "{method:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn signed_tokens_are_believed_until_they_expire_or_users_change() {
+    let folder = cluster::TempDir::new().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::write(&key, SECRET).expect("a key");
+    let spec = format!(
+        "--auth-token=jwt,priv-key={},sign-method=HS256,ttl=10m",
+        key.display()
+    );
+    let (target, channel) = locked(&[&spec]).await;
+    let root = login(&target, "root", "secret").await;
+    ask(&channel, Method::Range, request(Method::Range), Some(&root))
+        .await
+        .expect("root reads");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    let signed = |algorithm, secret: &str, claims: serde_json::Value| {
+        let header = jsonwebtoken::Header::new(algorithm);
+        let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+        jsonwebtoken::encode(&header, &claims, &key).expect("signed")
+    };
+    use jsonwebtoken::Algorithm::{HS256, HS512};
+    let claims = |revision: u64, exp: u64| serde_json::json!({ "username": "root", "revision": revision, "exp": exp });
+    // Who knows the key can say who it is.
+    let own = signed(HS256, SECRET, claims(4, now + 60));
+    ask(&channel, Method::Range, request(Method::Range), Some(&own))
+        .await
+        .expect("root reads");
+    let invalid = "etcdserver: invalid auth token";
+    for wrong in [
+        signed(HS256, SECRET, claims(4, now - 1)),
+        signed(HS256, "another secret", claims(4, now + 60)),
+        signed(HS512, SECRET, claims(4, now + 60)),
+        // E14: claims that are missing, or of another kind, stop nobody but their bearer.
+        signed(
+            HS256,
+            SECRET,
+            serde_json::json!({ "revision": 4, "exp": now + 60 }),
+        ),
+        signed(
+            HS256,
+            SECRET,
+            serde_json::json!({ "username": "root", "exp": now + 60 }),
+        ),
+        signed(
+            HS256,
+            SECRET,
+            serde_json::json!({ "username": "root", "revision": 4 }),
+        ),
+        signed(
+            HS256,
+            SECRET,
+            serde_json::json!({ "username": 7, "revision": "x", "exp": now + 60 }),
+        ),
+        // No signature at all.
+        "eyJhbGciOiJub25lIn0.eyJ1c2VybmFtZSI6InJvb3QiLCJyZXZpc2lvbiI6NCwiZXhwIjo5OTk5OTk5OTk5fQ."
+            .to_owned(),
+    ] {
+        all_refused(&channel, Some(&wrong), invalid).await;
+    }
+    let role = pb::AuthRoleAddRequest { name: "r".into() };
+    ask(&channel, Method::RoleAdd, of(&role), Some(&root))
+        .await
+        .expect("a role");
+    all_refused(
+        &channel,
+        Some(&root),
+        "etcdserver: revision of auth store is old",
+    )
+    .await;
+    let again = login(&target, "root", "secret").await;
+    ask(&channel, Method::RoleList, Bytes::new(), Some(&again))
+        .await
+        .expect("root again");
+}
+
+/// The status line of an HTTP/1.1 request, and the body.
+async fn http(target: &Target, head: &str, body: &str) -> String {
+    let address = target.endpoints[0].trim_start_matches("http://");
+    let mut socket = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("a connection");
+    let length = body.len();
+    let request = format!(
+        "{head}\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), socket.read_to_string(&mut answer));
+    read.await.expect("in time").expect("text");
+    answer
+}
+
+#[tokio::test]
+async fn the_native_api_is_roots_alone_and_pages_stay_open() {
+    let (target, _) = locked(&[]).await;
+    let (root, ann) = (
+        login(&target, "root", "secret").await,
+        login(&target, "ann", "word").await,
+    );
+    let methods = client::raw::Method::ALL;
+    for method in methods {
+        let path = method.json_path();
+        let nobody = http(&target, &format!("POST {path} HTTP/1.1"), "{}").await;
+        assert!(nobody.starts_with("HTTP/1.1 401"), "{path}: {nobody}");
+        assert!(nobody.contains("Q8001"), "{path}: {nobody}");
+        let head = format!("POST {path} HTTP/1.1\r\nAuthorization: Bearer {ann}");
+        let denied = http(&target, &head, "{}").await;
+        assert!(denied.starts_with("HTTP/1.1 403"), "{path}: {denied}");
+    }
+    let head = format!("POST /v1/status HTTP/1.1\r\nAuthorization: {root}");
+    let status = http(&target, &head, "{}").await;
+    assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    for page in ["/health", "/version"] {
+        let open = http(&target, &format!("GET {page} HTTP/1.1"), "").await;
+        assert!(open.starts_with("HTTP/1.1 200"), "{page}: {open}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_in_no_log_and_no_page() {
+    let canary = "canary-password-51c0";
+    let (target, channel) = locked(&[]).await;
+    let root = login(&target, "root", "secret").await;
+    let add = pb::AuthUserAddRequest {
+        name: "eve".into(),
+        password: canary.into(),
+        ..Default::default()
+    };
+    ask(&channel, Method::UserAdd, of(&add), Some(&root))
+        .await
+        .expect("a user");
+    let token = login(&target, "eve", canary).await;
+    let wrong = pb::AuthenticateRequest {
+        name: "eve".into(),
+        password: format!("{canary}x"),
+    };
+    let refused = ask(&channel, Method::Authenticate, of(&wrong), None).await;
+    let mut said = refused.expect_err("it is wrong");
+    for page in ["/metrics", "/status", "/health", "/debug/vars"] {
+        said += &http(&target, &format!("GET {page} HTTP/1.1"), "").await;
+    }
+    let own = target.own.as_ref().expect("a cluster of this test's");
+    said += &own.last_words();
+    assert!(!said.contains(canary) && !said.contains(&token), "{said}");
+    // Nor in what is on disk: there is only the hash.
+    let mut files = vec![own.members[0].data.clone()];
+    let mut n_files = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).expect("a folder");
+            files.extend(entries.map(|entry| entry.expect("an entry").path()));
+            continue;
+        }
+        let contents = std::fs::read(&path).expect("a file");
+        n_files += 1;
+        for secret in [canary, &token] {
+            let found = contents
+                .windows(secret.len())
+                .any(|it| it == secret.as_bytes());
+            assert!(!found, "{} has a secret", path.display());
+        }
+    }
+    assert!(n_files > 0);
+}
