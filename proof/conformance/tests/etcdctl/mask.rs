@@ -58,7 +58,10 @@ impl Mask {
             let id = u64::from_str_radix(&found[1], 16).unwrap_or(0);
             if !self.names.iter().any(|(value, _)| *value == found[1]) {
                 self.n_leases += 1;
-                self.add_id(id, &format!("L{}", self.n_leases));
+                let name = format!("L{}", self.n_leases);
+                // Printed with leading zeros, which go first: the longest is looked for first.
+                self.add(&found[1], &name);
+                self.add_id(id, &name);
             }
         }
         for found in added.captures_iter(said) {
