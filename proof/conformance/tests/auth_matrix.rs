@@ -3,8 +3,6 @@
 //!
 //! The methods come from the server's own table, so a new one is asked as soon as it exists.
 
-extern crate quorate_etcd as etcd;
-
 use bytes::{Buf, BufMut, Bytes};
 use etcd::Method;
 use etcd::proto::{etcdserverpb as pb, v3electionpb as election, v3lockpb as lock};

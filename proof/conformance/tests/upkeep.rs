@@ -140,7 +140,7 @@ async fn an_alarm_goes_when_there_is_room_again() {
     client.compact(revision, None).await.expect("a compaction");
     let url = cluster.members[2].client_url();
     eventually("puts are taken again", || async {
-        let mut client = connect(&[url.clone()]).await;
+        let mut client = connect(std::slice::from_ref(&url)).await;
         client.put("small", "1", None).await.ok()
     })
     .await;
@@ -162,7 +162,7 @@ async fn history_is_forgotten_by_the_leader_alone() {
     client.put("a", "3", None).await.expect("a put");
     let url = cluster.members[0].client_url();
     eventually("the old revision is compacted", || async {
-        let mut client = connect(&[url.clone()]).await;
+        let mut client = connect(std::slice::from_ref(&url)).await;
         let options = GetOptions::new().with_revision(revision);
         let read = client.get("a", Some(options)).await;
         read.err().map(|error| {

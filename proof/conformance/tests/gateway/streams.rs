@@ -95,7 +95,7 @@ async fn a_contender_that_goes_away_leaves_the_line() {
             "/v3/kv/range",
             "{\"key\":\"bC8=\",\"range_end\":\"bDA=\",\"count_only\":true}",
         );
-        of(&range.body)["count"] == n.to_string()
+        of(&range.body)["count"].as_str() == Some(n.to_string().as_str())
     };
     let mut second = second;
     second.end();
