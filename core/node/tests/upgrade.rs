@@ -198,6 +198,7 @@ fn command(dialect: store::command::DialectId, request: Bytes) -> Command {
         origin: id(1),
         tag: 1,
         client: None,
+        identity: None,
         request,
     }
 }

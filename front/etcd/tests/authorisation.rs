@@ -140,7 +140,7 @@ fn range_request(rng: &mut Rng) -> pb::RangeRequest {
 fn put_request(rng: &mut Rng) -> pb::PutRequest {
     let ignore_value = rng.below(6) == 0;
     pb::PutRequest {
-        key: bytes(pick(rng, &UNIVERSE)),
+        key: bytes(pick::<&str>(rng, &UNIVERSE)),
         value: if ignore_value {
             Bytes::new()
         } else {

@@ -199,12 +199,12 @@ fn run(ops: &[Op]) -> World {
         });
         world.state = world.store.publish();
     }
-    let users = ops.iter().filter_map(|op| match op {
+    let mut users = ops.iter().rev().filter_map(|op| match op {
         Op::User(n) => Some(*n),
         _ => None,
     });
     // Last of all: who comes then must say who he is.
-    if let Some(n) = users.last() {
+    if let Some(n) = users.next() {
         let mut txn = world.store.begin(etcd::ROOT, &Stamp::default());
         // Enabled or not, the revision, no token yet.
         let settings = [&[n % 2][..], &[0; 7], &[2 + n], &[0; 8]].concat();
