@@ -445,7 +445,9 @@ impl Machine {
     fn apply_member(&mut self, change: MemberChange, stamp: &Stamp, out: &mut Applied) -> Outcome {
         let known = self.store.state().member(change.member());
         let was_removed = self.store.state().was_removed(change.member());
-        if let MemberChange::Update { member, peer_urls } = &change {
+        if let MemberChange::Update { member, peer_urls } = &change
+            && known.is_some()
+        {
             let members = self.store.state().members();
             let mut others = members.iter().filter(|other| other.id != *member);
             if others.any(|other| other.peer_urls.iter().any(|url| peer_urls.contains(url))) {

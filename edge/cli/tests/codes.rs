@@ -150,6 +150,11 @@ const MET: &[(Code, &[&str])] = &[
     (Code::AnswerNotKept, &["edge/cli/tests/cluster/errors.txt"]),
     (Code::NotConnected, &["edge/cli/tests/cluster/keys.txt"]),
     (Code::NoContext, &["edge/cli/tests/local/context.txt"]),
+    (
+        Code::Unauthenticated,
+        &["proof/conformance/tests/auth_matrix.rs"],
+    ),
+    (Code::Denied, &["proof/conformance/tests/auth_matrix.rs"]),
     (Code::Internal, &["front/native/tests/session.rs"]),
 ];
 
@@ -190,6 +195,9 @@ const NOT_THROUGH_A_MEMBER: &[Code] = &[
     Code::Behind,
     Code::BoundNotMet,
     Code::QueueFull,
+    // The command line cannot say yet who asks; a real member says both over HTTP.
+    Code::Unauthenticated,
+    Code::Denied,
     Code::Internal,
 ];
 

@@ -31,7 +31,8 @@ fn a_number_means_one_refusal_and_0_means_none() {
 
 #[test]
 fn two_of_etcds_errors_and_those_of_its_recipes_leave_as_unknown() {
-    // Its server forgets to map them; a client sees what is on the wire. Locks and elections have no codes.
+    // Its server forgets to map them; a client sees what is on the wire. Locks and elections have no codes, and neither
+    // has what libraries of its own say.
     let unknown: Vec<_> = Refusal::ALL
         .iter()
         .filter(|r| r.code() == Code::Unknown)
@@ -45,6 +46,8 @@ fn two_of_etcds_errors_and_those_of_its_recipes_leave_as_unknown() {
             &Refusal::ElectionNotLeader,
             &Refusal::ElectionNoLeader,
             &Refusal::LeaderMissing,
+            &Refusal::PasswordTooLong,
+            &Refusal::VerifyOnly,
         ]
     );
 }
@@ -62,6 +65,9 @@ fn a_text_is_etcds_or_says_that_it_is_ours() {
             "mutex: ",
             "election: ",
             "\"leader\" field ",
+            // Libraries of its own, of password hashes and of tokens.
+            "bcrypt: ",
+            "token signing ",
         ];
         assert!(
             known.iter().any(|start| message.starts_with(start)),

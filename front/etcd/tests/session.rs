@@ -391,28 +391,19 @@ fn every_method_is_planned_or_says_clearly_that_it_is_not_offered() {
         .filter(|method| method.shape() != Shape::Bidirectional)
     {
         let planned = session.plan(*method, Bytes::new());
-        let service = method.path().split('/').nth(1).unwrap();
-        let offered = match service {
-            "etcdserverpb.Auth" => *method == Method::AuthStatus,
-            _ => *method != Method::Downgrade,
-        };
         match planned {
-            Err(status) if *method == Method::Authenticate => {
-                assert_eq!(status.code, Code::FailedPrecondition);
-                let message = "etcdserver: authentication is not enabled";
-                assert_eq!(status.message, message);
-            }
-            Err(status) if !offered => {
-                assert_eq!(status.code, Code::Unimplemented, "{method:?}");
-                assert!(status.message.starts_with("quorate: "), "{method:?}");
-            }
             Err(status) if matches!(method, Method::ElectionProclaim | Method::ElectionResign) => {
                 assert_eq!(status, Refusal::LeaderMissing.into(), "{method:?}");
             }
             Err(status) => assert_eq!(status.code, Code::InvalidArgument, "{method:?}"),
-            Ok(_) => assert!(offered, "{method:?}"),
+            // Refused too, once it is known that whoever asks may ask.
+            Ok(Plan::Downgrade) => assert_eq!(*method, Method::Downgrade),
+            Ok(_) => assert_ne!(*method, Method::Downgrade),
         }
     }
+    let status = etcd::Status::from(Refusal::DowngradeUnimplemented);
+    assert_eq!(status.code, Code::Unimplemented);
+    assert!(status.message.starts_with("quorate: "), "{status:?}");
 }
 
 #[test]

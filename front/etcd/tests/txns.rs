@@ -277,7 +277,8 @@ impl Model {
         (succeeded, steps.collect())
     }
 
-    fn check_puts(&self, steps: &[Step]) -> Result<(), Refusal> {
+    /// The first operation that cannot be is the reason that is told.
+    fn check(&self, steps: &[Step]) -> Result<(), Refusal> {
         for step in steps {
             match step {
                 Step::Op(Request::RequestPut(put)) => {
@@ -288,23 +289,13 @@ impl Model {
                         return Err(Refusal::LeaseNotFound);
                     }
                 }
-                Step::Txn(_, steps) => self.check_puts(steps)?,
-                Step::Op(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn check_ranges(&self, steps: &[Step]) -> Result<(), Refusal> {
-        for step in steps {
-            match step {
                 Step::Op(Request::RequestRange(range)) if range.revision > self.revision() => {
                     return Err(Refusal::FutureRevision);
                 }
                 Step::Op(Request::RequestRange(range)) if range.revision < -1 => {
                     return Err(Refusal::Compacted);
                 }
-                Step::Txn(_, steps) => self.check_ranges(steps)?,
+                Step::Txn(_, steps) => self.check(steps)?,
                 Step::Op(_) => {}
             }
         }
@@ -389,8 +380,7 @@ impl Model {
             return Err(Refusal::DuplicateKey);
         }
         let (succeeded, steps) = self.flatten(txn);
-        self.check_puts(&steps)?;
-        self.check_ranges(&steps)?;
+        self.check(&steps)?;
         let mut has_written = false;
         let responses = self.run(steps, &mut has_written);
         if has_written {

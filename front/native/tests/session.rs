@@ -374,11 +374,13 @@ fn every_error_that_can_be_said_is_met() {
     }
     // Too many watches, and too many places: tests `watches` and `lines`.
     met.extend([Code::Busy, Code::QueueFull]);
+    // Who asks is the edge's to know: test `auth_matrix` of proof/conformance, for each method.
+    met.extend([Code::Unauthenticated, Code::Denied]);
     let said: Vec<&str> = met.iter().map(|code| code.text()).collect();
     assert_eq!(
         said.join(" "),
         "Q1001 Q1002 Q1003 Q1004 Q1005 Q1006 Q1007 Q1008 Q2101 Q3101 Q3102 Q3106 Q4001 Q4002 Q4003 Q4004 \
-         Q5001 Q5003 Q5004 Q6001 Q6002 Q6003 Q6004 Q9001"
+         Q5001 Q5003 Q5004 Q6001 Q6002 Q6003 Q6004 Q8001 Q8002 Q9001"
     );
     for refusal in native::Refusal::ALL {
         assert!(met.contains(&refusal.code()), "{refusal:?} is never met");

@@ -28,6 +28,8 @@ fn history(seed: u64, consensus: Consensus) -> Vec<(Request, Outcome)> {
         compaction: None,
         workload: None,
         natives: None,
+        rules: None,
+        upgrade: false,
         drift_ppm: None,
         mix: Mix {
             // What a lease has left is a matter of time, and time is not the same.

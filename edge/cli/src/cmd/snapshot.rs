@@ -50,7 +50,7 @@ Examples:
     #[command(before_help = "\
 Examples:
   quorate snapshot restore backup.db --name n1 --data-dir ./n1
-  quorate snapshot restore backup.db --name n1 --data-dir ./n1 --initial-cluster n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380 --initial-advertise-peer-urls http://10.0.0.1:2380
+  quorate snapshot restore b.db --name n1 --initial-cluster n1=http://a:2380,n2=http://b:2380 --initial-advertise-peer-urls http://a:2380
   quorate snapshot restore backup.db --bump-revision 1000000000 --mark-compacted
   quorate snapshot restore /var/lib/etcd/member/snap/db --skip-hash-check --data-dir ./n1")]
     Restore(Box<Restore>),

@@ -185,23 +185,29 @@ mod tests {
     #[test]
     fn who_says_hello_shows_a_certificate_of_that_member() {
         let members = [
-            member(1, "https://m1.example:2380"),
+            member(1, "https://m1.svc.example:2380"),
             member(2, "https://[2001:db8::2]:2380"),
         ];
         let is_of = |hosts: &[&str], purpose, id| {
             check_member(&shown(hosts, purpose), MemberId(id), &members).is_ok()
         };
-        assert!(is_of(&["m1.example"], Use::Both, 1));
-        assert!(is_of(&["*.example"], Use::Both, 1));
+        assert!(is_of(&["m1.svc.example"], Use::Both, 1));
+        assert!(is_of(&["*.svc.example"], Use::Both, 1));
         assert!(is_of(&["2001:db8::2"], Use::Both, 2));
         assert!(
-            is_of(&["m1.example"], Use::Client, 1),
+            is_of(&["m1.svc.example"], Use::Client, 1),
             "its own certificate for the way out"
         );
-        assert!(!is_of(&["m2.example"], Use::Both, 1));
-        assert!(!is_of(&["m1.example"], Use::Both, 2), "another member's");
+        assert!(!is_of(&["m2.svc.example"], Use::Both, 1));
+        assert!(
+            !is_of(&["m1.svc.example"], Use::Both, 2),
+            "another member's"
+        );
         assert!(!is_of(&[], Use::Both, 1));
-        assert!(is_of(&["m3.example"], Use::Both, 3), "not known here yet");
-        assert!(!is_of(&["m3.example"], Use::Client, 3));
+        assert!(
+            is_of(&["m3.svc.example"], Use::Both, 3),
+            "not known here yet"
+        );
+        assert!(!is_of(&["m3.svc.example"], Use::Client, 3));
     }
 }
