@@ -434,7 +434,7 @@ fn the_handshake_finds_a_version_or_says_why_not() {
     let hello = Hello::new(Purpose::Messages, MemberId(2), "n1");
     assert_eq!(
         hello.answer(ORIGIN, own),
-        HelloReply::Welcome { version: 2 }
+        HelloReply::Welcome { version: 3 }
     );
 
     let foreign = Origin {
@@ -455,7 +455,7 @@ fn the_handshake_finds_a_version_or_says_why_not() {
     assert_eq!(hello.answer(own, own), refused(HelloRefusal::WrongMember));
 
     let future = Hello {
-        version_min: 3,
+        version_min: 4,
         version_max: 9,
         ..hello.clone()
     };
@@ -463,13 +463,21 @@ fn the_handshake_finds_a_version_or_says_why_not() {
         future.answer(ORIGIN, own),
         refused(HelloRefusal::WrongVersion)
     );
+    let former = Hello {
+        version_max: 2,
+        ..hello.clone()
+    };
+    assert_eq!(
+        former.answer(ORIGIN, own),
+        HelloReply::Welcome { version: 2 }
+    );
     let rolling = Hello {
         version_max: 9,
         ..hello
     };
     assert_eq!(
         rolling.answer(ORIGIN, own),
-        HelloReply::Welcome { version: 2 }
+        HelloReply::Welcome { version: 3 }
     );
 }
 

@@ -177,8 +177,6 @@ refusals! {
     DeadlineExceeded = 143, DeadlineExceeded, "context deadline exceeded";
 
     // Not offered, or not readable.
-    AuthUnimplemented = 160, Unimplemented,
-        "quorate: users and roles are not offered yet, so authentication cannot be changed";
     DowngradeUnimplemented = 161, Unimplemented,
         "quorate: a cluster cannot be downgraded; its members upgrade one by one";
     RangeStreamSort = 164, Unimplemented, "RangeStream does not support custom sort orders";

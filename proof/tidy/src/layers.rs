@@ -50,6 +50,8 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     ("edge/gate", "gate", &[]),
     ("proof/testkit", "testkit", &[]),
     ("proof/tidy", "tidy", &[]),
+    // Certificates for tests.
+    ("proof/pki", "pki", &[]),
     ("proof/checker", "checker", &["base"]),
     (
         "proof/sim",

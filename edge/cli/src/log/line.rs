@@ -247,7 +247,7 @@ mod tests {
             "server/peers/link.rs"
         );
         assert_eq!(
-            short("/root/.cargo/registry/src/x/h2-0.4.20/src/server.rs"),
+            short("/home/x/.cargo/registry/src/x/h2-0.4.20/src/server.rs"),
             "h2-0.4.20/server.rs"
         );
         assert_eq!(short("main.rs"), "main.rs");
