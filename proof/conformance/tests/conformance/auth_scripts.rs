@@ -87,16 +87,20 @@ impl Player {
             ["auth", "disable"] => ok(client.auth_disable().await),
             ["user", "add", name, password] => {
                 let name = unquoted(name);
-                self.passwords.insert(name.to_owned(), password.to_owned());
                 let options = match password {
                     "-" => Some(UserAddOptions::new().with_no_pwd()),
                     _ => None,
                 };
-                ok(client.user_add(name, password, options).await)
+                client.user_add(name, password, options).await?;
+                // Only now: who was refused keeps the password it has.
+                self.passwords.insert(name.to_owned(), password.to_owned());
+                Ok("ok".to_owned())
             }
             ["user", "del", name] => ok(client.user_delete(name).await),
             ["user", "passwd", name, password] => {
-                ok(client.user_change_password(name, password).await)
+                client.user_change_password(name, password).await?;
+                self.passwords.insert(name.to_owned(), password.to_owned());
+                Ok("ok".to_owned())
             }
             ["user", "get", name] => {
                 let user = client.user_get(name).await?;
