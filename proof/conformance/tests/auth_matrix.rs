@@ -422,7 +422,8 @@ async fn the_native_api_is_roots_alone_and_pages_stay_open() {
         assert!(denied.starts_with("HTTP/1.1 403"), "{path}: {denied}");
         assert!(denied.contains("Q8002"), "{path}: {denied}");
     }
-    let head = format!("POST /v1/status HTTP/1.1\r\nAuthorization: {root}");
+    let path = client::raw::Method::Status.json_path();
+    let head = format!("POST {path} HTTP/1.1\r\nAuthorization: {root}");
     let status = http(&target, &head, "{}").await;
     assert!(status.starts_with("HTTP/1.1 200"), "{status}");
     for page in ["/health", "/version"] {
