@@ -93,6 +93,8 @@ pub(crate) struct Pair {
     streams: BTreeMap<u8, (Stream, Stream)>,
     news: Arc<Notify>,
     last_late_watch: Option<Instant>,
+    /// Whether authentication is on.
+    has_auth: bool,
     /// Whether a key may hang, or have hung, on a lease that the servers named: their hashes differ then.
     pub(crate) has_named_leases: bool,
     /// Whether a run goes on after a difference that no rule explains.
@@ -134,6 +136,7 @@ impl Pair {
             streams: BTreeMap::new(),
             news: Arc::new(Notify::new()),
             last_late_watch: None,
+            has_auth: false,
             has_named_leases: false,
             is_lenient: false,
         })
@@ -207,7 +210,33 @@ impl Pair {
             self.settle().await?;
             self.wait_for_late_watches().await?;
         }
+        // Ours ends a watch at once that may no longer read, etcd lets it go on (docs/compat/etcd.md): what both
+        // delivered until then is compared, and no watch lives through such a change.
+        if self.may_take_rights(ask) && !self.streams.is_empty() {
+            self.settle().await?;
+            self.streams.clear();
+        }
+        // Such an answer's header is of the member that was asked, and it may lag behind the others, as in etcd.
+        if ask.method == "Lease/LeaseTimeToLive" {
+            self.sync_members().await?;
+        }
         self.ask(ask).await
+    }
+
+    /// Whether a request may take from somebody what they may read. A grant may: it replaces what was granted for
+    /// the same range.
+    fn may_take_rights(&self, ask: &Ask) -> bool {
+        const TAKING: &[&str] = &[
+            "Auth/UserDelete",
+            "Auth/UserRevokeRole",
+            "Auth/RoleDelete",
+            "Auth/RoleGrantPermission",
+            "Auth/RoleRevokePermission",
+        ];
+        match self.has_auth {
+            true => TAKING.contains(&ask.method),
+            false => ask.method == "Auth/AuthEnable",
+        }
     }
 
     /// Asks both and compares the answers.
@@ -270,6 +299,8 @@ impl Pair {
                     self.known.compacted = filled.revision;
                 }
             }
+            "Auth/AuthEnable" => self.has_auth = true,
+            "Auth/AuthDisable" => self.has_auth = false,
             "Auth/Authenticate" => {
                 let user = request
                     .at(&["name"])
@@ -351,6 +382,7 @@ impl Pair {
     }
 
     async fn keep_alive(&mut self, caller: Option<u8>, leases: &[i64]) -> Result<(), Failure> {
+        self.sync_members().await?;
         let method = proto::method("Lease/LeaseKeepAlive");
         let path = proto::path(&method);
         let mut answers = Vec::new();

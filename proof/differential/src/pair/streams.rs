@@ -59,10 +59,8 @@ impl Pair {
             self.last_late_watch = Some(Instant::now());
         }
         self.dismissed(number).await?;
-        if self.ours.n_members() > 1 {
-            // The member of the stream must have applied all that others answered.
-            self.sync_members().await?;
-        }
+        // The member of the stream must have applied all that others answered.
+        self.sync_members().await?;
         let body = Body::Template(message.to_vec());
         let (to_peer, to_ours) = (
             self.peer.fill(&method, &body, self.known),
@@ -123,7 +121,11 @@ impl Pair {
         .await
     }
 
-    async fn sync_members(&mut self) -> Result<(), Failure> {
+    /// Lets every member apply what any has answered. One alone always has.
+    pub(super) async fn sync_members(&mut self) -> Result<(), Failure> {
+        if self.ours.n_members() == 1 {
+            return Ok(());
+        }
         let range = pb::RangeRequest {
             key: b"x".to_vec(),
             ..Default::default()
