@@ -363,6 +363,14 @@ fn case(seed: u64) -> bool {
                 .map(|it| told.extend(it.prev_kvs.iter().map(|kv| as_text(&kv.key))))
                 .err()
         }
+        3 if rng.one_in(3) => {
+            // Which leases there are is told to whoever may read all that hangs on them.
+            touched.read.extend(model.leases.values().flatten());
+            let request = pb::LeaseLeasesRequest {};
+            let answer: Result<pb::LeaseLeasesResponse, _> =
+                world.call(Method::LeaseLeases, &request);
+            answer.err()
+        }
         3 => {
             let lease = *pick(&mut rng, &[1, 2]);
             touched.read.extend(&model.leases[&lease]);

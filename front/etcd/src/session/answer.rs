@@ -2,7 +2,7 @@
 
 use super::plan::Query;
 use crate::apply::alarms;
-use crate::auth::{self, Caller, Needs};
+use crate::auth::{self, Caller, Needs, Verb};
 use crate::backup::hash_kv;
 use crate::header::HeaderParts;
 use crate::pb;
@@ -68,7 +68,14 @@ pub fn answer_as(
     header: &HeaderParts,
 ) -> Result<Reply, Status> {
     if auth::is_enabled(state) {
-        auth::permit_caller(state, caller, &Needs::of_query(query)?)?;
+        let mut needs = Needs::of_query(query)?;
+        if *query == Query::Leases {
+            // Which leases there are is told to whoever may read all that hangs on them, as in etcd.
+            needs
+                .leases
+                .extend(state.leases().map(|lease| (lease.id, Verb::Read)));
+        }
+        auth::permit_caller(state, caller, &needs)?;
     }
     let revision = state.revision();
     let body = match query {
