@@ -19,6 +19,7 @@ mod head;
 mod paths;
 mod requests;
 
+use crate::auth::Asking;
 use crate::front::Front;
 use crate::grpc::{Answers, Call, Code, Content, Exchange, Reply, Status};
 use crate::member::Member;
@@ -62,6 +63,11 @@ impl Drop for Slot {
 /// Whether a path is the gateway's.
 pub(crate) fn is_gateways(path: &str) -> bool {
     path.starts_with("/v3/") || path.starts_with("/v3beta/")
+}
+
+/// Who a request to the gateway says that it comes from.
+pub(crate) fn asking(headers: &HeaderMap) -> Asking {
+    Asking::of_call(&head::metadata(headers), None)
 }
 
 /// Whether users and roles count.
