@@ -37,13 +37,17 @@ pub(super) struct Attack {
     act: fn(&Arms) -> Acting<'_>,
 }
 
-/// Of an attacker whose handshake is not done: what the server's porter allows it.
+/// What an attacker may take whose handshake is not done: 4 KiB while it is silent and 128 KiB while it talks, and at most
+/// 1024 of them at a door (`docs/guide/tls.md`).
 const UNSHAKEN: u64 = 132 * KIB;
 
-/// Of a connection that stands and holds nothing.
+/// What an attacker may take whose connection stands and holds nothing: TLS's state and its buffers (a record of 16 KiB each
+/// way), HTTP/2's, and a task.
 const STANDING: u64 = 64 * KIB;
 
-/// Of a connection of somebody unknown, whatever it does.
+/// What an attacker may take who is unknown, whatever it does on its connection: 32 calls with a head of 16 KiB and a message
+/// of 64 KiB that is not whole (2.5 MiB), or 8 pages (2 MiB); what HTTP/2 remembers of 1024 calls (1 MiB); the window of
+/// 64 KiB; 64 KiB of answers on the way, and as much again under TLS.
 const STRANGER: u64 = 4096 * KIB;
 
 /// All of them.

@@ -73,9 +73,21 @@ pub(crate) struct Arguments {
     /// Seconds of each attack.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Whether honest clients' waits are judged, or only printed: where others use the machine, they say little.
+    #[arg(long, value_enum, default_value_t = Waits::Judge)]
+    waits: Waits,
     /// Attacks, by name; all when none is named.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+}
+
+/// What becomes of honest clients' waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Waits {
+    /// The p99 at most doubles.
+    Judge,
+    /// They stand in the table.
+    Print,
 }
 
 /// Command line of `attack`.
@@ -135,7 +147,7 @@ async fn story(arguments: &Arguments, command: &str, chosen: &[&Attack]) -> Resu
         let mut attempt = 1;
         let harm = loop {
             let trial = trial(&mut house, attack, time).await?;
-            let harm = trial.harm();
+            let harm = trial.harm(arguments.waits);
             println!("{}", trial.line(&harm));
             if harm.is_empty() || attempt == TRIES || !trial.is_alive {
                 break harm;
@@ -185,7 +197,7 @@ async fn trial<'a>(
     watch.await?;
     let is_alive = house.is_alive();
     let (after, recovery) = if is_alive {
-        recovered(pid, before, attack).await
+        recovered(pid, before).await
     } else {
         (Gauge::default(), Duration::ZERO)
     };
@@ -238,11 +250,11 @@ async fn ended(child: &mut Child) -> Result<[u64; 3], Failure> {
 }
 
 /// Waits until the member holds what it held before, more or less; what it holds then, and how long it took.
-async fn recovered(pid: u32, before: Gauge, attack: &Attack) -> (Gauge, Duration) {
+async fn recovered(pid: u32, before: Gauge) -> (Gauge, Duration) {
     let began = Instant::now();
     loop {
         let now = Gauge::of(pid).unwrap_or_default();
-        if verdict::is_back(attack, before, now) || began.elapsed() > RECOVERY {
+        if verdict::is_back(before, now) || began.elapsed() > RECOVERY {
             return (now, began.elapsed());
         }
         sleep(gauge::LOOK).await;

@@ -7,6 +7,7 @@
 //! - One attacker takes at most the bytes that the attack's table states, beyond [`NOISE_BYTES`] in all.
 //! - Within [`RECOVERY`] after the attack the memory is back but for [`NOISE_BYTES`], and the descriptors are.
 
+use super::Waits;
 use super::attack::Attack;
 use super::gauge::Gauge;
 use super::honest::Met;
@@ -43,7 +44,7 @@ pub(super) struct Trial<'a> {
 }
 
 /// Whether a member holds what it held before, more or less.
-pub(super) fn is_back(_attack: &Attack, before: Gauge, now: Gauge) -> bool {
+pub(super) fn is_back(before: Gauge, now: Gauge) -> bool {
     now.resident_bytes <= before.resident_bytes + NOISE_BYTES
         && now.n_descriptors <= before.n_descriptors + NOISE_DESCRIPTORS
 }
@@ -60,7 +61,7 @@ impl Trial<'_> {
     }
 
     /// What did not hold.
-    pub(super) fn harm(&self) -> Vec<String> {
+    pub(super) fn harm(&self, waits: Waits) -> Vec<String> {
         let mut harm = Vec::new();
         if !self.is_alive {
             harm.push("the member died".to_owned());
@@ -72,7 +73,7 @@ impl Trial<'_> {
             }
         }
         let (quiet, attacked) = (self.quiet.percentile(99), self.attacked.percentile(99));
-        if attacked > QUICK && attacked > 2 * quiet {
+        if waits == Waits::Judge && attacked > QUICK && attacked > 2 * quiet {
             harm.push(format!(
                 "the honest p99 went from {quiet:?} to {attacked:?}"
             ));
@@ -84,7 +85,7 @@ impl Trial<'_> {
                 "an attacker took {one} bytes, and {bound} are allowed"
             ));
         }
-        if self.is_alive && !is_back(self.attack, self.before, self.after) {
+        if self.is_alive && !is_back(self.before, self.after) {
             harm.push(format!("{RECOVERY:?} later it still holds it"));
         }
         harm
