@@ -1,6 +1,6 @@
 //! Passwords: hashed and compared on threads of their own, a few at a time.
 //!
-//! bcrypt takes tens of milliseconds on purpose. So it never runs on the member's thread; [`AT_ONCE`] run beside each
+//! bcrypt takes tens of milliseconds on purpose. So it never runs on the member's thread, but on threads of lower priority; [`AT_ONCE`] run beside each
 //! other, [`WAITING_MAX`] wait, and further ones are refused. A name that is not a user's costs the same work, so nobody
 //! learns names by the clock. After [`FAILURES_FREE`] wrong passwords in a row a name is tried once a second only.
 
@@ -9,13 +9,16 @@ use etcd::auth::Secret;
 use etcd::{Credentials, Refusal, Status};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 /// Passwords under work at once: the rest of the machine is for those who are let in already.
 const AT_ONCE: usize = 2;
+
+/// How much less important they are than serving clients (`nice`), as handshakes are.
+const NICE: i32 = 5;
 
 /// Passwords that wait.
 const WAITING_MAX: usize = 128;
@@ -34,7 +37,7 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 
 pub(super) struct Passwords {
     cost: u32,
-    slots: Rc<Semaphore>,
+    slots: Arc<Semaphore>,
     waiting: Cell<usize>,
     /// What a password for no user is compared with.
     nobody: OnceCell<Bytes>,
@@ -50,7 +53,7 @@ impl Passwords {
     pub(super) fn new(cost: u32) -> Passwords {
         Passwords {
             cost,
-            slots: Rc::new(Semaphore::new(AT_ONCE)),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Cell::new(0),
             nobody: OnceCell::new(),
             failures: RefCell::default(),
@@ -101,9 +104,21 @@ impl Passwords {
         }
         let _waits = Waits::new(&self.waiting);
         let stopped = || Status::from(Refusal::Stopped);
-        let _slot = self.slots.acquire().await.map_err(|_| stopped())?;
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|_| stopped())
+        let slot = self.slots.clone().acquire_owned().await;
+        let slot = slot.map_err(|_| stopped())?;
+        let (done, outcome) = oneshot::channel();
+        let at_work = move || {
+            // Without the permission it is merely less polite.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            // Whoever asked may be gone.
+            let _ = done.send(work());
+            // Given back when the work is done, and not when its client is gone: clients that ask and go would have as
+            // many at work as they like.
+            drop(slot);
+        };
+        let thread = std::thread::Builder::new().name("password".to_owned());
+        thread.spawn(at_work).map_err(|_| stopped())?;
+        outcome.await.map_err(|_| stopped())
     }
 
     /// Refuses a name that was wrong too often, but for one try now and then.
@@ -247,6 +262,25 @@ mod tests {
         tokio::time::advance(SLOWLY).await;
         assert_eq!(right().await, Ok(()), "and who knows it is let in again");
         assert_eq!(right().await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn work_for_a_client_that_is_gone_keeps_its_place_until_it_is_done() {
+        let passwords = Passwords::new(CHEAP);
+        let (finish, wait) = std::sync::mpsc::channel::<()>();
+        {
+            let working = passwords.work(move || wait.recv());
+            tokio::pin!(working);
+            let begun = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(working.as_mut().poll(cx).is_pending())
+            });
+            assert!(begun.await);
+        }
+        assert_eq!(passwords.slots.available_permits(), AT_ONCE - 1);
+        finish.send(()).expect("it still works");
+        let all = passwords.slots.acquire_many(AT_ONCE as u32).await;
+        assert!(all.is_ok());
+        assert_eq!(passwords.waiting.get(), 0);
     }
 
     #[tokio::test]

@@ -45,10 +45,10 @@ const UNSHAKEN: u64 = 132 * KIB;
 /// way), HTTP/2's, and a task.
 const STANDING: u64 = 64 * KIB;
 
-/// What an attacker may take who is unknown, whatever it does on its connection: 32 calls with a head of 16 KiB and a message
-/// of 64 KiB that is not whole (2.5 MiB), or 8 pages (2 MiB); what HTTP/2 remembers of 1024 calls (1 MiB); the window of
-/// 64 KiB; 64 KiB of answers on the way, and as much again under TLS.
-const STRANGER: u64 = 4096 * KIB;
+/// What an attacker may take who is unknown, whatever it does on its connection: 32 calls with a head of 16 KiB, which is
+/// 100 KiB of memory when its fields are tiny, or a message of 64 KiB that is not whole (3.5 MiB), or 8 pages (2 MiB);
+/// what HTTP/2 remembers of 1024 calls (2 MiB); windows and answers on the way, here and under TLS (0.3 MiB).
+const STRANGER: u64 = 6 * 1024 * KIB;
 
 /// All of them.
 pub(super) const ATTACKS: &[Attack] = &[
@@ -303,6 +303,13 @@ pub(super) const ATTACKS: &[Attack] = &[
         per_second: 200,
         bytes_max: STRANGER,
         act: |arms| Box::pin(passwords::guesses(arms)),
+    },
+    Attack {
+        name: "passwords-left",
+        n_attackers: 8,
+        per_second: 200,
+        bytes_max: STRANGER,
+        act: |arms| Box::pin(passwords::abandoned(arms)),
     },
     Attack {
         name: "peer-silent",
