@@ -197,7 +197,7 @@ async fn trial<'a>(
     watch.await?;
     let is_alive = house.is_alive();
     let (after, recovery) = if is_alive {
-        recovered(pid, before).await
+        recovered(house, pid, before).await
     } else {
         (Gauge::default(), Duration::ZERO)
     };
@@ -249,14 +249,17 @@ async fn ended(child: &mut Child) -> Result<[u64; 3], Failure> {
         .map_err(|_| format!("the attack said {said:?}").into())
 }
 
-/// Waits until the member holds what it held before, more or less; what it holds then, and how long it took.
-async fn recovered(pid: u32, before: Gauge) -> (Gauge, Duration) {
+/// Waits until the member holds what it held before, more or less; what it holds then, and how long it took. Somebody honest
+/// comes meanwhile: an allocator gives back nothing while nobody asks it for anything.
+async fn recovered(house: &House, pid: u32, before: Gauge) -> (Gauge, Duration) {
     let began = Instant::now();
     loop {
         let now = Gauge::of(pid).unwrap_or_default();
         if verdict::is_back(before, now) || began.elapsed() > RECOVERY {
             return (now, began.elapsed());
         }
-        sleep(gauge::LOOK).await;
+        if let Ok(honest) = Honest::come(house.client_door(), &house.tls).await {
+            honest.ask(10 * gauge::LOOK).await;
+        }
     }
 }
