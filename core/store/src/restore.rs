@@ -134,6 +134,15 @@ impl Restoration {
         self.state = store.state;
     }
 
+    /// What is restored is decided by this version of the rules, or a newer one. Builds that know less do not begin with
+    /// such a state.
+    pub fn needs_apply_version(&mut self, version: u16) {
+        let state = std::mem::replace(&mut self.state, State::empty(Membership::default()));
+        let mut store = Store::from_state(state);
+        store.raise_apply_version(version);
+        self.state = store.state;
+    }
+
     /// Appends the next version.
     ///
     /// # Errors

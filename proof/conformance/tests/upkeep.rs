@@ -112,6 +112,34 @@ async fn what_is_left_of_a_lost_majority_becomes_a_cluster_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_was_said_of_the_first_members_counts_once() {
+    let (mut cluster, _folder) = start(1, &["--initial-cluster-token=one"]).await;
+    let mut client = client_of(&cluster.members[0]).await;
+    client.put("k", "v", None).await.expect("a put");
+    let ids = client.status().await.expect("a status");
+    let ids = ids.header().map(|it| (it.cluster_id(), it.member_id()));
+    for other in [
+        &["--initial-cluster-token=another"][..],
+        &["--initial-cluster=n1=http://127.0.0.1:1,n9=http://127.0.0.1:2"],
+        &["--initial-cluster=n9=http://127.0.0.1:2"],
+    ] {
+        let member = &mut cluster.members[0];
+        member.kill();
+        member.add_flags(other);
+        member.start().expect("it starts");
+        let url = member.client_url();
+        assert!(serves(&url).await, "{}", cluster.last_words());
+        let mut client = client_of(&cluster.members[0]).await;
+        assert_eq!(value(&mut client, "k").await.as_deref(), Some("v"));
+        let now = client.status().await.expect("a status");
+        assert_eq!(
+            now.header().map(|it| (it.cluster_id(), it.member_id())),
+            ids
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_alarm_goes_when_there_is_room_again() {
     let (cluster, _folder) = start(3, &["--quota-backend-bytes=1000000"]).await;
     let mut client = client_of(&cluster.members[1]).await;

@@ -323,9 +323,9 @@ fn a_file_excludes_everything_else() {
     );
     let both = parsed(
         &format!("--config-file {path}"),
-        &[("ETCD_CONFIG_FILE", path)],
+        &[("ETCD_CONFIG_FILE", "/nowhere/at.all")],
     );
-    assert!(matches!(both, Err(FlagError::Shadowed(_))));
+    assert!(both.is_ok(), "the flag is what counts");
 }
 
 #[test]
