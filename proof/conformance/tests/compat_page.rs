@@ -252,20 +252,23 @@ fn paths() -> (BTreeSet<String>, Vec<String>) {
 fn every_path_of_etcds_gateway_is_on_the_page() {
     peer("etcd"); // built, so that its modules are here
     let mut theirs = BTreeSet::new();
-    for module in ["go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/server/v3"] {
-        let found = Command::new("go")
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../peers"))
-            .args(["list", "-m", "-f", "{{.Dir}}", module])
-            .env("GOFLAGS", "-mod=readonly")
-            .output()
-            .expect("go");
-        let folder = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-        assert!(
-            !folder.is_empty(),
-            "{}",
-            String::from_utf8_lossy(&found.stderr)
-        );
-        walk(Path::new(&folder), &mut theirs);
+    // From the cache of modules, or fetched once more: the peers may have been built elsewhere.
+    let found = Command::new("go")
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../peers"))
+        .args(["mod", "download", "-json"])
+        .args(["go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/server/v3"])
+        .env("GOFLAGS", "-mod=readonly")
+        .output()
+        .expect("go");
+    let text = String::from_utf8_lossy(&found.stdout);
+    let folders = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("\"Dir\": \""));
+    let folders: Vec<&str> = folders.filter_map(|it| it.split('"').next()).collect();
+    let complaint = String::from_utf8_lossy(&found.stderr);
+    assert_eq!(folders.len(), 2, "{text}{complaint}");
+    for folder in folders {
+        walk(Path::new(folder), &mut theirs);
     }
     let (whole, starts) = paths();
     // `/v3alpha/…` is there to say that it is not served.
