@@ -498,7 +498,7 @@ impl World {
             },
             _ => Outcome::Unknown,
         };
-        self.reply_with(operation, outcome, is_decided);
+        self.reply_with(operation, outcome, true);
     }
 
     /// A linearizable read may look.
@@ -549,7 +549,7 @@ impl World {
                 }
             },
         };
-        self.reply_with(operation, outcome, true);
+        self.reply_with(operation, outcome, is_decided);
     }
 
     fn reply(&mut self, operation: u64, outcome: Outcome) {
