@@ -11,6 +11,7 @@ mod levels;
 mod pages;
 mod recipes;
 mod retries;
+mod slow;
 mod streams;
 
 pub(crate) use health::Probe;
@@ -30,6 +31,7 @@ use etcd::{
     Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
+use slow::Timed;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use storage::Space;
@@ -194,8 +196,9 @@ impl Front {
     /// One request; one answer, or a stream of them.
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
+        let timed = Timed::begin(method, &body, &call.head, self.0.config.warn_request);
         let done = match &self.0.audit {
-            None => self.answer(method, body, call).await?,
+            None => self.answer(method, body, call).await,
             Some(audit) => {
                 let note = Noting::of(
                     audit,
@@ -206,9 +209,13 @@ impl Front {
                 );
                 let done = Box::pin(self.answer(method, body, call)).await;
                 note.end(&done).await;
-                done?
+                done
             }
         };
+        if let Some(timed) = timed {
+            timed.end(&done);
+        }
+        let done = done?;
         match done.answer {
             Some(answer) => Ok(call.replies.reply(answer).await?),
             None => Ok(()),

@@ -114,7 +114,7 @@ impl Service for Port {
         }
     }
 
-    async fn exchange(&self, exchange: Exchange) -> Reply {
+    async fn exchange(&self, mut exchange: Exchange) -> Reply {
         if self.door == Door::Grpc {
             let text =
                 "404: this address speaks gRPC alone; HTTP is at --listen-client-http-urls\n";
@@ -125,9 +125,13 @@ impl Service for Port {
         }
         let beside = match self.access.check(&exchange) {
             Ok(beside) => beside,
-            Err(page) => return page.into(),
+            Err(page) => {
+                exchange.discard().await;
+                return page.into();
+            }
         };
         if self.names_nobody(&exchange) {
+            exchange.discard().await;
             let text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
             return Page::text(400, text).into();
         }

@@ -8,7 +8,7 @@ use super::stream::WatchStream;
 use crate::auth::{self, Caller, Interval, Rights, Verb};
 use crate::header::HeaderParts;
 use crate::status::{Refusal, Status};
-use base::{Instant, Mutants, Revision};
+use base::{Instant, Mutant, Mutants, Revision};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -63,6 +63,7 @@ pub struct WatchDesk {
     published: Revision,
     /// Whether authentication is enabled, and the revision of the users and roles by which the watches are permitted.
     authorised: (bool, u64),
+    mutants: Mutants,
 }
 
 impl WatchDesk {
@@ -80,6 +81,7 @@ impl WatchDesk {
             progress_interval: super::stream::PROGRESS_INTERVAL,
             published: Revision(0),
             authorised: (false, 0),
+            mutants,
         }
     }
 
@@ -196,6 +198,9 @@ impl WatchDesk {
     pub fn authorise(&mut self, state: &State) {
         let now = (auth::is_enabled(state), auth::revision(state));
         if std::mem::replace(&mut self.authorised, now) == now || !now.0 {
+            return;
+        }
+        if self.mutants.has(Mutant::WatchNotReauthorised) {
             return;
         }
         // Many watches are of few users.
