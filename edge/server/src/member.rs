@@ -384,7 +384,7 @@ impl Member {
         }
         self.desks
             .tick(now, &self.state.borrow(), self.is_leaderless());
-        let sent = self.desk.borrow_mut().tick(now, &self.state.borrow());
+        let told = self.desk.borrow_mut().tick(now);
         let streams = self.streams.borrow();
         for (id, messages) in sent {
             if let Some(work) = streams.get(&id) {
