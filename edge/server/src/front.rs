@@ -10,6 +10,7 @@ mod health;
 mod levels;
 mod pages;
 mod recipes;
+mod reconfiguration;
 mod retries;
 mod streams;
 
@@ -579,6 +580,7 @@ impl Front {
             }
         };
         let answer = self.0.change_members(change).await?;
+        self.check_majority(&change)?;
         check_change(outcome(&answer)?.status)?;
         if is_promotion {
             self.0.metrics.learners_promoted.inc();

@@ -38,7 +38,7 @@ use etcd::auth::Caller;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
     Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
-    Refused, StopReason, Ticket,
+    Refused, StopReason, SystemRefusal, Ticket,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -330,6 +330,21 @@ impl Member {
     /// Whether the connection to `member` stands.
     pub(crate) fn is_connected(&self, member: MemberId) -> bool {
         self.peers.is_connected(member)
+    }
+
+    /// Since when the connection to `member` stands, if it does.
+    pub(crate) fn connected_since(&self, member: MemberId) -> Option<Instant> {
+        self.peers.connected_since(member)
+    }
+
+    /// What this member stamps entries with: its wall clock, held back by the others'.
+    pub(crate) fn stamp_wall_ms(&self) -> u64 {
+        self.node.borrow().stamp_wall_ms()
+    }
+
+    /// Why this member would refuse a change if it led, by what it has applied.
+    pub(crate) fn would_refuse(&self, change: &MemberChange) -> Option<SystemRefusal> {
+        self.node.borrow().would_refuse(change)
     }
 
     /// From where the client of a stream of watches comes.

@@ -31,7 +31,7 @@ pub(crate) use transfer::send_snapshot;
 
 use crate::entrance::Way;
 use crate::metrics::PeersCounts;
-use base::{MemberId, PeerMessage};
+use base::{Instant, MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -169,6 +169,12 @@ impl Peers {
     pub(crate) fn is_connected(&self, member: MemberId) -> bool {
         let links = self.links.borrow();
         links
+    /// Since when the connection to `member` stands, if it does.
+    pub(crate) fn connected_since(&self, member: MemberId) -> Option<Instant> {
+        let links = self.links.borrow();
+        links.get(&member)?.1.connected_since()
+    }
+
             .get(&member)
             .is_some_and(|(_, link)| link.is_connected())
     }
