@@ -444,9 +444,10 @@ impl Front {
                 quota_bytes = limits.quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
+            // Before the answer, which may not come although the alarm does.
+            self.0.vigil.borrow_mut().raises(alarm.member);
             let request = etcd::alarm_request(alarm);
             self.0.propose(request, None, self.0.own_word()).await?;
-            self.0.vigil.borrow_mut().raised(alarm.member);
         }
         Err(Refusal::NoSpace.into())
     }
@@ -579,8 +580,8 @@ impl Front {
                 MemberChange::Promote { member }
             }
         };
-        let answer = self.0.change_members(change).await?;
         self.check_majority(&change)?;
+        let answer = self.0.change_members(change).await?;
         check_change(outcome(&answer)?.status)?;
         if is_promotion {
             self.0.metrics.learners_promoted.inc();

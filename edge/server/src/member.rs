@@ -194,7 +194,7 @@ impl Member {
             metrics: parts.metrics,
             audit: parts.audit,
             compacted: RefCell::default(),
-            vigil: RefCell::default(),
+            vigil: RefCell::new(etcd::upkeep::Vigil::at_start(header.member)),
             is_hashing: Cell::new(false),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
@@ -401,9 +401,12 @@ impl Member {
             .tick(now, &self.state.borrow(), self.is_leaderless());
         let told = self.desk.borrow_mut().tick(now);
         let streams = self.streams.borrow();
-        for (id, messages) in sent {
-            if let Some(work) = streams.get(&id) {
-                work.pending.borrow_mut().extend(messages);
+        for (id, messages) in told {
+            // Whoever has not taken the former news gets no more of it: nothing heaps up for a client that does not read.
+            if let Some(work) = streams.get(&id)
+                && work.pending.borrow().is_empty()
+            {
+                work.pending.replace(messages);
                 work.signal.set();
             }
         }

@@ -168,6 +168,36 @@ fn room_that_is_made_before_anybody_looks_counts_too() {
     let mut world = World::with(limits);
     let mut vigil = Vigil::default();
     world.apply(&alarm_request(full(1))).expect("raised");
-    vigil.raised(MemberId(1));
     assert_eq!(vigil.look(&world.state, &limits, |_| true), [full(1)]);
 }
+    vigil.raises(MemberId(1));
+    // The proposal takes its time, longer than its answer is waited for.
+    for _ in 0..3 {
+        assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+    }
+    world.apply(&disarm_request(full(1))).expect("taken back");
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+    // The next one is somebody else's.
+    world.apply(&alarm_request(full(1))).expect("raised");
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+}
+
+#[test]
+fn a_member_that_starts_again_takes_its_own_alarm_back() {
+    let mut world = World::new();
+    world.apply(&alarm_request(full(1))).expect("raised");
+    world.apply(&alarm_request(full(2))).expect("raised");
+    for quota_bytes in [100_000, 0] {
+        let limits = Limits {
+            quota_bytes,
+            ..Limits::default()
+        };
+        let mut vigil = Vigil::at_start(MemberId(1));
+        let over = vigil.look(&world.state, &limits, |_| true);
+        assert_eq!(over, [full(1)], "the other one knows its own");
+    }
+    let mut vigil = Vigil::at_start(MemberId(3));
+    let limits = Limits::default();
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+    world.apply(&alarm_request(full(3))).expect("raised");
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), [], "by hand");
