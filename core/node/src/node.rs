@@ -613,11 +613,18 @@ impl Node {
         self.checkpoint.not_before = self.now + CHECKPOINT_AGAIN;
     }
 
-    /// A state arrived from `from` on a connection of its own.
+    /// A state arrived from `from` on a connection of its own. One of a newer build's rules stops this member before
+    /// anything of it is taken, as an entry does.
     pub fn snapshot_received(&mut self, from: MemberId, meta: SnapshotMeta, state: State) {
-        if !self.is_out() {
-            self.replica.snapshot_received(from, meta, state);
+        if self.is_out() {
+            return;
         }
+        let needs = state.apply_version();
+        if needs > self.config.apply_version_max {
+            self.stopped = Some(StopReason::TooOld { needs });
+            return;
+        }
+        self.replica.snapshot_received(from, meta, state);
     }
 
     /// A state was streamed to `to`, or could not be.
