@@ -5,7 +5,7 @@
 
 use crate::clock;
 use crate::config::AutoCompaction;
-use crate::corrupt::Compared;
+use crate::corrupt::{Compared, Doubt};
 use crate::front::Front;
 use crate::member::{NotAnswered, outcome};
 use base::{Chain, Instant, MemberId, Revision};
@@ -50,6 +50,7 @@ impl Front {
     pub(crate) async fn upkeep(self) {
         let mut compactors = self.compactors();
         let mut lines = LineUpkeep::default();
+        let mut doubt = Doubt::default();
         let config = &self.0.config;
         let mut compared = Timer::new(config.corrupt_check_every);
         let mut recalled = Timer::new(config.compact_hash_check_every);
@@ -60,7 +61,7 @@ impl Front {
             if self.0.is_stopped() || !self.0.is_ready() {
                 continue;
             }
-            if self.is_corrupt().await {
+            if self.is_corrupt(&mut doubt).await {
                 return self.0.stop(StopReason::Corrupt);
             }
             self.take_alarms_back().await;

@@ -44,6 +44,10 @@ use wire::Origin;
 /// The time in which a new connection must have introduced itself, and in which the answer must come.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The time in which a hash must be answered to another member: it reads everything. Meanwhile the caller counts as a
+/// stranger.
+pub(crate) const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Incoming connections that have not introduced themselves.
 const STRANGERS_MAX: usize = 64;
 
@@ -165,16 +169,16 @@ impl Peers {
             .map_or_else(Vec::new, |(urls, _)| urls.clone())
     }
 
-    /// Whether the connection to `member` stands.
-    pub(crate) fn is_connected(&self, member: MemberId) -> bool {
-        let links = self.links.borrow();
-        links
     /// Since when the connection to `member` stands, if it does.
     pub(crate) fn connected_since(&self, member: MemberId) -> Option<Instant> {
         let links = self.links.borrow();
         links.get(&member)?.1.connected_since()
     }
 
+    /// Whether the connection to `member` stands.
+    pub(crate) fn is_connected(&self, member: MemberId) -> bool {
+        let links = self.links.borrow();
+        links
             .get(&member)
             .is_some_and(|(_, link)| link.is_connected())
     }
