@@ -123,7 +123,7 @@ mod tests {
                 kind,
                 member: MemberId(7),
             };
-            let mut change = |store: &mut Store, request: Bytes| {
+            let change = |store: &mut Store, request: Bytes| {
                 assert_eq!(apply(store, &EtcdDialect, &request), 0);
             };
             assert_eq!(apply(&mut store, &other, b"+"), 0);
