@@ -3,7 +3,9 @@
 mod support;
 
 use base::LeaseId;
-use node::{LeaseAnswer, MemberChange, Refused, SWEEP_REST, StopReason, SystemRefusal, Ticket};
+use node::{
+    LeaseAnswer, MemberChange, NodeConfig, Refused, SWEEP_REST, StopReason, SystemRefusal, Ticket,
+};
 use std::time::Duration;
 use support::{World, assert_granted, genesis, id};
 
@@ -458,6 +460,65 @@ fn a_write_that_meets_a_leader_just_gone_goes_to_the_next_one() {
     assert_eq!(world.value(next, "k1").as_deref(), Some("1"));
     assert_eq!(world.nodes[&id(next)].state().revision().0, 3, "each once");
     world.assert_equal();
+}
+
+/// Writes of `third` have just come back to it: it believed that somebody still leads who had handed the office over.
+fn with_two_that_came_back() -> (World, u64, u64, Vec<node::Tag>) {
+    let mut world = World::new(3);
+    let first = world.elect();
+    let (next, third) = match first {
+        1 => (2, 3),
+        2 => (3, 1),
+        _ => (1, 2),
+    };
+    world.run(SECOND);
+    world.held.insert(id(third));
+    world
+        .node(first)
+        .transfer_leader(id(next))
+        .expect("a voter");
+    world.settle();
+    let tags: Vec<_> = (0..2)
+        .map(|n| world.propose(third, &format!("k{n}=1")))
+        .collect();
+    release(&mut world, third);
+    assert_eq!(world.nodes[&id(third)].leader(), id(next));
+    (world, next, third, tags)
+}
+
+#[test]
+fn what_is_proposed_after_a_write_came_back_does_not_overtake_it() {
+    let (mut world, next, third, mut tags) = with_two_that_came_back();
+    // It knows the new leader by now, so this one goes out at once, and the two only with the next tick.
+    tags.push(world.propose(third, "k2=1"));
+    assert!(world.outcome(third, tags[2]).is_some());
+    world.run(SECOND);
+    for tag in &tags {
+        let (_, status) = world.outcome(third, *tag).expect("answered");
+        assert_eq!(status, 0);
+    }
+    assert_eq!(world.nodes[&id(next)].state().revision().0, 4, "each once");
+    world.assert_equal();
+}
+
+#[test]
+fn a_write_that_came_back_and_is_given_up_goes_nowhere() {
+    let (mut world, next, third, tags) = with_two_that_came_back();
+    world.node(third).forget(tags[0]);
+    world.run(SECOND);
+    assert_eq!(world.value(next, "k0"), None);
+    assert_eq!(world.value(next, "k1").as_deref(), Some("1"));
+    assert_eq!(world.outcome(third, tags[0]), None);
+    // Given up under way: its outcome is for nobody, and nothing of it is kept (`Node::check` looks).
+    let (mut world, next, third, tags) = with_two_that_came_back();
+    world.held.insert(id(third));
+    world.run(NodeConfig::TICK);
+    world.node(third).forget(tags[0]);
+    release(&mut world, third);
+    world.run(SECOND);
+    assert_eq!(world.value(next, "k0").as_deref(), Some("1"));
+    assert_eq!(world.outcome(third, tags[0]), None);
+    assert!(world.outcome(third, tags[1]).is_some());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod health;
 mod levels;
 mod pages;
 mod recipes;
+mod reconfiguration;
 mod retries;
 mod slow;
 mod streams;
@@ -489,9 +490,10 @@ impl Front {
                 quota_bytes = self.0.session.borrow().limits().quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
+            // Before the answer, which may not come although the alarm does.
+            self.0.vigil.borrow_mut().raises(alarm.member);
             let request = etcd::alarm_request(alarm);
             self.0.propose(request, None, self.0.own_word()).await?;
-            self.0.vigil.borrow_mut().raised(alarm.member);
         }
         Ok(())
     }
@@ -624,6 +626,7 @@ impl Front {
                 MemberChange::Promote { member }
             }
         };
+        self.check_majority(&change)?;
         let answer = self.0.change_members(change).await?;
         check_change(outcome(&answer)?.status)?;
         if is_promotion {

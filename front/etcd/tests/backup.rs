@@ -285,6 +285,7 @@ proptest! {
             },
             bump,
             mark_compacted: bump > 0,
+            forget: Vec::new(),
         };
         let bytes = file(&world.state);
         let new = || refound(restored(&bytes).state, how.clone()).unwrap();

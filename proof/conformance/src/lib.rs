@@ -203,6 +203,7 @@ pub mod code {
     pub const FAILED_PRECONDITION: i32 = 9;
     pub const OUT_OF_RANGE: i32 = 11;
     pub const UNIMPLEMENTED: i32 = 12;
+    pub const UNAVAILABLE: i32 = 14;
     pub const RESOURCE_EXHAUSTED: i32 = 8;
 }
 

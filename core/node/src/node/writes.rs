@@ -23,7 +23,7 @@ impl Node {
             return Err(Refused::TooLarge);
         }
         if !self.proposals.has_room(bytes)
-            || self.machine.n_outstanding() >= PROPOSALS_WAITING_MAX
+            || self.machine.n_outstanding() + self.bounced.n_waiting() >= PROPOSALS_WAITING_MAX
             || self.machine.lag() > APPLY_LAG_MAX
         {
             return Err(Refused::Busy);

@@ -298,18 +298,23 @@ async fn join(config: &Config, way: &Way) -> Result<(Identity, Vec<Member>), Boo
         .filter_map(|url| Url::parse(url).ok())
         .collect();
     let began = tokio::time::Instant::now();
-    let mut answered = false;
+    let (mut answered, mut is_added) = (false, false);
     loop {
         for url in &urls {
             match ask_members(url, way).await {
                 Ok(known) => {
                     answered = true;
                     if let Some(member) = find_self(&known, config) {
+                        is_added = true;
                         let identity = Identity {
                             cluster: known.cluster,
                             member,
                         };
-                        let version = ask_apply_version(url, way).await.unwrap_or(0);
+                        // Whoever does not know what the cluster goes by might take part in what it does not understand.
+                        let Some(version) = ask_apply_version(url, way).await else {
+                            warn!(%url, "joining: no answer about the cluster's apply version");
+                            continue;
+                        };
                         check_version("the cluster is", version, config)?;
                         info!(%member, cluster = %known.cluster, "the cluster knows this member");
                         return Ok((identity, introduced(known)));
@@ -320,7 +325,7 @@ async fn join(config: &Config, way: &Way) -> Result<(Identity, Vec<Member>), Boo
                 }
             }
         }
-        if answered {
+        if answered && !is_added {
             return Err(BootError::NotAdded {
                 name: config.name.clone(),
                 urls: config.advertise_peer.join(","),

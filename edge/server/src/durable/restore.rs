@@ -69,6 +69,8 @@ pub(crate) fn found(
         genesis: first_members(config),
         bump,
         mark_compacted,
+        // They name members that are no more, and nobody would answer for them.
+        forget: etcd::full_records(&state),
     };
     let state = refound(state, how)?;
     let identity = Identity {

@@ -273,27 +273,20 @@ impl WatchDesk {
         out
     }
 
-    /// Time passes: what streams with quiet watches have to send. Call it every second or so.
-    pub fn tick(&mut self, now: Instant, state: &State) -> Vec<(StreamId, Vec<Bytes>)> {
+    /// Time passes: how far quiet watches are, for those streams that are to be told. It is never events, and may be
+    /// left unsaid where the client takes nothing. Call it every second or so.
+    pub fn tick(&mut self, now: Instant) -> Vec<(StreamId, Vec<Bytes>)> {
         let mut out = Vec::new();
-        let mut ended = Vec::new();
         for (id, stream) in &mut self.streams {
             let due = stream.next_tick();
             if due.is_some_and(|due| now < due) {
                 continue;
             }
-            let sent = stream.tick(now, state, &mut self.hub, &mut self.cache, &mut ended);
-            if stream.is_ready() {
-                self.ready.insert(*id);
-            }
+            let sent = stream.tick(now, &self.hub);
             if !sent.is_empty() {
                 out.push((*id, sent));
             }
         }
-        for watcher in ended {
-            self.owners.remove(&watcher);
-        }
-        self.wake();
         out
     }
 

@@ -454,61 +454,30 @@ impl WatchStream {
 
     /// Tells watches that asked for it, and had no events for an interval, how far they are. The driver
     /// calls it now and then (etcd's interval is ten minutes).
-    pub fn tick(
-        &mut self,
-        now: Instant,
-        state: &State,
-        hub: &mut Hub,
-        cache: &mut EventCache,
-        ended: &mut Vec<WatcherId>,
-    ) -> Vec<Bytes> {
+    ///
+    /// No events are taken from a watch here, since nobody has said that the client takes any: a watch for which
+    /// something waits is told nothing, and [`WatchStream::poll`] will come to it.
+    pub fn tick(&mut self, now: Instant, hub: &Hub) -> Vec<Bytes> {
         let mut responses = Vec::new();
         match self.progress_due {
             Some(due) if now < due => return responses,
             Some(_) => {
-                let ids: Vec<i64> = self
-                    .watches
-                    .iter()
-                    .filter(|(_, w)| w.progress)
-                    .map(|(id, _)| *id)
-                    .collect();
-                for id in ids {
-                    self.tell_progress(id, state, hub, cache, &mut responses, ended);
+                for (id, watch) in self.watches.iter_mut().filter(|(_, w)| w.progress) {
+                    let was_busy = std::mem::replace(&mut watch.is_busy, false);
+                    if let Some(revision) = hub.synced_to(watch.watcher).filter(|_| !was_busy) {
+                        let notice = Notice {
+                            revision,
+                            watch_id: *id,
+                            ..Notice::default()
+                        };
+                        responses.push(notice.encode(&self.header));
+                    }
                 }
             }
             None => {}
         }
         self.progress_due = Some(now + self.progress_interval);
         responses
-    }
-
-    fn tell_progress(
-        &mut self,
-        id: i64,
-        state: &State,
-        hub: &mut Hub,
-        cache: &mut EventCache,
-        responses: &mut Vec<Bytes>,
-        ended: &mut Vec<WatcherId>,
-    ) {
-        let Some(watch) = self.watches.get_mut(&id) else {
-            return;
-        };
-        if std::mem::replace(&mut watch.is_busy, false) {
-            return;
-        }
-        match self.advance(id, state, hub, cache, responses) {
-            Turn::Synced(revision) => {
-                let notice = Notice {
-                    revision,
-                    watch_id: id,
-                    ..Notice::default()
-                };
-                responses.push(notice.encode(&self.header));
-            }
-            Turn::Ended(watcher) => ended.push(watcher),
-            Turn::Sent | Turn::Behind | Turn::Future => {}
-        }
     }
 
     /// Ends all watches; the client is gone.
