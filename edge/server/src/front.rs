@@ -30,6 +30,7 @@ use etcd::{
     Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use storage::Space;
@@ -284,7 +285,9 @@ impl Front {
                 }
                 self.change(op).await?
             }
-            Plan::Authenticate(credentials) => self.authenticate(&credentials).await?,
+            Plan::Authenticate(credentials) => {
+                self.authenticate(&credentials, call.head.from).await?
+            }
             Plan::Password(change) => {
                 let hash = self.0.doorkeeper.hash(change.password()).await?;
                 let request = change.hashed(&hash);
@@ -348,11 +351,15 @@ impl Front {
     }
 
     /// A token for a name and a password. Users may change while the password is checked: then it is checked again.
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Bytes, Status> {
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        from: Option<SocketAddr>,
+    ) -> Result<Bytes, Status> {
         for _ in 0..Doorkeeper::TRIES {
             self.0.read_index().await?;
             let state = self.0.state();
-            let (admitted, checked) = self.0.doorkeeper.admit(credentials, &state).await?;
+            let (admitted, checked) = self.0.doorkeeper.admit(credentials, from, &state).await?;
             drop(state);
             let header = self.0.header();
             match admitted {

@@ -31,6 +31,7 @@ use jwt::Jwt;
 use passwords::Passwords;
 use simple::Ages;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use store::State;
 use store::command::{IDENTITY_BYTES_MAX, Identity};
 
@@ -107,13 +108,15 @@ impl Doorkeeper {
         self.passwords.hash(password).await
     }
 
-    /// Checks a name and a password against `state`. It takes as long for a user that does not exist.
+    /// Checks a name and a password, shown by somebody at `from`, against `state`. It takes as long for a user that does
+    /// not exist.
     ///
     /// # Errors
     /// They are wrong, too many were wrong before, too many wait, or this member cannot make tokens.
     pub(crate) async fn admit(
         &self,
         credentials: &Credentials,
+        from: Option<SocketAddr>,
         state: &State,
     ) -> Result<(Admitted, u64), Status> {
         if !auth::is_enabled(state) {
@@ -124,7 +127,7 @@ impl Doorkeeper {
         let hash = user
             .filter(|user| !user.options.is_some_and(|options| options.no_password))
             .map(|user| user.password);
-        self.passwords.check(credentials, hash).await?;
+        self.passwords.check(credentials, from, hash).await?;
         let admitted = match &self.tokens {
             Tokens::Simple(_) => {
                 let letters = simple::letters()?;

@@ -41,7 +41,7 @@ pub use change::check_gate;
 pub use interval::{Interval, Intervals};
 pub(crate) use needs::name_of;
 pub use needs::{Level, Needs, Verb, changes_users};
-pub use password::{PASSWORD_BYTES_MAX, PasswordChange, Secret};
+pub use password::{PASSWORD_BYTES_MAX, PASSWORD_SHOWN_BYTES_MAX, PasswordChange, Secret};
 pub(crate) use records::{ROLES, SETTINGS, Settings, USERS};
 pub use records::{
     ROOT_ROLE, ROOT_USER, is_enabled, last_token, revision, role, roles, user, users,
