@@ -232,6 +232,10 @@ mod tests {
         assert_eq!(call(&[("authorization", "a")]).token(), Some("a"));
         assert_eq!(call(&[]).token(), None);
         assert_eq!(call(&[]).common_name(), Some("carl"));
+        // A gateway's certificate says nothing of whoever asks through it.
+        let through = call(&[("grpcgateway-accept", "*/*"), ("token", "t")]);
+        assert_eq!((through.token(), through.common_name()), (Some("t"), None));
+        assert_eq!(call(&[("grpcgateway-accept", "")]).common_name(), None);
         let over_http = Asking::of_authorization(Some("bearer a"));
         assert_eq!(
             (over_http.token(), over_http.common_name()),
