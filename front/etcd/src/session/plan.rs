@@ -341,7 +341,7 @@ impl Session {
     }
 
     fn txn(&self, body: Bytes) -> Result<Plan, Status> {
-        let view = TxnView::read(&body)?;
+        let view = TxnView::read_bounded(&body, self.limits.txn_ops_max)?;
         check::txn(&view, self.limits.txn_ops_max)?;
         if view.is_read_only() {
             let linearizable = !view.is_serializable();
