@@ -16,7 +16,8 @@ mod streams;
 pub(crate) use health::Probe;
 pub(crate) use pages::cluster_version;
 
-use crate::auth::{Admitted, Asking, Doorkeeper};
+use crate::auth::{Admitted, Asking, Doorkeeper, refreshed};
+use crate::grpc::limits::UNDERSTOOD_AT_ONCE_BYTES_MAX;
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
@@ -54,6 +55,7 @@ impl Front {
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
             let asking = asking(call);
+            self.0.await_token(&asking).await;
             let user = self.0.user_of(&asking);
             let served = Native(self.0.clone(), asking).serve(method, call).await;
             if let Some(audit) = &self.0.audit {
@@ -184,6 +186,9 @@ impl Front {
     /// One request; one answer, or a stream of them.
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
+        if self.0.with_state(auth::is_enabled) {
+            self.0.await_token(&asking(call)).await;
+        }
         let done = match &self.0.audit {
             None => self.answer(method, body, call).await?,
             Some(audit) => {
@@ -207,6 +212,10 @@ impl Front {
 
     async fn answer(&self, method: Method, body: Bytes, call: &mut Call) -> Result<Done, Ended> {
         self.check_leader(call)?;
+        if body.len() > UNDERSTOOD_AT_ONCE_BYTES_MAX {
+            self.check_known(method, &asking(call))?;
+            self.0.turns.enter().await;
+        }
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
@@ -335,6 +344,19 @@ impl Front {
     fn permit(&self, who: &Caller, needs: &Needs) -> Result<(), Refusal> {
         self.0
             .with_state(|state| auth::permit_caller(state, who, needs))
+    }
+
+    /// Refuses those who have no name, where names count, before much is done for them. etcd would look at what they ask
+    /// first.
+    pub(crate) fn check_known(&self, method: Method, asking: &Asking) -> Result<(), Refusal> {
+        let is_open = matches!(
+            method,
+            Method::Authenticate | Method::AuthStatus | Method::HealthCheck | Method::HealthWatch
+        );
+        match is_open {
+            true => Ok(()),
+            false => self.permit(&self.0.identify(asking), &Needs::user()),
+        }
     }
 
     /// Waits until the cluster understands users and roles: a new one does within a moment, one that is not upgraded
@@ -471,9 +493,16 @@ impl Front {
         let began = Instant::now();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.
-            let (state, query, who) = (self.0.state(), read.query.clone(), who.clone());
-            let hashing = move || whole(&state, &who, &query, &header);
-            let hashing = tokio::task::spawn_blocking(hashing);
+            let (query, who) = (read.query.clone(), who.clone());
+            // Nobody waits in line for what is refused.
+            self.permit(&who, &Needs::of_query(&query)?)?;
+            let turn = self.0.hashes.enter().await?;
+            let state = self.0.state();
+            let hashing = tokio::task::spawn_blocking(move || {
+                let hashed = whole(&state, &who, &query, &header);
+                drop(turn);
+                hashed
+            });
             let hashed = hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
             match read.query {
                 Query::Hash => metrics.hash.observe(began.elapsed()),
@@ -551,7 +580,11 @@ impl Front {
             let fresh = self.worth(&granted)?;
             call.replies.tell(self.told(Some(fresh)));
         }
+        let needs = Needs::of_query(&read.query)?;
         while let Some(message) = chunks.next_message() {
+            // Whoever may read it no more gets no more of it.
+            let now = self.0.with_state(|state| refreshed(who, state));
+            self.permit(&now, &needs)?;
             call.replies.send(message).await?;
             tokio::task::yield_now().await;
         }

@@ -87,6 +87,16 @@ impl Doorkeeper {
         identity_of(common_name, asking.token(), state, user)
     }
 
+    /// Whether a token is shown that may have been issued and is not known as of `state`.
+    pub(crate) fn may_come(&self, asking: &Asking, state: &State) -> bool {
+        let is_simple = matches!(self.tokens, Tokens::Simple(_));
+        is_simple
+            && auth::is_enabled(state)
+            && asking
+                .token()
+                .is_some_and(|token| auth::may_come(state, token))
+    }
+
     fn user_of_token(&self, token: &str, state: &State) -> Option<Identity> {
         match &self.tokens {
             Tokens::Simple(ages) => {
