@@ -22,7 +22,7 @@ use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
 use audited::Noting;
-pub(crate) use audited::note_native;
+pub(crate) use audited::NotingNative;
 use base::{Chain, LeaseId};
 use bytes::Bytes;
 use etcd::auth::{self, Caller, Needs};
@@ -56,16 +56,17 @@ impl Front {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
             let asking = asking(call);
             self.0.await_token(&asking).await;
-            let user = self.0.user_of(&asking);
-            let served = Native(self.0.clone(), asking).serve(method, call).await;
-            if let Some(audit) = &self.0.audit {
-                let code = served
-                    .as_ref()
-                    .err()
-                    .map_or(grpc::Code::Ok, |status| status.code);
+            let note = self.0.audit.as_ref().map(|audit| {
+                let user = self.0.user_of(&asking);
                 let name = user.as_deref().or(call.head.common_name.as_deref());
                 let who = (name, call.head.from);
-                note_native(audit, method.grpc_path(), method, who, code).await;
+                NotingNative::of(audit, method.grpc_path(), method, who)
+            });
+            let served = Native(self.0.clone(), asking).serve(method, call).await;
+            if let Some(note) = note {
+                let code = served.as_ref().err();
+                note.end(code.map_or(grpc::Code::Ok, |status| status.code))
+                    .await;
             }
             return served;
         }
