@@ -518,7 +518,7 @@ impl Front {
             Ok(Reply::Whole(answer)) => Ok(answer),
             Ok(Reply::Steps(mut steps)) => loop {
                 if let Some(answer) = steps.step(ROWS_PER_STEP) {
-                    break Ok(answer);
+                    break answer;
                 }
                 tokio::task::yield_now().await;
             },
@@ -712,7 +712,7 @@ fn whole(
         Reply::Whole(answer) => Ok(answer),
         Reply::Steps(mut steps) => loop {
             if let Some(answer) = steps.step(usize::MAX) {
-                return Ok(answer);
+                return answer;
             }
         },
     }
