@@ -17,7 +17,6 @@ use crate::member::Member;
 use crate::peers::{HANDSHAKE_TIMEOUT, PAGE_TIMEOUT, ask_page};
 use base::{Instant, MemberId, Revision};
 use etcd::{Alarm, AlarmKind, Status};
-use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -28,11 +27,11 @@ use tracing::{error, info, warn};
 /// How long a member that is asked waits for a revision that it does not have yet.
 const CATCH_UP: Duration = Duration::from_secs(3);
 
+/// Revisions that may be missing so that it is worth waiting: no cluster makes more in that time.
+const CATCH_UP_REVISIONS_MAX: u64 = 1_000_000;
+
 /// The pause between two looks whether it has come.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(20);
-
-/// How long a question for a hash waits until those before it are answered.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A member that is accused asks the others again after this time …
 const DOUBT_MIN: Duration = Duration::from_secs(1);
@@ -118,9 +117,15 @@ impl Doubt {
     }
 }
 
-async fn hash_beside(state: State, revision: Revision) -> Option<KvHash> {
+/// [`hash_at`] on a thread of its own; nothing also when many wait for theirs.
+async fn hash_beside(member: &Member, state: State, revision: Revision) -> Option<KvHash> {
+    let turn = member.comparisons.enter().await.ok()?;
     // Reads every version there is: not on the thread that everybody waits for.
-    let hashing = tokio::task::spawn_blocking(move || hash_at(&state, revision));
+    let hashing = tokio::task::spawn_blocking(move || {
+        let hash = hash_at(&state, revision);
+        drop(turn);
+        hash
+    });
     hashing.await.ok().flatten()
 }
 
@@ -207,13 +212,19 @@ async fn hash_page(member: &Member, query: &str) -> Option<String> {
     let revision = query.strip_prefix("revision=")?.parse().ok()?;
     let revision = Revision(revision);
     let began = tokio::time::Instant::now();
-    while member.with_state(State::revision) < revision {
-        if began.elapsed() > CATCH_UP {
+    loop {
+        let missing = revision
+            .0
+            .saturating_sub(member.with_state(State::revision).0);
+        if missing == 0 {
+            break;
+        }
+        if missing > CATCH_UP_REVISIONS_MAX || began.elapsed() > CATCH_UP {
             return None;
         }
         tokio::time::sleep(CATCH_UP_LOOK).await;
     }
-    let found = hash_beside(member.state(), revision).await?;
+    let found = hash_beside(member, member.state(), revision).await?;
     Some(format!("{} {:08x}\n", found.compacted, found.hash))
 }
 
@@ -252,7 +263,7 @@ impl Front {
         let state = self.0.state();
         let (own, revision) = (self.0.identity.member, state.revision());
         let n_members = state.members().len();
-        let Some(hash) = hash_beside(state, revision).await else {
+        let Some(hash) = hash_beside(&self.0, state, revision).await else {
             return Verdict {
                 n_members,
                 ..Verdict::default()
@@ -335,7 +346,7 @@ impl Front {
         if at == Revision(0) || at <= self.0.compacted.borrow().newest() {
             return;
         }
-        if let Some(found) = hash_beside(state, at).await {
+        if let Some(found) = hash_beside(&self.0, state, at).await {
             self.0.compacted.borrow_mut().note(at, found.hash);
         }
     }
@@ -397,38 +408,12 @@ impl Front {
     }
 }
 
-/// Answers a question of another member about what this one has. One at a time, since it reads everything; the others
-/// wait for their turn.
+/// Answers a question of another member about what this one has.
 pub(crate) async fn page(member: &Member, target: &str) -> Option<String> {
     match target.split_once('?') {
-        Some(("/hashkv", query)) => {
-            let began = tokio::time::Instant::now();
-            let _one = loop {
-                match One::begin(&member.is_hashing) {
-                    Some(one) => break one,
-                    None if began.elapsed() > TURN_TIMEOUT => return None,
-                    None => tokio::time::sleep(CATCH_UP_LOOK).await,
-                }
-            };
-            hash_page(member, query).await
-        }
+        Some(("/hashkv", query)) => hash_page(member, query).await,
         None if target == "/compact-hash" => Some(member.compacted.borrow().page()),
         _ => None,
-    }
-}
-
-/// The only one of its kind.
-struct One<'a>(&'a Cell<bool>);
-
-impl One<'_> {
-    fn begin(is_taken: &Cell<bool>) -> Option<One<'_>> {
-        (!is_taken.replace(true)).then_some(One(is_taken))
-    }
-}
-
-impl Drop for One<'_> {
-    fn drop(&mut self) {
-        self.0.set(false);
     }
 }
 

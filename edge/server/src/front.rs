@@ -18,12 +18,13 @@ mod streams;
 pub(crate) use health::Probe;
 pub(crate) use pages::cluster_version;
 
-use crate::auth::{Admitted, Asking, Doorkeeper};
+use crate::auth::{Admitted, Asking, Doorkeeper, refreshed};
+use crate::grpc::limits::UNDERSTOOD_AT_ONCE_BYTES_MAX;
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
 use audited::Noting;
-pub(crate) use audited::note_native;
+pub(crate) use audited::NotingNative;
 use base::{Chain, LeaseId, Revision};
 use bytes::Bytes;
 use etcd::auth::{self, Caller, Needs};
@@ -33,6 +34,7 @@ use etcd::{
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
 use slow::Timed;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use storage::Space;
@@ -67,16 +69,18 @@ impl Front {
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
             let asking = asking(call);
-            let user = self.0.user_of(&asking);
-            let served = Native(self.0.clone(), asking).serve(method, call).await;
-            if let Some(audit) = &self.0.audit {
-                let code = served
-                    .as_ref()
-                    .err()
-                    .map_or(grpc::Code::Ok, |status| status.code);
+            self.0.await_token(&asking).await;
+            let note = self.0.audit.as_ref().map(|audit| {
+                let user = self.0.user_of(&asking);
                 let name = user.as_deref().or(call.head.common_name.as_deref());
                 let who = (name, call.head.from);
-                note_native(audit, method.grpc_path(), method, who, code).await;
+                NotingNative::of(audit, method.grpc_path(), method, who)
+            });
+            let served = Native(self.0.clone(), asking).serve(method, call).await;
+            if let Some(note) = note {
+                let code = served.as_ref().err();
+                note.end(code.map_or(grpc::Code::Ok, |status| status.code))
+                    .await;
             }
             return served;
         }
@@ -198,6 +202,9 @@ impl Front {
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
         let timed = Timed::begin(method, &body, &call.head, self.0.config.warn_request);
+        if self.0.with_state(auth::is_enabled) {
+            self.0.await_token(&asking(call)).await;
+        }
         let done = match &self.0.audit {
             None => self.answer(method, body, call).await,
             Some(audit) => {
@@ -225,6 +232,10 @@ impl Front {
 
     async fn answer(&self, method: Method, body: Bytes, call: &mut Call) -> Result<Done, Ended> {
         self.check_leader(call)?;
+        if body.len() > UNDERSTOOD_AT_ONCE_BYTES_MAX {
+            self.check_known(method, &asking(call))?;
+            self.0.turns.enter().await;
+        }
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
@@ -303,7 +314,9 @@ impl Front {
                 }
                 self.change(op).await?
             }
-            Plan::Authenticate(credentials) => self.authenticate(&credentials).await?,
+            Plan::Authenticate(credentials) => {
+                self.authenticate(&credentials, call.head.from).await?
+            }
             Plan::Password(change) => {
                 let hash = self.0.doorkeeper.hash(change.password()).await?;
                 let request = change.hashed(&hash);
@@ -353,6 +366,19 @@ impl Front {
             .with_state(|state| auth::permit_caller(state, who, needs))
     }
 
+    /// Refuses those who have no name, where names count, before much is done for them. etcd would look at what they ask
+    /// first.
+    pub(crate) fn check_known(&self, method: Method, asking: &Asking) -> Result<(), Refusal> {
+        let is_open = matches!(
+            method,
+            Method::Authenticate | Method::AuthStatus | Method::HealthCheck | Method::HealthWatch
+        );
+        match is_open {
+            true => Ok(()),
+            false => self.permit(&self.0.identify(asking), &Needs::user()),
+        }
+    }
+
     /// Waits until the cluster understands users and roles: a new one does within a moment, one that is not upgraded
     /// does not.
     async fn upgraded(&self) -> Result<(), Refusal> {
@@ -367,11 +393,15 @@ impl Front {
     }
 
     /// A token for a name and a password. Users may change while the password is checked: then it is checked again.
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Bytes, Status> {
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        from: Option<SocketAddr>,
+    ) -> Result<Bytes, Status> {
         for _ in 0..Doorkeeper::TRIES {
             self.0.read_index().await?;
             let state = self.0.state();
-            let (admitted, checked) = self.0.doorkeeper.admit(credentials, &state).await?;
+            let (admitted, checked) = self.0.doorkeeper.admit(credentials, from, &state).await?;
             drop(state);
             let header = self.0.header();
             match admitted {
@@ -512,9 +542,16 @@ impl Front {
         let began = Instant::now();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.
-            let (state, query, who) = (self.0.state(), read.query.clone(), who.clone());
-            let hashing = move || whole(&state, &who, &query, &header);
-            let hashing = tokio::task::spawn_blocking(hashing);
+            let (query, who) = (read.query.clone(), who.clone());
+            // Nobody waits in line for what is refused.
+            self.permit(&who, &Needs::of_query(&query)?)?;
+            let turn = self.0.hashes.enter().await?;
+            let state = self.0.state();
+            let hashing = tokio::task::spawn_blocking(move || {
+                let hashed = whole(&state, &who, &query, &header);
+                drop(turn);
+                hashed
+            });
             let hashed = hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
             match read.query {
                 Query::Hash => metrics.hash.observe(began.elapsed()),
@@ -529,7 +566,7 @@ impl Front {
             Ok(Reply::Whole(answer)) => Ok(answer),
             Ok(Reply::Steps(mut steps)) => loop {
                 if let Some(answer) = steps.step(ROWS_PER_STEP) {
-                    break Ok(answer);
+                    break answer;
                 }
                 tokio::task::yield_now().await;
             },
@@ -592,7 +629,11 @@ impl Front {
             let fresh = self.worth(&granted)?;
             call.replies.tell(self.told(Some(fresh)));
         }
+        let needs = Needs::of_query(&read.query)?;
         while let Some(message) = chunks.next_message() {
+            // Whoever may read it no more gets no more of it.
+            let now = self.0.with_state(|state| refreshed(who, state));
+            self.permit(&now, &needs)?;
             call.replies.send(message).await?;
             tokio::task::yield_now().await;
         }
@@ -720,7 +761,7 @@ fn whole(
         Reply::Whole(answer) => Ok(answer),
         Reply::Steps(mut steps) => loop {
             if let Some(answer) = steps.step(usize::MAX) {
-                return Ok(answer);
+                return answer;
             }
         },
     }

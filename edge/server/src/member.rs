@@ -26,6 +26,8 @@ use crate::corrupt;
 use crate::durable::{Checkpoints, LogThread};
 use crate::entrance::Way;
 use crate::events::{Event, Reports};
+use crate::few::{self, Few};
+use crate::grpc::Turns;
 use crate::metrics::Metrics;
 use crate::native::{Desks, NotRead};
 use crate::peers::{Inbox, LocalPage, Peers, render_members, send_snapshot};
@@ -50,7 +52,7 @@ use storage::{Identity, Space};
 use store::command::{DialectId, Identity as OnBehalfOf};
 use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How often the desk looks for quiet watches, unless they are to hear more often than that.
 const DESK_TICK: Duration = Duration::from_millis(500);
@@ -111,8 +113,16 @@ pub(crate) struct Member {
     pub(crate) compacted: RefCell<corrupt::Remembered>,
     /// Which NOSPACE alarms go by themselves.
     pub(crate) vigil: RefCell<etcd::upkeep::Vigil>,
-    /// Somebody is being told what this member has.
-    pub(crate) is_hashing: Cell<bool>,
+    /// Who hashes all there is to compare members, …
+    pub(crate) comparisons: Few,
+    /// … and because a client asks.
+    pub(crate) hashes: Few,
+    /// Who is sent a snapshot, …
+    pub(crate) snapshots: Few,
+    /// … and who makes the next part of one.
+    pub(crate) snapshot_parts: Few,
+    /// Clients' connections, and requests that are large, take turns.
+    pub(crate) turns: Rc<Turns>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -195,7 +205,11 @@ impl Member {
             audit: parts.audit,
             compacted: RefCell::default(),
             vigil: RefCell::new(etcd::upkeep::Vigil::at_start(header.member)),
-            is_hashing: Cell::new(false),
+            comparisons: Few::new(1, few::COMPARISONS_WAITING_MAX),
+            hashes: Few::new(few::HASHES_AT_ONCE, few::HASHES_WAITING_MAX),
+            snapshots: Few::new(few::SNAPSHOTS_MAX, 0),
+            snapshot_parts: Few::new(few::SNAPSHOTS_AT_ONCE, few::SNAPSHOTS_MAX),
+            turns: Rc::default(),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),

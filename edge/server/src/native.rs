@@ -27,6 +27,7 @@ pub(crate) use reads::{Granted, NotRead};
 
 use crate::auth::Asking;
 use crate::front::{Front, Room};
+use crate::grpc::limits::UNDERSTOOD_AT_ONCE_BYTES_MAX;
 use crate::grpc::{self, BodyError, Call, EventSender, Events, Exchange, Page};
 use crate::member::{Member, NotAnswered};
 use api::{Code, Method, Shape};
@@ -160,6 +161,9 @@ impl Native {
     async fn plan(&self, method: Method, body: Bytes, encoding: Encoding) -> Result<Plan, Fault> {
         // Strangers hear nothing, not even what is wrong with their request.
         self.identity()?;
+        if body.len() > UNDERSTOOD_AT_ONCE_BYTES_MAX {
+            self.0.turns.enter().await;
+        }
         let plan = self.0.planner.borrow_mut().plan(method, body, encoding)?;
         let is_local = matches!(plan, Plan::Status | Plan::Now);
         if !is_local && self.is_learner() {

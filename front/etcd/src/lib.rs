@@ -74,6 +74,7 @@ mod pb;
 mod record;
 mod scan;
 
+mod budget;
 mod check;
 mod compare;
 mod describe;

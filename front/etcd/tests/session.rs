@@ -20,6 +20,25 @@ fn body(message: &impl Message) -> Bytes {
     message.encode_to_vec().into()
 }
 
+// ---- names and passwords -----------------------------------------------------------------------
+
+#[test]
+fn a_name_or_a_password_that_nobody_can_have_is_refused_at_once() {
+    let plan = |name: usize, password: usize| {
+        let login = pb::AuthenticateRequest {
+            name: "n".repeat(name),
+            password: "p".repeat(password),
+        };
+        let plan = Session::new(Limits::default(), 1).plan(Method::Authenticate, body(&login));
+        plan.map(|_| ())
+    };
+    use etcd::auth::{NAME_BYTES_MAX, PASSWORD_SHOWN_BYTES_MAX};
+    assert_eq!(plan(NAME_BYTES_MAX, PASSWORD_SHOWN_BYTES_MAX), Ok(()));
+    let refused = Err(Refusal::AuthFailed.into());
+    assert_eq!(plan(NAME_BYTES_MAX + 1, 1), refused);
+    assert_eq!(plan(1, PASSWORD_SHOWN_BYTES_MAX + 1), refused);
+}
+
 // ---- leases ------------------------------------------------------------------------------------
 
 #[test]

@@ -45,11 +45,12 @@ impl Jwt {
         let public = spec.pub_key.as_deref().map(Key::read).transpose()?;
         let (signs, verifies) = match spec.algorithm {
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
-                let secret = private
-                    .as_ref()
-                    .or(public.as_ref())
-                    .map(|key| &key.bytes[..]);
-                let secret = secret.unwrap_or_default();
+                // Never the public key: everybody has that one, and could say who they are.
+                let secret = private.as_ref().map(|key| &key.bytes[..]);
+                let Some(secret) = secret.filter(|secret| !secret.is_empty()) else {
+                    let words = "missing key data: HS… needs a secret in priv-key".to_owned();
+                    return Err(TokenSpecError::Option(words));
+                };
                 let signs = EncodingKey::from_secret(secret);
                 (Some(signs), DecodingKey::from_secret(secret))
             }
@@ -372,7 +373,15 @@ mod tests {
 
     #[test]
     fn keys_that_cannot_be_used_are_said_at_the_start() {
+        let empty = std::env::temp_dir().join(format!("quorate-jwt-{}", std::process::id()));
+        std::fs::write(&empty, "").expect("an empty file");
+        let of_empty = format!("sign-method=HS384,priv-key={}", empty.display());
         for (spec, words) in [
+            (&of_empty[..], "missing key data"),
+            (
+                "sign-method=HS256,pub-key=KEYS/rsa-public.pem",
+                "missing key data",
+            ),
             ("sign-method=RS256,priv-key=KEYS/none.pem", "cannot read"),
             (
                 "sign-method=RS256,priv-key=KEYS/README.md",
@@ -394,5 +403,6 @@ mod tests {
             let refused = load(spec).err().expect(spec);
             assert!(refused.contains(words), "{spec}: {refused}");
         }
+        std::fs::remove_file(empty).expect("it was there");
     }
 }

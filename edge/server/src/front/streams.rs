@@ -39,6 +39,7 @@ impl Front {
         loop {
             match next_of(requests, asks, &stream).await? {
                 Woken::Request(request) => {
+                    self.0.await_token(&asking).await;
                     let handled = {
                         let state = self.0.state();
                         // As in etcd each watch is asked for anew: the token may have come to its end.
@@ -84,6 +85,7 @@ impl Front {
     pub(super) async fn lease_keep_alive(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
         let asking = super::asking(call);
+        self.0.await_token(&asking).await;
         self.permit(&self.0.identify(&asking), &Needs::user())?;
         let Call {
             requests, replies, ..
@@ -97,6 +99,7 @@ impl Front {
             let next = poll_fn(|cx| poll_renewals(requests, may_ask, &mut under_way, cx)).await;
             match next? {
                 Renewed::Asked(Some(request)) => {
+                    self.0.await_token(&asking).await;
                     self.permit(&self.0.identify(&asking), &Needs::user())?;
                     let renewal = stream.handle(&request)?;
                     let asked = self.0.lease(renewal.lease, true);

@@ -5,7 +5,7 @@
 
 use super::counts::Counted;
 use super::limits::REPLY_AT_ONCE_BYTES_MAX;
-use super::message::{Assembler, Budget, frame, prefix};
+use super::message::{Assembler, Budget, check_sent, frame, prefix};
 use super::status::{Code, Status, ok_trailers};
 use bytes::Bytes;
 use h2::RecvStream;
@@ -295,6 +295,7 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub async fn send(&mut self, message: Bytes) -> Result<(), Status> {
+        check_sent(message.len())?;
         self.counted.sent(message.len());
         let shared = match &self.way {
             Way::Http2(shared) => shared,

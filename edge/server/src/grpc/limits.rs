@@ -64,6 +64,10 @@ pub const PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// number of streams bound them well enough, and counting costs every small call.
 pub const PARTIAL_FREE_BYTES: usize = 16 * 1024;
 
+/// Bytes of a request that is understood at once, whoever sends it. Megabytes take tens of milliseconds: they take turns,
+/// and where users and roles count they are understood only for those who have a name.
+pub const UNDERSTOOD_AT_ONCE_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of outgoing frames gathered into one write.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 

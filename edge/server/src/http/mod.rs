@@ -46,7 +46,6 @@ pub(crate) struct Port {
     access: Access,
     gateway: Gateway,
     drain: Rc<Drain>,
-    turns: Rc<Turns>,
 }
 
 /// What all listeners of a member share.
@@ -54,7 +53,6 @@ pub(crate) struct Port {
 pub(crate) struct Common {
     /// The end of service.
     pub(crate) drain: Rc<Drain>,
-    turns: Rc<Turns>,
 }
 
 impl Port {
@@ -66,7 +64,6 @@ impl Port {
             access: Access::new(&member.config),
             gateway: Gateway::default(),
             drain: common.drain.clone(),
-            turns: common.turns.clone(),
         }
     }
 }
@@ -77,7 +74,7 @@ impl Service for Port {
     }
 
     fn turns(&self) -> Option<Rc<Turns>> {
-        Some(self.turns.clone())
+        Some(self.front.0.turns.clone())
     }
 
     fn is_endless(&self, path: &str) -> bool {
