@@ -264,8 +264,9 @@ impl Front {
                     LeaseAnswer::Gone => None,
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 };
-                if left.is_some() && self.0.with_state(|state| state.lease(lease).is_none()) {
-                    // Not here yet is not gone.
+                let is_unknown = self.0.with_state(|state| state.lease(lease).is_none());
+                if left.is_some() && (keys || is_unknown) {
+                    // Not here yet is not gone, and a key that was put elsewhere hangs on it already.
                     self.0.read_index().await?;
                 }
                 let header = self.0.header();

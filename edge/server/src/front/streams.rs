@@ -104,16 +104,16 @@ impl Front {
                 }
                 Renewed::Asked(None) => open = false,
                 Renewed::Answered(number, answer) => match answer? {
-                    LeaseAnswer::Alive { .. } => stream.renewed(number, true),
-                    LeaseAnswer::Gone => stream.renewed(number, false),
+                    // A renewed lease has its full time, which is whole seconds.
+                    LeaseAnswer::Alive { remaining_ms, .. } => {
+                        stream.renewed(number, Some(remaining_ms / 1000));
+                    }
+                    LeaseAnswer::Gone => stream.renewed(number, None),
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 },
             }
-            let header = self.0.header();
-            while let Some(answer) = self
-                .0
-                .with_state(|state| stream.next_answer(state, &header))
-            {
+            let (header, revision) = (self.0.header(), self.0.with_state(|state| state.revision()));
+            while let Some(answer) = stream.next_answer(revision, &header) {
                 replies.send(answer).await?;
             }
         }
