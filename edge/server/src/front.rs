@@ -209,8 +209,9 @@ impl Front {
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
-        let who = self.0.identify(&asking(call));
-        self.permit(&who, &Needs::of_plan(&plan)?)?;
+        let who = self
+            .admit(&asking(call), &Needs::of_plan(&plan)?, is_local(&plan))
+            .await?;
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
@@ -327,6 +328,27 @@ impl Front {
             answer: Some(answer),
             is_change,
         })
+    }
+
+    /// Who asks, if they may. Users, rights and tokens may have been given at another member a moment ago, so a
+    /// member that would refuse catches up first, and decides anew; one that cannot refuses by what it knows, and so
+    /// does one whose own state is what is asked for.
+    async fn admit(
+        &self,
+        asking: &Asking,
+        needs: &Needs,
+        is_local: bool,
+    ) -> Result<Caller, Refusal> {
+        let who = self.0.identify(asking);
+        let Err(refusal) = self.permit(&who, needs) else {
+            return Ok(who);
+        };
+        if is_local || self.0.read_index().await.is_err() {
+            return Err(refusal);
+        }
+        let who = self.0.identify(asking);
+        self.permit(&who, needs)?;
+        Ok(who)
     }
 
     /// Whether a caller may, as of the published state.

@@ -36,6 +36,7 @@ impl<'a> Noting<'a> {
         let record = Record {
             who: user.unwrap_or_else(|| {
                 let name = head.common_name.as_deref();
+                let name = name.filter(|name| !name.is_empty());
                 name.unwrap_or(ANONYMOUS).to_owned()
             }),
             from,
@@ -113,7 +114,10 @@ pub(crate) async fn note_native(
     }
     let from = from.map_or_else(|| "local".to_owned(), |from| from.to_string());
     let record = Record {
-        who: name.unwrap_or(ANONYMOUS).to_owned(),
+        who: name
+            .filter(|name| !name.is_empty())
+            .unwrap_or(ANONYMOUS)
+            .to_owned(),
         from,
         method: path,
         names: Vec::new(),

@@ -84,7 +84,7 @@ impl Front {
     pub(super) async fn lease_keep_alive(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
         let asking = super::asking(call);
-        self.permit(&self.0.identify(&asking), &Needs::user())?;
+        let _ = self.admit(&asking, &Needs::user(), false).await?;
         let Call {
             requests, replies, ..
         } = call;
@@ -97,7 +97,7 @@ impl Front {
             let next = poll_fn(|cx| poll_renewals(requests, may_ask, &mut under_way, cx)).await;
             match next? {
                 Renewed::Asked(Some(request)) => {
-                    self.permit(&self.0.identify(&asking), &Needs::user())?;
+                    let _ = self.admit(&asking, &Needs::user(), false).await?;
                     let renewal = stream.handle(&request)?;
                     let asked = self.0.lease(renewal.lease, true);
                     under_way.push_back((renewal.number, Box::pin(asked)));
