@@ -209,9 +209,9 @@ impl Front {
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
-        let who = self
-            .admit(&asking(call), &Needs::of_plan(&plan)?, is_local(&plan))
-            .await?;
+        let asking = asking(call);
+        let needs = Needs::of_plan(&plan)?;
+        let who = self.admit(&asking, &needs, is_local(&plan)).await?;
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
@@ -245,10 +245,21 @@ impl Front {
                     return Err(retries::unnamed_grant().into());
                 }
                 let who = who.unwrap_or(None);
-                self.propose(request, cost_bytes, numbered, who).await?
+                let done = self
+                    .propose(request.clone(), cost_bytes, numbered, who)
+                    .await;
+                match done {
+                    // A numbered write has had its one outcome.
+                    Err(status) if numbered.is_none() && is_outdated(&status) => {
+                        // Users changed on its way, and nothing was done. This member has seen that by now.
+                        let who = self.admit(&asking, &needs, false).await?.unwrap_or(None);
+                        self.propose(request, cost_bytes, None, who).await?
+                    }
+                    done => done?,
+                }
             }
             Plan::Read(read) => match wanted {
-                None => self.read(&read, &who).await?,
+                None => self.read(&read, &asking, who).await?,
                 Some(level) => {
                     let (answer, told) = self.read_at(&read, level, &who).await?;
                     fresh = Some(told);
@@ -473,11 +484,13 @@ impl Front {
         Err(Refusal::NoSpace.into())
     }
 
-    async fn read(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
-        if read.linearizable {
-            self.0.read_index().await?;
+    async fn read(&self, read: &Read, asking: &Asking, who: Caller) -> Result<Bytes, Status> {
+        if !read.linearizable {
+            return self.look(read, &who).await;
         }
-        self.look(read, who).await
+        self.0.read_index().await?;
+        // Who asks is as fresh as what is read: users may have changed since the first look.
+        self.look(read, &self.0.identify(asking)).await
     }
 
     /// Answers from the published state, whatever its age, to whom that state allows it.
@@ -665,6 +678,13 @@ impl Front {
 /// What a call's client shows to say who it is.
 pub(crate) fn asking(call: &Call) -> Asking {
     Asking::of_call(call.head.metadata(), call.head.common_name.clone())
+}
+
+/// Whether a request was refused only because users changed after it was established who asks.
+fn is_outdated(refused: &Status) -> bool {
+    [Refusal::UserEmpty, Refusal::AuthOldRevision]
+        .iter()
+        .any(|refusal| *refused == Status::from(*refusal))
 }
 
 /// Whether the client wants to be served by a member that knows a leader, or not at all.
