@@ -5,7 +5,7 @@ extern crate quorate_etcd as etcd;
 
 mod support;
 
-use base::{LeaseId, MemberId};
+use base::{LeaseId, MemberId, Revision};
 use bytes::Bytes;
 use etcd::proto::etcdserverpb as pb;
 use etcd::proto::health as health_pb;
@@ -70,11 +70,6 @@ fn the_least_time_to_live_goes_with_the_election_timeout() {
 
 #[test]
 fn renewals_are_answered_in_the_order_in_which_they_were_asked() {
-    let mut world = World::new();
-    for (id, ttl) in [(1, 10), (2, 20)] {
-        let grant = pb::LeaseGrantRequest { id, ttl };
-        let _: pb::LeaseGrantResponse = world.call(Method::LeaseGrant, &grant).unwrap();
-    }
     let mut stream = LeaseStream::new();
     let renewals: Vec<_> = [1, 77, 2]
         .map(|id| {
@@ -88,22 +83,22 @@ fn renewals_are_answered_in_the_order_in_which_they_were_asked() {
         [1, 77, 2].map(LeaseId)
     );
     // The member answers in another order.
-    stream.renewed(renewals[2].number, true);
-    assert_eq!(stream.next_answer(&world.state, &HEADER), None);
-    stream.renewed(renewals[0].number, true);
-    stream.renewed(renewals[1].number, false);
+    stream.renewed(renewals[2].number, Some(20));
+    assert_eq!(stream.next_answer(Revision(7), &HEADER), None);
+    stream.renewed(renewals[0].number, Some(10));
+    stream.renewed(renewals[1].number, None);
     let mut answers = Vec::new();
-    while let Some(bytes) = stream.next_answer(&world.state, &HEADER) {
+    while let Some(bytes) = stream.next_answer(Revision(7), &HEADER) {
         let answer = pb::LeaseKeepAliveResponse::decode(bytes).unwrap();
-        assert_eq!(answer.header.unwrap().revision, 1);
+        assert_eq!(answer.header.unwrap().revision, 7);
         answers.push((answer.id, answer.ttl));
     }
     // Unknown is no error: its time to live is 0.
     assert_eq!(answers, [(1, 10), (77, 0), (2, 20)]);
     // Late or wrong numbers are nobody's.
-    stream.renewed(0, true);
-    stream.renewed(99, true);
-    assert_eq!(stream.next_answer(&world.state, &HEADER), None);
+    stream.renewed(0, Some(10));
+    stream.renewed(99, Some(10));
+    assert_eq!(stream.next_answer(Revision(7), &HEADER), None);
 }
 
 #[test]

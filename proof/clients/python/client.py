@@ -1,10 +1,12 @@
 """The program of `etcd3`, Python's best known client: gRPC, one member at a time.
 
-Its elections are its locks: it has none of its own. Users and roles are managed by the services that it carries along.
+It has no elections of its own: `election.py` asks the server's. Users and roles are managed by the services that it
+carries along.
 """
 
 import hashlib
 import io
+import queue
 import threading
 import time
 
@@ -14,6 +16,7 @@ from etcd3 import etcdrpc
 from etcd3.etcdrpc import auth_pb2
 
 from check import check, control, endpoints, eventually, files, main, refused, same, take
+from election import Elections
 
 
 def client(member=0, **options):
@@ -242,6 +245,27 @@ def _():
     same("after its time", c.lock("gone", ttl=2).acquire(timeout=20), True)
     same("is the first one's", held.is_acquired(), False)
     same("released by the first", held.release(), False)
+
+
+@check("election: one leads, proclaims and resigns, the next leads; observers see it")
+def _():
+    first, second, other = (Elections(client(member)) for member in range(3))
+    leader = first.campaign(b"race", c.lease(60), b"one")
+    seen = other.observe(b"race")
+    same("observed", take(seen, 1), [b"one"])
+    lease = c.lease(60)
+    won = queue.Queue()
+    threading.Thread(target=lambda: won.put(second.campaign(b"race", lease, b"two")), daemon=True).start()
+    eventually("two in line", lambda: len(list(c.get_prefix("race/"))) == 2)
+    first.proclaim(leader, b"one still")
+    same("observed", take(seen, 1), [b"one still"])
+    same("leader", other.leader(b"race"), b"one still")
+    first.resign(leader)
+    same("whose lease", won.get(timeout=30).lease, lease.id)
+    same("observed", take(seen, 1), [b"two"])
+    lease.revoke()
+    nobody = refused("a leader without a lease", lambda: other.leader(b"race"), grpc.RpcError)
+    same("nobody", nobody.details(), "election: no leader")
 
 
 @check("cluster: members are listed, added, moved and removed")

@@ -38,7 +38,7 @@ pub struct Head {
     parts: http::request::Parts,
     /// The time that the client gives us, from its `grpc-timeout`.
     pub timeout: Option<Duration>,
-    /// The common name in the certificate that the client has shown and that was believed.
+    /// The common name in the certificate that the client has shown and that was believed; empty when that has none.
     pub common_name: Option<Rc<str>>,
     /// From where the call comes; nothing where that has no name.
     pub from: Option<SocketAddr>,

@@ -43,7 +43,7 @@ const BODY_SHARE: usize = 2;
 pub struct Exchange {
     /// Method, target and headers.
     pub parts: Parts,
-    /// The common name in the certificate that the client has shown and that was believed.
+    /// The common name in the certificate that the client has shown and that was believed; empty when that has none.
     pub common_name: Option<Rc<str>>,
     /// From where; nothing where that has no name.
     pub from: Option<SocketAddr>,

@@ -146,7 +146,10 @@ impl Port {
     /// authentication on that would be a surprise.
     fn names_nobody(&self, exchange: &Exchange) -> bool {
         let member = &self.front.0;
-        exchange.common_name.is_some()
+        exchange
+            .common_name
+            .as_deref()
+            .is_some_and(|it| !it.is_empty())
             && member.config.client_security.client_cert_auth
             && member.config.grpc_gateway
             && gateway::is_gateways(exchange.parts.uri.path())
