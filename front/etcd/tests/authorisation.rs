@@ -649,6 +649,53 @@ fn an_outdated_identity_is_told_so_by_every_kind_of_request() {
 }
 
 #[test]
+fn a_token_ends_with_its_user_and_its_password_and_not_with_a_role() {
+    let (mut world, _) = world(&mut Rng::new(1));
+    world.ask_as(Some("root"));
+    let login = |world: &mut World| {
+        let login = pb::AuthenticateRequest {
+            name: "ann".into(),
+            password: "x".into(),
+        };
+        let token: pb::AuthenticateResponse = world.call(Method::Authenticate, &login).unwrap();
+        token.token
+    };
+    let root = |world: &mut World, method, request: Vec<u8>| {
+        world.ask_as(Some("root"));
+        drop(world.call_bytes(method, request.into()).unwrap());
+    };
+    let is_known =
+        |world: &World, token: &str| etcd::auth::find_token(&world.state, token).is_some();
+    let (first, second) = (login(&mut world), login(&mut world));
+    let request = pb::AuthRoleAddRequest { name: "own".into() };
+    root(&mut world, Method::RoleAdd, request.encode_to_vec());
+    let request = pb::AuthUserGrantRoleRequest {
+        user: "ann".into(),
+        role: "own".into(),
+    };
+    root(&mut world, Method::UserGrantRole, request.encode_to_vec());
+    let request = pb::AuthRoleDeleteRequest { role: "own".into() };
+    root(&mut world, Method::RoleDelete, request.encode_to_vec());
+    assert!(is_known(&world, &first) && is_known(&world, &second));
+    let request = pb::AuthUserChangePasswordRequest {
+        name: "ann".into(),
+        password: "x".into(),
+        ..Default::default()
+    };
+    root(
+        &mut world,
+        Method::UserChangePassword,
+        request.encode_to_vec(),
+    );
+    assert!(!is_known(&world, &first) && !is_known(&world, &second));
+    let third = login(&mut world);
+    assert!(is_known(&world, &third));
+    let request = pb::AuthUserDeleteRequest { name: "ann".into() };
+    root(&mut world, Method::UserDelete, request.encode_to_vec());
+    assert!(!is_known(&world, &third));
+}
+
+#[test]
 fn users_and_tokens_travel_in_a_snapshot_and_decide_alike_behind_it() {
     use etcd::auth;
     let (mut world, _) = world(&mut Rng::new(7));
