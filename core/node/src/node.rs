@@ -34,7 +34,9 @@ use crate::replica::Replica;
 use crate::system::{MemberChange, SYSTEM, SystemCommand};
 use crate::versions::IDENTITY_VERSION;
 use crate::versions::Versions;
-use base::{Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, SnapshotMeta, Term};
+use base::{
+    Index, Instant, LeaseId, Mark, MemberId, Mutant, PeerMessage, Revision, SnapshotMeta, Term,
+};
 use bytes::Bytes;
 use clock::HybridTime;
 use consensus::{Engine, Misconfigured, Raft, StartEngine};
@@ -467,6 +469,26 @@ impl Node {
         sequence: u64,
     ) -> Result<Tag, Refused> {
         self.propose_for(dialect, request, Some((session.0 as u64, sequence)), None)
+    }
+
+    /// What a numbered write would answer without the log, because its session has used the number, is over, or may not
+    /// ask: for who cannot put it there. Nothing when it would be decided, as far as this member has applied: an
+    /// attempt of before may still be on its way. Ask after a linearizable read.
+    pub fn decided(
+        &self,
+        dialect: DialectId,
+        request: Bytes,
+        (session, sequence): (LeaseId, u64),
+        identity: Option<Identity>,
+    ) -> Option<(store::Outcome, Revision)> {
+        self.machine.decided(&Command {
+            origin: self.config.member,
+            tag: 0,
+            dialect,
+            client: Some((session.0 as u64, sequence)),
+            identity,
+            request,
+        })
     }
 
     fn propose_for(

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// The newest meaning of commands that this build knows; what each version changed stands in
 /// `docs/format/command.md`.
-pub const APPLY_VERSION: u16 = 3;
+pub const APPLY_VERSION: u16 = 4;
 
 /// The version that a cluster has before any was raised.
 pub const APPLY_VERSION_FIRST: u16 = 2;

@@ -22,7 +22,7 @@ use crate::member::{Member, outcome};
 use crate::native::Native;
 use audited::Noting;
 pub(crate) use audited::note_native;
-use base::{Chain, LeaseId};
+use base::{Chain, LeaseId, Revision};
 use bytes::Bytes;
 use etcd::auth::{self, Caller, Needs};
 use etcd::{
@@ -33,6 +33,7 @@ use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use storage::Space;
+use store::Outcome;
 use store::command::Identity;
 use tracing::{info, warn};
 
@@ -44,6 +45,16 @@ const UPGRADE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks whether it is there.
 const UPGRADE_LOOK: Duration = Duration::from_millis(20);
+
+/// Whether there is room for what a request would write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Room {
+    There,
+    /// The data would exceed the quota.
+    OverQuota,
+    /// The disk has none for the log.
+    NoDisk,
+}
 
 /// etcd's API of one member.
 pub(crate) struct Front(pub(crate) Rc<Member>);
@@ -410,27 +421,55 @@ impl Front {
         numbered: Option<(LeaseId, u64)>,
         identity: Option<Identity>,
     ) -> Result<Bytes, Status> {
-        self.check_room(cost_bytes).await?;
+        match (self.room(cost_bytes), numbered) {
+            (Room::There, _) => {}
+            (Room::OverQuota, None) => {
+                self.raise_no_space().await?;
+                return Err(Refusal::NoSpace.into());
+            }
+            (Room::NoDisk, None) => return Err(Refusal::NoSpace.into()),
+            (room, Some(numbered)) => {
+                // What was decided before needs no room.
+                let (asked, who) = (request.clone(), identity.clone());
+                let before = self.0.decided(etcd::DIALECT, asked, numbered, who).await?;
+                if let Some((outcome, revision)) = before {
+                    return self.numbered(&outcome, revision);
+                }
+                if room == Room::NoDisk {
+                    return Err(Refusal::NoSpace.into());
+                }
+                // The alarm refuses it in the log, so that an attempt which is still on its way is refused alike.
+                self.raise_no_space().await?;
+            }
+        }
         let answer = self.0.propose(request, numbered, identity).await?;
-        let outcome = outcome(&answer)?;
+        self.numbered(outcome(&answer)?, answer.revision)
+    }
+
+    fn numbered(&self, outcome: &Outcome, revision: Revision) -> Result<Bytes, Status> {
         if let Some(refusal) = RetryRefusal::from_status(outcome.status) {
             return Err(retries::refused(refusal));
         }
-        etcd::answer_outcome(outcome, answer.revision, &self.0.header())
+        etcd::answer_outcome(outcome, revision, &self.0.header())
     }
 
-    /// Refuses what would grow the data beyond the quota or the disk, and raises the alarm.
-    pub(crate) async fn check_room(&self, cost_bytes: u64) -> Result<(), Status> {
+    /// Whether what is estimated to cost so many bytes may be written.
+    pub(crate) fn room(&self, cost_bytes: u64) -> Room {
         if self.0.space() == Space::Full || (cost_bytes > 0 && self.0.space() == Space::Low) {
-            return Err(Refusal::NoSpace.into());
+            return Room::NoDisk;
         }
         let limits = *self.0.session.borrow().limits();
-        if !self
+        match self
             .0
             .with_state(|state| limits.is_over_quota(state, cost_bytes))
         {
-            return Ok(());
+            true => Room::OverQuota,
+            false => Room::There,
         }
+    }
+
+    /// Raises the alarm, if it is not raised.
+    pub(crate) async fn raise_no_space(&self) -> Result<(), Status> {
         let alarm = Alarm {
             member: self.0.identity.member,
             kind: AlarmKind::NoSpace,
@@ -440,14 +479,14 @@ impl Front {
             .with_state(|state| etcd::alarms(state).any(|a| a == alarm));
         if !is_raised {
             warn!(
-                quota_bytes = limits.quota_bytes,
+                quota_bytes = self.0.session.borrow().limits().quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
             let request = etcd::alarm_request(alarm);
             self.0.propose(request, None, self.0.own_word()).await?;
             self.0.vigil.borrow_mut().raised(alarm.member);
         }
-        Err(Refusal::NoSpace.into())
+        Ok(())
     }
 
     async fn read(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {

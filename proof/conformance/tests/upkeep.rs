@@ -198,7 +198,7 @@ async fn a_joining_member_of_the_build_before_is_told_to_be_newer() {
     joined.add_flags(&["--quorate-apply-version-max=2"]);
     joined.start().expect("it starts");
     assert!(joined.ends_within(PATIENCE), "{}", joined.last_words(20));
-    let words = "the cluster is at apply version 3, and this program knows versions up to 2";
+    let words = "the cluster is at apply version 4, and this program knows versions up to 2";
     assert!(!joined.said(words).is_empty(), "{}", joined.last_words(20));
 }
 

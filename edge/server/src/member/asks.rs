@@ -35,6 +35,19 @@ impl Member {
         self.outcome(proposed).await
     }
 
+    /// What became of a session's numbered write, without the log: see [`node::Node::decided`].
+    pub(crate) async fn decided(
+        &self,
+        dialect: DialectId,
+        request: Bytes,
+        numbered: (LeaseId, u64),
+        identity: Option<OnBehalfOf>,
+    ) -> Result<Option<(Outcome, Revision)>, Status> {
+        self.read_index().await?;
+        let node = self.node.borrow();
+        Ok(node.decided(dialect, request, numbered, identity))
+    }
+
     /// Who asks, as of now.
     pub(crate) fn identify(&self, asking: &Asking) -> Caller {
         self.with_state(|state| self.doorkeeper.identify(asking, state))
