@@ -10,18 +10,21 @@ mod health;
 mod levels;
 mod pages;
 mod recipes;
+mod reconfiguration;
 mod retries;
+mod slow;
 mod streams;
 
 pub(crate) use health::Probe;
 pub(crate) use pages::cluster_version;
 
-use crate::auth::{Admitted, Asking, Doorkeeper};
+use crate::auth::{Admitted, Asking, Doorkeeper, refreshed};
+use crate::grpc::limits::UNDERSTOOD_AT_ONCE_BYTES_MAX;
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
 use audited::Noting;
-pub(crate) use audited::note_native;
+pub(crate) use audited::NotingNative;
 use base::{Chain, LeaseId, Revision};
 use bytes::Bytes;
 use etcd::auth::{self, Caller, Needs};
@@ -30,6 +33,8 @@ use etcd::{
     Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
+use slow::Timed;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use storage::Space;
@@ -64,16 +69,18 @@ impl Front {
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
             let asking = asking(call);
-            let user = self.0.user_of(&asking);
-            let served = Native(self.0.clone(), asking).serve(method, call).await;
-            if let Some(audit) = &self.0.audit {
-                let code = served
-                    .as_ref()
-                    .err()
-                    .map_or(grpc::Code::Ok, |status| status.code);
+            self.0.await_token(&asking).await;
+            let note = self.0.audit.as_ref().map(|audit| {
+                let user = self.0.user_of(&asking);
                 let name = user.as_deref().or(call.head.common_name.as_deref());
                 let who = (name, call.head.from);
-                note_native(audit, method.grpc_path(), method, who, code).await;
+                NotingNative::of(audit, method.grpc_path(), method, who)
+            });
+            let served = Native(self.0.clone(), asking).serve(method, call).await;
+            if let Some(note) = note {
+                let code = served.as_ref().err();
+                note.end(code.map_or(grpc::Code::Ok, |status| status.code))
+                    .await;
             }
             return served;
         }
@@ -194,8 +201,12 @@ impl Front {
     /// One request; one answer, or a stream of them.
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
+        let timed = Timed::begin(method, &body, &call.head, self.0.config.warn_request);
+        if self.0.with_state(auth::is_enabled) {
+            self.0.await_token(&asking(call)).await;
+        }
         let done = match &self.0.audit {
-            None => self.answer(method, body, call).await?,
+            None => self.answer(method, body, call).await,
             Some(audit) => {
                 let note = Noting::of(
                     audit,
@@ -206,9 +217,13 @@ impl Front {
                 );
                 let done = Box::pin(self.answer(method, body, call)).await;
                 note.end(&done).await;
-                done?
+                done
             }
         };
+        if let Some(timed) = timed {
+            timed.end(&done);
+        }
+        let done = done?;
         match done.answer {
             Some(answer) => Ok(call.replies.reply(answer).await?),
             None => Ok(()),
@@ -217,11 +232,16 @@ impl Front {
 
     async fn answer(&self, method: Method, body: Bytes, call: &mut Call) -> Result<Done, Ended> {
         self.check_leader(call)?;
+        if body.len() > UNDERSTOOD_AT_ONCE_BYTES_MAX {
+            self.check_known(method, &asking(call))?;
+            self.0.turns.enter().await;
+        }
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
-        let who = self.0.identify(&asking(call));
-        self.permit(&who, &Needs::of_plan(&plan)?)?;
+        let asking = asking(call);
+        let needs = Needs::of_plan(&plan)?;
+        let who = self.admit(&asking, &needs, is_local(&plan)).await?;
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
@@ -255,10 +275,21 @@ impl Front {
                     return Err(retries::unnamed_grant().into());
                 }
                 let who = who.unwrap_or(None);
-                self.propose(request, cost_bytes, numbered, who).await?
+                let done = self
+                    .propose(request.clone(), cost_bytes, numbered, who)
+                    .await;
+                match done {
+                    // A numbered write has had its one outcome.
+                    Err(status) if numbered.is_none() && is_outdated(&status) => {
+                        // Users changed on its way, and nothing was done. This member has seen that by now.
+                        let who = self.admit(&asking, &needs, false).await?.unwrap_or(None);
+                        self.propose(request, cost_bytes, None, who).await?
+                    }
+                    done => done?,
+                }
             }
             Plan::Read(read) => match wanted {
-                None => self.read(&read, &who).await?,
+                None => self.read(&read, &asking, who).await?,
                 Some(level) => {
                     let (answer, told) = self.read_at(&read, level, &who).await?;
                     fresh = Some(told);
@@ -275,8 +306,9 @@ impl Front {
                     LeaseAnswer::Gone => None,
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 };
-                if left.is_some() && self.0.with_state(|state| state.lease(lease).is_none()) {
-                    // Not here yet is not gone.
+                let is_unknown = self.0.with_state(|state| state.lease(lease).is_none());
+                if left.is_some() && (keys || is_unknown) {
+                    // Not here yet is not gone, and a key that was put elsewhere hangs on it already.
                     self.0.read_index().await?;
                 }
                 let header = self.0.header();
@@ -295,7 +327,9 @@ impl Front {
                 }
                 self.change(op).await?
             }
-            Plan::Authenticate(credentials) => self.authenticate(&credentials).await?,
+            Plan::Authenticate(credentials) => {
+                self.authenticate(&credentials, call.head.from).await?
+            }
             Plan::Password(change) => {
                 let hash = self.0.doorkeeper.hash(change.password()).await?;
                 let request = change.hashed(&hash);
@@ -339,10 +373,44 @@ impl Front {
         })
     }
 
+    /// Who asks, if they may. Users, rights and tokens may have been given at another member a moment ago, so a
+    /// member that would refuse catches up first, and decides anew; one that cannot refuses by what it knows, and so
+    /// does one whose own state is what is asked for.
+    async fn admit(
+        &self,
+        asking: &Asking,
+        needs: &Needs,
+        is_local: bool,
+    ) -> Result<Caller, Refusal> {
+        let who = self.0.identify(asking);
+        let Err(refusal) = self.permit(&who, needs) else {
+            return Ok(who);
+        };
+        if is_local || self.0.read_index().await.is_err() {
+            return Err(refusal);
+        }
+        let who = self.0.identify(asking);
+        self.permit(&who, needs)?;
+        Ok(who)
+    }
+
     /// Whether a caller may, as of the published state.
     fn permit(&self, who: &Caller, needs: &Needs) -> Result<(), Refusal> {
         self.0
             .with_state(|state| auth::permit_caller(state, who, needs))
+    }
+
+    /// Refuses those who have no name, where names count, before much is done for them. etcd would look at what they ask
+    /// first.
+    pub(crate) fn check_known(&self, method: Method, asking: &Asking) -> Result<(), Refusal> {
+        let is_open = matches!(
+            method,
+            Method::Authenticate | Method::AuthStatus | Method::HealthCheck | Method::HealthWatch
+        );
+        match is_open {
+            true => Ok(()),
+            false => self.permit(&self.0.identify(asking), &Needs::user()),
+        }
     }
 
     /// Waits until the cluster understands users and roles: a new one does within a moment, one that is not upgraded
@@ -359,11 +427,15 @@ impl Front {
     }
 
     /// A token for a name and a password. Users may change while the password is checked: then it is checked again.
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Bytes, Status> {
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        from: Option<SocketAddr>,
+    ) -> Result<Bytes, Status> {
         for _ in 0..Doorkeeper::TRIES {
             self.0.read_index().await?;
             let state = self.0.state();
-            let (admitted, checked) = self.0.doorkeeper.admit(credentials, &state).await?;
+            let (admitted, checked) = self.0.doorkeeper.admit(credentials, from, &state).await?;
             drop(state);
             let header = self.0.header();
             match admitted {
@@ -482,18 +554,21 @@ impl Front {
                 quota_bytes = self.0.session.borrow().limits().quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
+            // Before the answer, which may not come although the alarm does.
+            self.0.vigil.borrow_mut().raises(alarm.member);
             let request = etcd::alarm_request(alarm);
             self.0.propose(request, None, self.0.own_word()).await?;
-            self.0.vigil.borrow_mut().raised(alarm.member);
         }
         Ok(())
     }
 
-    async fn read(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
-        if read.linearizable {
-            self.0.read_index().await?;
+    async fn read(&self, read: &Read, asking: &Asking, who: Caller) -> Result<Bytes, Status> {
+        if !read.linearizable {
+            return self.look(read, &who).await;
         }
-        self.look(read, who).await
+        self.0.read_index().await?;
+        // Who asks is as fresh as what is read: users may have changed since the first look.
+        self.look(read, &self.0.identify(asking)).await
     }
 
     /// Answers from the published state, whatever its age, to whom that state allows it.
@@ -503,9 +578,16 @@ impl Front {
         let began = Instant::now();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.
-            let (state, query, who) = (self.0.state(), read.query.clone(), who.clone());
-            let hashing = move || whole(&state, &who, &query, &header);
-            let hashing = tokio::task::spawn_blocking(hashing);
+            let (query, who) = (read.query.clone(), who.clone());
+            // Nobody waits in line for what is refused.
+            self.permit(&who, &Needs::of_query(&query)?)?;
+            let turn = self.0.hashes.enter().await?;
+            let state = self.0.state();
+            let hashing = tokio::task::spawn_blocking(move || {
+                let hashed = whole(&state, &who, &query, &header);
+                drop(turn);
+                hashed
+            });
             let hashed = hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
             match read.query {
                 Query::Hash => metrics.hash.observe(began.elapsed()),
@@ -520,7 +602,7 @@ impl Front {
             Ok(Reply::Whole(answer)) => Ok(answer),
             Ok(Reply::Steps(mut steps)) => loop {
                 if let Some(answer) = steps.step(ROWS_PER_STEP) {
-                    break Ok(answer);
+                    break answer;
                 }
                 tokio::task::yield_now().await;
             },
@@ -583,7 +665,11 @@ impl Front {
             let fresh = self.worth(&granted)?;
             call.replies.tell(self.told(Some(fresh)));
         }
+        let needs = Needs::of_query(&read.query)?;
         while let Some(message) = chunks.next_message() {
+            // Whoever may read it no more gets no more of it.
+            let now = self.0.with_state(|state| refreshed(who, state));
+            self.permit(&now, &needs)?;
             call.replies.send(message).await?;
             tokio::task::yield_now().await;
         }
@@ -612,11 +698,25 @@ impl Front {
             }
             ClusterOp::Remove(member) => MemberChange::Remove { member },
             ClusterOp::Update { member, peer_urls } => MemberChange::Update { member, peer_urls },
+            op @ ClusterOp::UpdateNowhere(_) => {
+                // Nothing for the log: told from what a read would see.
+                self.0.read_index().await?;
+                let n_learners_max = etcd::LEARNERS_MAX;
+                let check =
+                    |state: &store::State| etcd::check_cluster_op(state, &op, n_learners_max);
+                return Err(self
+                    .0
+                    .with_state(check)
+                    .err()
+                    .unwrap_or(Refusal::BadMemberUrls)
+                    .into());
+            }
             ClusterOp::Promote(member) => {
                 is_promotion = true;
                 MemberChange::Promote { member }
             }
         };
+        self.check_majority(&change)?;
         let answer = self.0.change_members(change).await?;
         check_change(outcome(&answer)?.status)?;
         if is_promotion {
@@ -683,6 +783,13 @@ pub(crate) fn asking(call: &Call) -> Asking {
     Asking::of_call(call.head.metadata(), call.head.common_name.clone())
 }
 
+/// Whether a request was refused only because users changed after it was established who asks.
+fn is_outdated(refused: &Status) -> bool {
+    [Refusal::UserEmpty, Refusal::AuthOldRevision]
+        .iter()
+        .any(|refusal| *refused == Status::from(*refusal))
+}
+
 /// Whether the client wants to be served by a member that knows a leader, or not at all.
 fn wants_leader(call: &Call) -> bool {
     call.head
@@ -710,7 +817,7 @@ fn whole(
         Reply::Whole(answer) => Ok(answer),
         Reply::Steps(mut steps) => loop {
             if let Some(answer) = steps.step(usize::MAX) {
-                return Ok(answer);
+                return answer;
             }
         },
     }

@@ -5,7 +5,7 @@
 
 use super::counts::Counted;
 use super::limits::{REPLY_AT_ONCE_BYTES_MAX, REQUEST_TIMEOUT};
-use super::message::{Assembler, Budget, frame, prefix};
+use super::message::{Assembler, Budget, check_sent, frame, prefix};
 use super::status::{Code, Status, ok_trailers};
 use bytes::Bytes;
 use h2::RecvStream;
@@ -38,7 +38,7 @@ pub struct Head {
     parts: http::request::Parts,
     /// The time that the client gives us, from its `grpc-timeout`.
     pub timeout: Option<Duration>,
-    /// The common name in the certificate that the client has shown and that was believed.
+    /// The common name in the certificate that the client has shown and that was believed; empty when that has none.
     pub common_name: Option<Rc<str>>,
     /// From where the call comes; nothing where that has no name.
     pub from: Option<SocketAddr>,
@@ -302,6 +302,7 @@ impl Replies {
     /// # Errors
     /// The client is gone.
     pub async fn send(&mut self, message: Bytes) -> Result<(), Status> {
+        check_sent(message.len())?;
         self.counted.sent(message.len());
         let shared = match &self.way {
             Way::Http2(shared) => shared,

@@ -195,7 +195,8 @@ async fn connection<S: Service>(
         // Under TLS it was done before the handshake.
         prepare(tcp)?;
     }
-    let name = visitor.certificate.and_then(|it| it.common_name.clone());
+    let shown = visitor.certificate;
+    let name = shown.map(|it| it.common_name.clone().unwrap_or_default());
     let guest = Guest {
         common_name: name.map(Rc::from),
         is_secure: socket.is_secure(),
@@ -213,7 +214,7 @@ async fn connection<S: Service>(
 /// Who is on a connection, as far as the transport knows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Guest {
-    /// The common name in the certificate that was shown and believed.
+    /// The common name in the certificate that was shown and believed; empty when that has none.
     pub(super) common_name: Option<Rc<str>>,
     /// Whether it is TLS.
     pub(super) is_secure: bool,

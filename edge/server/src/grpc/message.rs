@@ -191,9 +191,22 @@ pub fn frame(message: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// Bytes of a message that goes out: etcd's bound, and less than its length could say.
+const SENT_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Refuses to send a message of `length` bytes that is too large, in grpc-go's words.
+pub(super) fn check_sent(length: usize) -> Result<(), Status> {
+    if length > SENT_BYTES_MAX {
+        let text =
+            format!("grpc: trying to send message larger than max ({length} vs. {SENT_BYTES_MAX})");
+        return Err(Status::new(Code::ResourceExhausted, text));
+    }
+    Ok(())
+}
+
 /// The prefix of a message of `length` bytes.
 pub(super) fn prefix(length: usize) -> [u8; PREFIX_BYTES] {
-    let length = u32::try_from(length).expect("no message of ours has 4 GiB");
+    let length = u32::try_from(length).expect("`check_sent` has let it pass");
     let [a, b, c, d] = length.to_be_bytes();
     [0, a, b, c, d]
 }
@@ -238,6 +251,17 @@ mod tests {
             error.message,
             "grpc: received message larger than max (11 vs. 10)"
         );
+    }
+
+    #[test]
+    fn an_answer_that_no_client_could_take_is_refused_and_nothing_worse() {
+        assert_eq!(check_sent(SENT_BYTES_MAX), Ok(()));
+        for length in [SENT_BYTES_MAX + 1, 5 << 30] {
+            let refused = check_sent(length).expect_err("too large");
+            assert_eq!(refused.code, Code::ResourceExhausted);
+            let words = format!("larger than max ({length} vs. 2147483647)");
+            assert!(refused.message.ends_with(&words), "{}", refused.message);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::clock;
 use base::Instant;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -115,6 +116,13 @@ impl Turns {
         Poll::Pending
     }
 
+    /// Waits until one piece of work that is large may be done: such pieces take turns as connections do, so that many
+    /// of them do not keep others from a say for longer than one takes.
+    pub async fn enter(self: &Rc<Self>) {
+        let place = Place::default();
+        poll_fn(|cx| self.poll_enter(&place, cx)).await;
+    }
+
     /// Begins rounds until nobody waits.
     async fn turn(self: Rc<Self>) {
         loop {
@@ -156,7 +164,6 @@ fn call(line: &mut Line, n_max: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
 
     /// Works for one millisecond of the processor at a time.
     async fn work(turns: Rc<Turns>, n: usize, pieces: usize, order: Rc<RefCell<Vec<usize>>>) {

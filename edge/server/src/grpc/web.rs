@@ -14,8 +14,8 @@ use super::connection::{Allowed, Guest, Lobby, Service, end_of};
 use super::drain::Drain;
 use super::http1::Page;
 use super::limits::{
-    EVENTS_WAITING_MAX, HANDSHAKE_TIMEOUT, HTTP1_BODY_TIMEOUT, HTTP1_HEAD_BYTES_MAX, Limits,
-    PARTIAL_FREE_BYTES,
+    DISCARD_TIMEOUT, EVENTS_WAITING_MAX, HANDSHAKE_TIMEOUT, HTTP1_BODY_TIMEOUT,
+    HTTP1_HEAD_BYTES_MAX, Limits, PARTIAL_FREE_BYTES,
 };
 use super::message::{Budget, Claim};
 use super::strangers::Stranger;
@@ -47,7 +47,7 @@ const BODY_SHARE: usize = 2;
 pub struct Exchange {
     /// Method, target and headers.
     pub parts: Parts,
-    /// The common name in the certificate that the client has shown and that was believed.
+    /// The common name in the certificate that the client has shown and that was believed; empty when that has none.
     pub common_name: Option<Rc<str>>,
     /// From where; nothing where that has no name.
     pub from: Option<SocketAddr>,
@@ -115,6 +115,28 @@ impl Exchange {
     /// It is too large, too slow, or the client is gone.
     pub async fn body(&mut self) -> Result<Bytes, BodyError> {
         self.body.whole().await
+    }
+
+    /// Lets what is left of the body come and go, for an answer that does not depend on it. Over HTTP/2 an answer may overtake
+    /// the body, and some clients (curl) take that for a failure and show nothing. Not for long, and nothing is kept.
+    pub async fn discard(&mut self) {
+        let body = &mut self.body;
+        let max = body.bytes_max as u64;
+        let is_large = body.length.is_some_and(|length| length > max);
+        if is_large || matches!(body.source, Source::Http1(_)) {
+            return;
+        }
+        let discard = async {
+            let mut n_bytes = 0;
+            while let Ok(Some(chunk)) = poll_fn(|cx| body.poll_chunk(cx)).await {
+                n_bytes += chunk.len() as u64;
+                if n_bytes > max {
+                    break;
+                }
+            }
+        };
+        // Whoever is slower is answered all the same.
+        let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard).await;
     }
 }
 

@@ -47,7 +47,6 @@ pub(crate) struct Port {
     access: Access,
     gateway: Gateway,
     drain: Rc<Drain>,
-    turns: Rc<Turns>,
 }
 
 /// What all listeners of a member share.
@@ -55,7 +54,6 @@ pub(crate) struct Port {
 pub(crate) struct Common {
     /// The end of service.
     pub(crate) drain: Rc<Drain>,
-    turns: Rc<Turns>,
 }
 
 impl Port {
@@ -67,7 +65,6 @@ impl Port {
             access: Access::new(&member.config),
             gateway: Gateway::default(),
             drain: common.drain.clone(),
-            turns: common.turns.clone(),
         }
     }
 }
@@ -78,7 +75,7 @@ impl Service for Port {
     }
 
     fn turns(&self) -> Option<Rc<Turns>> {
-        Some(self.turns.clone())
+        Some(self.front.0.turns.clone())
     }
 
     fn knows(&self, headers: &http::HeaderMap, common_name: Option<&Rc<str>>) -> bool {
@@ -125,7 +122,7 @@ impl Service for Port {
         }
     }
 
-    async fn exchange(&self, exchange: Exchange) -> Reply {
+    async fn exchange(&self, mut exchange: Exchange) -> Reply {
         if self.door == Door::Grpc {
             let text =
                 "404: this address speaks gRPC alone; HTTP is at --listen-client-http-urls\n";
@@ -136,9 +133,13 @@ impl Service for Port {
         }
         let beside = match self.access.check(&exchange) {
             Ok(beside) => beside,
-            Err(page) => return page.into(),
+            Err(page) => {
+                exchange.discard().await;
+                return page.into();
+            }
         };
         if self.names_nobody(&exchange) {
+            exchange.discard().await;
             let text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
             return Page::text(400, text).into();
         }
@@ -156,7 +157,10 @@ impl Port {
     /// authentication on that would be a surprise.
     fn names_nobody(&self, exchange: &Exchange) -> bool {
         let member = &self.front.0;
-        exchange.common_name.is_some()
+        exchange
+            .common_name
+            .as_deref()
+            .is_some_and(|it| !it.is_empty())
             && member.config.client_security.client_cert_auth
             && member.config.grpc_gateway
             && gateway::is_gateways(exchange.parts.uri.path())

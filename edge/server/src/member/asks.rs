@@ -53,6 +53,15 @@ impl Member {
         self.with_state(|state| self.doorkeeper.identify(asking, state))
     }
 
+    /// Waits for a token that was issued a moment ago and is not applied here yet: clients log in at one member and ask
+    /// at the next. Without it the token would be nobody's here, and it still is after one look for what was decided.
+    pub(crate) async fn await_token(&self, asking: &Asking) {
+        let may_come = self.with_state(|state| self.doorkeeper.may_come(asking, state));
+        if may_come && let Err(status) = self.read_index().await {
+            debug!(reason = %status.message, "a token is not known here, and nobody says whether it is to come");
+        }
+    }
+
     /// The name of the user who asks, for whoever notes what was done.
     pub(crate) fn user_of(&self, asking: &Asking) -> Option<String> {
         match self.identify(asking) {
