@@ -18,6 +18,14 @@ pub const REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
 /// Operations in one transaction, etcd's `--max-txn-ops` (its default).
 pub const TXN_OPS_MAX: usize = 128;
 
+/// Records that one transaction may read, in its comparisons and its ranges together: about 0.2 s of work, which every
+/// member has. No client of etcd's has had as many keys in one.
+pub const TXN_ROWS_MAX: u64 = 2 * 1024 * 1024;
+
+/// Bytes of the ranges in one transaction's answer, a little more where it reads what it has written itself. An answer is
+/// in memory as a whole, at every member.
+pub const TXN_ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// Bytes of all commands in one log entry. A batch is closed when it would grow past this, so that one
 /// entry never holds up a heartbeat for long on a slow link. One request may exceed it alone.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;

@@ -309,23 +309,14 @@ impl Machine {
             let outcome = self.apply_command(command, stamp, within, out);
             return (outcome, self.store.state().revision());
         };
-        // What became of the first try is told only to who might ask for it now.
-        if let Some(dialect) = self.dialects.get(&command.dialect)
-            && let Err(outcome) = dialect.admit(
-                self.store.state(),
-                command.identity.as_ref(),
-                &command.request,
-            )
-        {
-            return (outcome, self.store.state().revision());
-        }
-        match retries::look(self.store.state(), session, sequence, &command.request) {
+        match self.look_back(command, session, sequence) {
             Numbered::Before(outcome, revision)
                 if !self.store.has_mutant(Mutant::RetryDecidedAgain) =>
             {
                 Mark::RetryAnswered.reach();
                 return (outcome, revision);
             }
+            Numbered::Barred(outcome) => return (outcome, self.store.state().revision()),
             Numbered::Refused(refusal) => {
                 Mark::RetryRefused.reach();
                 return (refusal.outcome(), self.store.state().revision());
@@ -340,6 +331,30 @@ impl Machine {
         let effects = txn.finish();
         self.note(effects, stamp, out);
         (outcome, revision)
+    }
+
+    /// What `command` comes to as a session's write of this number, as of now, before it is decided.
+    fn look_back(&self, command: &Command, session: LeaseId, sequence: u64) -> Numbered {
+        let state = self.store.state();
+        // What became of the first try is told only to who might ask for it now.
+        if let Some(dialect) = self.dialects.get(&command.dialect)
+            && let Err(outcome) = dialect.admit(state, command.identity.as_ref(), &command.request)
+        {
+            return Numbered::Barred(outcome);
+        }
+        retries::look(state, session, sequence, &command.request)
+    }
+
+    /// What a numbered `command` would answer if it were applied now; nothing when it would be decided.
+    pub(crate) fn decided(&self, command: &Command) -> Option<(Outcome, Revision)> {
+        let (session, sequence) = command.client?;
+        let now = self.store.state().revision();
+        match self.look_back(command, LeaseId(session as i64), sequence) {
+            Numbered::New => None,
+            Numbered::Before(outcome, revision) => Some((outcome, revision)),
+            Numbered::Barred(outcome) => Some((outcome, now)),
+            Numbered::Refused(refusal) => Some((refusal.outcome(), now)),
+        }
     }
 
     /// Notes what a transaction did. What sessions did last goes with their leases.

@@ -124,6 +124,8 @@ pub(crate) enum Numbered {
     Before(Outcome, Revision),
     /// It is refused.
     Refused(RetryRefusal),
+    /// Whoever asks may not ask for this, so nothing is told either; it takes no number.
+    Barred(Outcome),
 }
 
 /// Looks `sequence` of `session` up.

@@ -2,6 +2,7 @@
 
 use crate::complaint::Complaint;
 use crate::context::{self, Origin, Said, Trust};
+use crate::credentials::Credentials;
 use crate::output::{Format, Voice};
 use crate::parse;
 use api::proto::{Consistency, Level};
@@ -45,6 +46,31 @@ pub(crate) struct Globals {
     /// [env: QUORATE_INSECURE_SKIP_TLS_VERIFY].
     #[arg(long, global = true)]
     pub(crate) insecure_skip_tls_verify: bool,
+    /// Who asks, where members want to know [env: QUORATE_USER].
+    #[arg(
+        id = "asking_user",
+        long = "user",
+        global = true,
+        value_name = "NAME[:PASSWORD]"
+    )]
+    pub(crate) user: Option<String>,
+    /// The user's password; others on this machine can read it here [env: QUORATE_PASSWORD].
+    #[arg(
+        id = "asking_password",
+        long = "password",
+        global = true,
+        value_name = "PASSWORD",
+        conflicts_with = "asking_password_file"
+    )]
+    pub(crate) password: Option<String>,
+    /// A file whose first line is the user's password [env: QUORATE_PASSWORD_FILE].
+    #[arg(
+        id = "asking_password_file",
+        long = "password-file",
+        global = true,
+        value_name = "FILE"
+    )]
+    pub(crate) password_file: Option<PathBuf>,
     /// How long one request may take.
     #[arg(long, global = true, value_name = "TIME", value_parser = parse::duration,
           default_value = "10s")]
@@ -99,6 +125,16 @@ impl Globals {
             context: self.context.clone(),
         };
         context::trust(&flags, &said, variable)?.tls()
+    }
+
+    /// Who asks: a name and a password, by flags or by variables.
+    pub(crate) fn user(&self) -> Result<Option<(String, String)>, Complaint> {
+        let said = Credentials {
+            user: self.user.clone(),
+            password: self.password.clone(),
+            password_file: self.password_file.clone(),
+        };
+        said.or(Credentials::of(variable)).resolve()
     }
 
     /// How fresh reads are; a session's token may come from the environment.

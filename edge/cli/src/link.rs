@@ -42,6 +42,9 @@ impl Link {
         if let Some(tls) = globals.tls()? {
             builder = builder.tls(tls);
         }
+        if let Some((name, password)) = globals.user()? {
+            builder = builder.user(name, password);
+        }
         Ok(Link {
             client: builder
                 .connect_lazily()

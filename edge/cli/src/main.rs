@@ -12,6 +12,7 @@
 mod cmd;
 mod complaint;
 mod context;
+mod credentials;
 mod dev;
 mod diagnosis;
 mod face;

@@ -152,9 +152,18 @@ const MET: &[(Code, &[&str])] = &[
     (Code::NoContext, &["edge/cli/tests/local/context.txt"]),
     (
         Code::Unauthenticated,
-        &["proof/conformance/tests/auth_matrix.rs"],
+        &[
+            "edge/cli/tests/as_user.rs",
+            "proof/conformance/tests/auth_matrix.rs",
+        ],
     ),
-    (Code::Denied, &["proof/conformance/tests/auth_matrix.rs"]),
+    (
+        Code::Denied,
+        &[
+            "edge/cli/tests/as_user.rs",
+            "proof/conformance/tests/auth_matrix.rs",
+        ],
+    ),
     (Code::Internal, &["front/native/tests/session.rs"]),
 ];
 
@@ -195,9 +204,6 @@ const NOT_THROUGH_A_MEMBER: &[Code] = &[
     Code::Behind,
     Code::BoundNotMet,
     Code::QueueFull,
-    // The command line cannot say yet who asks; a real member says both over HTTP.
-    Code::Unauthenticated,
-    Code::Denied,
     Code::Internal,
 ];
 

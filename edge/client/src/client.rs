@@ -1,6 +1,7 @@
 //! The client itself: how it is made, what it remembers, and how it asks.
 
 use crate::error::{Code, Error, Result};
+use crate::login::User;
 use crate::read::{Consistency, Freshness};
 use crate::sessions::Sessions;
 use crate::tls::Tls;
@@ -66,6 +67,7 @@ pub struct Builder {
     writes_max: usize,
     consistency: Consistency,
     tls: Option<Tls>,
+    user: Option<User>,
 }
 
 impl Builder {
@@ -120,6 +122,15 @@ impl Builder {
         self
     }
 
+    /// Who asks, where members want to know. The password is sent to members alone; over TLS, nobody else can read it.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Builder {
+        self.user = Some(User {
+            name: name.into(),
+            password: password.into(),
+        });
+        self
+    }
+
     /// A client that opens connections when they are needed. Must be called within a tokio runtime, on which
     /// leases are kept alive and guards that are dropped give back what they held.
     ///
@@ -131,8 +142,8 @@ impl Builder {
         let drift = DriftBound::from_ppm(self.drift_ppm)
             .ok_or_else(|| malformed(format!("a drift of {} ppm", self.drift_ppm)))?;
         let attempt = self.attempt.unwrap_or(self.deadline / 3);
-        let transport =
-            Transport::new(&self.endpoints, self.tls.as_ref(), attempt).map_err(malformed)?;
+        let transport = Transport::new(&self.endpoints, self.tls.as_ref(), attempt, self.user)
+            .map_err(malformed)?;
         let core = Core {
             transport,
             runtime,
@@ -175,6 +186,7 @@ impl Client {
             writes_max: WRITES_MAX,
             consistency: Consistency::Linearizable,
             tls: None,
+            user: None,
         }
     }
 

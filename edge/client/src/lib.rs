@@ -42,10 +42,9 @@
 //! }
 //! ```
 //!
-//! Over TLS the client believes and shows what [`Tls`] says.
+//! Over TLS the client believes and shows what [`Tls`] says; where members ask who it is, it is [`Builder::user`].
 //!
-//! Deliberately absent: passwords, reading configuration files (the command line does),
-//! and the messages themselves (`front/api`).
+//! Deliberately absent: reading configuration files (the command line does), and the messages themselves (`front/api`).
 #![forbid(unsafe_code)]
 
 mod backup;
@@ -56,6 +55,7 @@ mod error;
 mod kv;
 mod lease;
 mod lock;
+mod login;
 mod queue;
 mod read;
 mod sessions;

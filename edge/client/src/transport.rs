@@ -12,6 +12,7 @@
 //! however often they are asked. A failure remembers whether *any* attempt may have been applied.
 
 use crate::error::{self, Code};
+use crate::login::{self, Login, User};
 use crate::tls::{self, Tls};
 use crate::world;
 use api::{Method, proto};
@@ -117,6 +118,7 @@ pub(crate) struct Transport {
     rng: Mutex<Rng>,
     /// How long one attempt may take.
     attempt_max: Duration,
+    login: Option<Login>,
 }
 
 impl Transport {
@@ -128,6 +130,7 @@ impl Transport {
         endpoints: &[String],
         tls: Option<&Tls>,
         attempt_max: Duration,
+        user: Option<User>,
     ) -> Result<Transport, String> {
         // What cannot be used is better said now than at each attempt.
         tls.map(Tls::config).transpose()?;
@@ -188,6 +191,7 @@ impl Transport {
             turn: AtomicUsize::new(first),
             rng: Mutex::new(rng),
             attempt_max,
+            login: user.map(Login::new),
         })
     }
 
@@ -316,7 +320,7 @@ impl Transport {
         request: Q,
     ) -> Result<tonic::Streaming<A>, proto::Error>
     where
-        Q: Message + 'static,
+        Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
         let n = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -360,27 +364,34 @@ impl Transport {
         request: Q,
     ) -> Result<tonic::Streaming<A>, proto::Error>
     where
-        Q: Message + 'static,
+        Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
         let member = &self.members[index.0];
         let opened = async {
-            let mut grpc = grpc(&member.channel);
-            grpc.ready()
-                .await
-                .map_err(|cause| tonic::Status::from_error(cause.into()))?;
-            let path = PathAndQuery::from_static(path);
-            let codec = ProstCodec::<Q, A>::default();
-            grpc.server_streaming(tonic::Request::new(request), path, codec)
-                .await
+            let mut is_again = false;
+            loop {
+                let mut grpc = self.enter(member).await?;
+                let path = PathAndQuery::from_static(path);
+                let codec = ProstCodec::<Q, A>::default();
+                let asked = grpc.server_streaming(self.signed(request.clone()), path, codec);
+                match asked.await {
+                    Err(status) if !is_again && self.is_stranger(&status) => is_again = true,
+                    answered => return answered.map_err(Unanswered::Lost),
+                }
+            }
         };
-        let late = || Err(tonic::Status::deadline_exceeded("no answer in time"));
+        let late = || {
+            Err(Unanswered::Lost(tonic::Status::deadline_exceeded(
+                "no answer in time",
+            )))
+        };
         let opened = tokio::time::timeout(self.attempt_max, opened).await;
         match opened.unwrap_or_else(|_| late()) {
             Ok(answers) => Ok(answers.into_inner()),
-            Err(status) => {
+            Err(why) => {
                 member.rest();
-                Err(error_of(&status, &member.name))
+                Err(error_of(&why.into_status(), &member.name))
             }
         }
     }
@@ -456,29 +467,92 @@ impl Transport {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        let mut message = tonic::Request::new(request.clone());
-        message.set_timeout(within);
         let asked = async {
-            let mut grpc = grpc(&member.channel);
-            grpc.ready()
-                .await
-                .map_err(|cause| tonic::Status::from_error(cause.into()))?;
-            let path = PathAndQuery::from_static(method.grpc_path());
-            grpc.unary(message, path, ProstCodec::<Q, A>::default())
-                .await
+            let mut is_again = false;
+            loop {
+                let mut grpc = self.enter(member).await?;
+                let mut message = self.signed(request.clone());
+                message.set_timeout(within);
+                let path = PathAndQuery::from_static(method.grpc_path());
+                let asked = grpc.unary(message, path, ProstCodec::<Q, A>::default());
+                match asked.await {
+                    Err(status) if !is_again && self.is_stranger(&status) => is_again = true,
+                    answered => return answered.map_err(Unanswered::Lost),
+                }
+            }
         };
         let Ok(answered) = tokio::time::timeout(within, asked).await else {
             return Attempt::Lost(format!("no answer within {} ms", within.as_millis()));
         };
         match answered {
             Ok(answer) => Attempt::Answered(answer.into_inner()),
-            Err(status) => match told(&status) {
-                Some(error) => Attempt::Refused(error),
-                None if is_unsent(&status) => Attempt::Unsent(status.message().to_owned()),
-                None => Attempt::Lost(status.message().to_owned()),
-            },
+            Err(why) => {
+                let is_sent = matches!(why, Unanswered::Lost(_));
+                let status = why.into_status();
+                match told(&status) {
+                    Some(error) => Attempt::Refused(error),
+                    None if !is_sent || is_unsent(&status) => {
+                        Attempt::Unsent(status.message().to_owned())
+                    }
+                    None => Attempt::Lost(status.message().to_owned()),
+                }
+            }
         }
     }
+
+    /// A connection to `member`, and a token of its if one is needed.
+    async fn enter(&self, member: &Member) -> Result<tonic::client::Grpc<Channel>, Unanswered> {
+        let mut grpc = grpc(&member.channel);
+        ready(&mut grpc).await?;
+        if let Some(login) = self.login.as_ref().filter(|login| login.is_unknown()) {
+            let path = PathAndQuery::from_static(login::PATH);
+            let ask = tonic::Request::new(login.ask());
+            let asked = grpc.unary(ask, path, ProstCodec::default()).await;
+            let answer = asked.map(tonic::Response::into_inner);
+            login.take(answer).map_err(Unanswered::Unsent)?;
+            ready(&mut grpc).await?;
+        }
+        Ok(grpc)
+    }
+
+    /// A request with what shows who asks.
+    fn signed<Q>(&self, request: Q) -> tonic::Request<Q> {
+        let mut request = tonic::Request::new(request);
+        if let Some(login) = &self.login {
+            login.show(&mut request);
+        }
+        request
+    }
+
+    /// Whether a member does not know who asked, although it could: what was shown is forgotten.
+    fn is_stranger(&self, status: &tonic::Status) -> bool {
+        let login = self.login.as_ref();
+        let Some(login) = login.filter(|_| login::is_stranger(status)) else {
+            return false;
+        };
+        login.forget();
+        true
+    }
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// The request was not sent: there is no connection, or no token.
+    Unsent(tonic::Status),
+    Lost(tonic::Status),
+}
+
+impl Unanswered {
+    fn into_status(self) -> tonic::Status {
+        match self {
+            Unanswered::Unsent(status) | Unanswered::Lost(status) => status,
+        }
+    }
+}
+
+async fn ready(grpc: &mut tonic::client::Grpc<Channel>) -> Result<(), Unanswered> {
+    let ready = grpc.ready().await;
+    ready.map_err(|cause| Unanswered::Unsent(tonic::Status::from_error(cause.into())))
 }
 
 impl Member {
@@ -498,9 +572,16 @@ fn told(status: &tonic::Status) -> Option<proto::Error> {
         let bytes = trailer.to_bytes().ok()?;
         return proto::Error::decode(bytes).ok();
     }
-    // A server that does not know the path does not know our trailer either.
-    let is_unknown_path = status.code() == tonic::Code::Unimplemented;
-    is_unknown_path.then(|| Code::NotBuilt.error(status.message()))
+    let code = match status.code() {
+        // A server that does not know the path does not know our trailer either.
+        tonic::Code::Unimplemented => Code::NotBuilt,
+        // What is asked in etcd's API is refused in its words.
+        tonic::Code::Unauthenticated => Code::Unauthenticated,
+        tonic::Code::PermissionDenied => Code::Denied,
+        tonic::Code::InvalidArgument if login::is_refusal(status) => Code::Unauthenticated,
+        _ => return None,
+    };
+    Some(code.error(status.message()))
 }
 
 /// The error of a stream that ended with `status` at the member called `name`.

@@ -15,6 +15,7 @@
 
 mod chain;
 
+pub(crate) use chain::TEXT_BYTES_MAX;
 pub use chain::{Broken, Verified, verify};
 
 use crate::config::AuditMode;

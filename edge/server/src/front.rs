@@ -10,19 +10,22 @@ mod health;
 mod levels;
 mod pages;
 mod recipes;
+mod reconfiguration;
 mod retries;
+mod slow;
 mod streams;
 
 pub(crate) use health::Probe;
 pub(crate) use pages::cluster_version;
 
-use crate::auth::{Admitted, Asking, Doorkeeper};
+use crate::auth::{Admitted, Asking, Doorkeeper, refreshed};
+use crate::grpc::limits::UNDERSTOOD_AT_ONCE_BYTES_MAX;
 use crate::grpc::{self, Call};
 use crate::member::{Member, outcome};
 use crate::native::Native;
 use audited::Noting;
-pub(crate) use audited::note_native;
-use base::{Chain, LeaseId};
+pub(crate) use audited::NotingNative;
+use base::{Chain, LeaseId, Revision};
 use bytes::Bytes;
 use etcd::auth::{self, Caller, Needs};
 use etcd::{
@@ -30,9 +33,12 @@ use etcd::{
     Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
+use slow::Timed;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use storage::Space;
+use store::Outcome;
 use store::command::Identity;
 use tracing::{info, warn};
 
@@ -45,6 +51,16 @@ const UPGRADE_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks whether it is there.
 const UPGRADE_LOOK: Duration = Duration::from_millis(20);
 
+/// Whether there is room for what a request would write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Room {
+    There,
+    /// The data would exceed the quota.
+    OverQuota,
+    /// The disk has none for the log.
+    NoDisk,
+}
+
 /// etcd's API of one member.
 pub(crate) struct Front(pub(crate) Rc<Member>);
 
@@ -53,16 +69,18 @@ impl Front {
     pub(crate) async fn serve(&self, call: &mut Call) -> Result<(), grpc::Status> {
         if let Some(method) = api::Method::of_grpc_path(call.head.path()) {
             let asking = asking(call);
-            let user = self.0.user_of(&asking);
-            let served = Native(self.0.clone(), asking).serve(method, call).await;
-            if let Some(audit) = &self.0.audit {
-                let code = served
-                    .as_ref()
-                    .err()
-                    .map_or(grpc::Code::Ok, |status| status.code);
+            self.0.await_token(&asking).await;
+            let note = self.0.audit.as_ref().map(|audit| {
+                let user = self.0.user_of(&asking);
                 let name = user.as_deref().or(call.head.common_name.as_deref());
                 let who = (name, call.head.from);
-                note_native(audit, method.grpc_path(), method, who, code).await;
+                NotingNative::of(audit, method.grpc_path(), method, who)
+            });
+            let served = Native(self.0.clone(), asking).serve(method, call).await;
+            if let Some(note) = note {
+                let code = served.as_ref().err();
+                note.end(code.map_or(grpc::Code::Ok, |status| status.code))
+                    .await;
             }
             return served;
         }
@@ -183,8 +201,12 @@ impl Front {
     /// One request; one answer, or a stream of them.
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
+        let timed = Timed::begin(method, &body, &call.head, self.0.config.warn_request);
+        if self.0.with_state(auth::is_enabled) {
+            self.0.await_token(&asking(call)).await;
+        }
         let done = match &self.0.audit {
-            None => self.answer(method, body, call).await?,
+            None => self.answer(method, body, call).await,
             Some(audit) => {
                 let note = Noting::of(
                     audit,
@@ -195,9 +217,13 @@ impl Front {
                 );
                 let done = Box::pin(self.answer(method, body, call)).await;
                 note.end(&done).await;
-                done?
+                done
             }
         };
+        if let Some(timed) = timed {
+            timed.end(&done);
+        }
+        let done = done?;
         match done.answer {
             Some(answer) => Ok(call.replies.reply(answer).await?),
             None => Ok(()),
@@ -206,6 +232,10 @@ impl Front {
 
     async fn answer(&self, method: Method, body: Bytes, call: &mut Call) -> Result<Done, Ended> {
         self.check_leader(call)?;
+        if body.len() > UNDERSTOOD_AT_ONCE_BYTES_MAX {
+            self.check_known(method, &asking(call))?;
+            self.0.turns.enter().await;
+        }
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
@@ -297,7 +327,9 @@ impl Front {
                 }
                 self.change(op).await?
             }
-            Plan::Authenticate(credentials) => self.authenticate(&credentials).await?,
+            Plan::Authenticate(credentials) => {
+                self.authenticate(&credentials, call.head.from).await?
+            }
             Plan::Password(change) => {
                 let hash = self.0.doorkeeper.hash(change.password()).await?;
                 let request = change.hashed(&hash);
@@ -368,6 +400,19 @@ impl Front {
             .with_state(|state| auth::permit_caller(state, who, needs))
     }
 
+    /// Refuses those who have no name, where names count, before much is done for them. etcd would look at what they ask
+    /// first.
+    pub(crate) fn check_known(&self, method: Method, asking: &Asking) -> Result<(), Refusal> {
+        let is_open = matches!(
+            method,
+            Method::Authenticate | Method::AuthStatus | Method::HealthCheck | Method::HealthWatch
+        );
+        match is_open {
+            true => Ok(()),
+            false => self.permit(&self.0.identify(asking), &Needs::user()),
+        }
+    }
+
     /// Waits until the cluster understands users and roles: a new one does within a moment, one that is not upgraded
     /// does not.
     async fn upgraded(&self) -> Result<(), Refusal> {
@@ -382,11 +427,15 @@ impl Front {
     }
 
     /// A token for a name and a password. Users may change while the password is checked: then it is checked again.
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Bytes, Status> {
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        from: Option<SocketAddr>,
+    ) -> Result<Bytes, Status> {
         for _ in 0..Doorkeeper::TRIES {
             self.0.read_index().await?;
             let state = self.0.state();
-            let (admitted, checked) = self.0.doorkeeper.admit(credentials, &state).await?;
+            let (admitted, checked) = self.0.doorkeeper.admit(credentials, from, &state).await?;
             drop(state);
             let header = self.0.header();
             match admitted {
@@ -444,27 +493,55 @@ impl Front {
         numbered: Option<(LeaseId, u64)>,
         identity: Option<Identity>,
     ) -> Result<Bytes, Status> {
-        self.check_room(cost_bytes).await?;
+        match (self.room(cost_bytes), numbered) {
+            (Room::There, _) => {}
+            (Room::OverQuota, None) => {
+                self.raise_no_space().await?;
+                return Err(Refusal::NoSpace.into());
+            }
+            (Room::NoDisk, None) => return Err(Refusal::NoSpace.into()),
+            (room, Some(numbered)) => {
+                // What was decided before needs no room.
+                let (asked, who) = (request.clone(), identity.clone());
+                let before = self.0.decided(etcd::DIALECT, asked, numbered, who).await?;
+                if let Some((outcome, revision)) = before {
+                    return self.numbered(&outcome, revision);
+                }
+                if room == Room::NoDisk {
+                    return Err(Refusal::NoSpace.into());
+                }
+                // The alarm refuses it in the log, so that an attempt which is still on its way is refused alike.
+                self.raise_no_space().await?;
+            }
+        }
         let answer = self.0.propose(request, numbered, identity).await?;
-        let outcome = outcome(&answer)?;
+        self.numbered(outcome(&answer)?, answer.revision)
+    }
+
+    fn numbered(&self, outcome: &Outcome, revision: Revision) -> Result<Bytes, Status> {
         if let Some(refusal) = RetryRefusal::from_status(outcome.status) {
             return Err(retries::refused(refusal));
         }
-        etcd::answer_outcome(outcome, answer.revision, &self.0.header())
+        etcd::answer_outcome(outcome, revision, &self.0.header())
     }
 
-    /// Refuses what would grow the data beyond the quota or the disk, and raises the alarm.
-    pub(crate) async fn check_room(&self, cost_bytes: u64) -> Result<(), Status> {
+    /// Whether what is estimated to cost so many bytes may be written.
+    pub(crate) fn room(&self, cost_bytes: u64) -> Room {
         if self.0.space() == Space::Full || (cost_bytes > 0 && self.0.space() == Space::Low) {
-            return Err(Refusal::NoSpace.into());
+            return Room::NoDisk;
         }
         let limits = *self.0.session.borrow().limits();
-        if !self
+        match self
             .0
             .with_state(|state| limits.is_over_quota(state, cost_bytes))
         {
-            return Ok(());
+            true => Room::OverQuota,
+            false => Room::There,
         }
+    }
+
+    /// Raises the alarm, if it is not raised.
+    pub(crate) async fn raise_no_space(&self) -> Result<(), Status> {
         let alarm = Alarm {
             member: self.0.identity.member,
             kind: AlarmKind::NoSpace,
@@ -474,14 +551,15 @@ impl Front {
             .with_state(|state| etcd::alarms(state).any(|a| a == alarm));
         if !is_raised {
             warn!(
-                quota_bytes = limits.quota_bytes,
+                quota_bytes = self.0.session.borrow().limits().quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
+            // Before the answer, which may not come although the alarm does.
+            self.0.vigil.borrow_mut().raises(alarm.member);
             let request = etcd::alarm_request(alarm);
             self.0.propose(request, None, self.0.own_word()).await?;
-            self.0.vigil.borrow_mut().raised(alarm.member);
         }
-        Err(Refusal::NoSpace.into())
+        Ok(())
     }
 
     async fn read(&self, read: &Read, asking: &Asking, who: Caller) -> Result<Bytes, Status> {
@@ -500,9 +578,16 @@ impl Front {
         let began = Instant::now();
         if matches!(read.query, Query::Hash | Query::HashKv(_)) {
             // Reads every version there is: not on the thread that everybody waits for.
-            let (state, query, who) = (self.0.state(), read.query.clone(), who.clone());
-            let hashing = move || whole(&state, &who, &query, &header);
-            let hashing = tokio::task::spawn_blocking(hashing);
+            let (query, who) = (read.query.clone(), who.clone());
+            // Nobody waits in line for what is refused.
+            self.permit(&who, &Needs::of_query(&query)?)?;
+            let turn = self.0.hashes.enter().await?;
+            let state = self.0.state();
+            let hashing = tokio::task::spawn_blocking(move || {
+                let hashed = whole(&state, &who, &query, &header);
+                drop(turn);
+                hashed
+            });
             let hashed = hashing.await.map_err(|_| Status::from(Refusal::Stopped))?;
             match read.query {
                 Query::Hash => metrics.hash.observe(began.elapsed()),
@@ -517,7 +602,7 @@ impl Front {
             Ok(Reply::Whole(answer)) => Ok(answer),
             Ok(Reply::Steps(mut steps)) => loop {
                 if let Some(answer) = steps.step(ROWS_PER_STEP) {
-                    break Ok(answer);
+                    break answer;
                 }
                 tokio::task::yield_now().await;
             },
@@ -580,7 +665,11 @@ impl Front {
             let fresh = self.worth(&granted)?;
             call.replies.tell(self.told(Some(fresh)));
         }
+        let needs = Needs::of_query(&read.query)?;
         while let Some(message) = chunks.next_message() {
+            // Whoever may read it no more gets no more of it.
+            let now = self.0.with_state(|state| refreshed(who, state));
+            self.permit(&now, &needs)?;
             call.replies.send(message).await?;
             tokio::task::yield_now().await;
         }
@@ -609,11 +698,25 @@ impl Front {
             }
             ClusterOp::Remove(member) => MemberChange::Remove { member },
             ClusterOp::Update { member, peer_urls } => MemberChange::Update { member, peer_urls },
+            op @ ClusterOp::UpdateNowhere(_) => {
+                // Nothing for the log: told from what a read would see.
+                self.0.read_index().await?;
+                let n_learners_max = etcd::LEARNERS_MAX;
+                let check =
+                    |state: &store::State| etcd::check_cluster_op(state, &op, n_learners_max);
+                return Err(self
+                    .0
+                    .with_state(check)
+                    .err()
+                    .unwrap_or(Refusal::BadMemberUrls)
+                    .into());
+            }
             ClusterOp::Promote(member) => {
                 is_promotion = true;
                 MemberChange::Promote { member }
             }
         };
+        self.check_majority(&change)?;
         let answer = self.0.change_members(change).await?;
         check_change(outcome(&answer)?.status)?;
         if is_promotion {
@@ -714,7 +817,7 @@ fn whole(
         Reply::Whole(answer) => Ok(answer),
         Reply::Steps(mut steps) => loop {
             if let Some(answer) = steps.step(usize::MAX) {
-                return Ok(answer);
+                return answer;
             }
         },
     }

@@ -43,6 +43,7 @@
 //! | what a member does of itself: compaction, alarms, comparisons | `upkeep`, `corrupt` |
 //! | what systemd is told | `supervisor` |
 //! | backups: what is in a file, and a data directory from it | [`backup`], `durable/restore` |
+//! | what only a few may do at a time | `few` |
 //! | what `doctor` looks at | `vitals` |
 //! | what members say to each other | `peers`, and the crate `wire` |
 //! | ports, unix sockets, TLS: how anybody comes in | [`entrance`], then [`tls`] |
@@ -59,6 +60,7 @@ pub mod disk;
 mod durable;
 pub mod entrance;
 mod events;
+mod few;
 mod front;
 mod gateway;
 pub mod grpc;

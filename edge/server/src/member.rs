@@ -26,6 +26,8 @@ use crate::corrupt;
 use crate::durable::{Checkpoints, LogThread};
 use crate::entrance::Way;
 use crate::events::{Event, Reports};
+use crate::few::{self, Few};
+use crate::grpc::Turns;
 use crate::metrics::Metrics;
 use crate::native::{Desks, NotRead};
 use crate::peers::{Inbox, LocalPage, Peers, render_members, send_snapshot};
@@ -38,7 +40,7 @@ use etcd::auth::Caller;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
     Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
-    Refused, StopReason, Ticket,
+    Refused, StopReason, SystemRefusal, Ticket,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -50,7 +52,7 @@ use storage::{Identity, Space};
 use store::command::{DialectId, Identity as OnBehalfOf};
 use store::{Outcome, State};
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How often the desk looks for quiet watches, unless they are to hear more often than that.
 const DESK_TICK: Duration = Duration::from_millis(500);
@@ -111,8 +113,16 @@ pub(crate) struct Member {
     pub(crate) compacted: RefCell<corrupt::Remembered>,
     /// Which NOSPACE alarms go by themselves.
     pub(crate) vigil: RefCell<etcd::upkeep::Vigil>,
-    /// Somebody is being told what this member has.
-    pub(crate) is_hashing: Cell<bool>,
+    /// Who hashes all there is to compare members, …
+    pub(crate) comparisons: Few,
+    /// … and because a client asks.
+    pub(crate) hashes: Few,
+    /// Who is sent a snapshot, …
+    pub(crate) snapshots: Few,
+    /// … and who makes the next part of one.
+    pub(crate) snapshot_parts: Few,
+    /// Clients' connections, and requests that are large, take turns.
+    pub(crate) turns: Rc<Turns>,
     term: Cell<Term>,
     desk_ticked: Cell<Instant>,
     /// Who waits for a defragmentation.
@@ -194,8 +204,12 @@ impl Member {
             metrics: parts.metrics,
             audit: parts.audit,
             compacted: RefCell::default(),
-            vigil: RefCell::default(),
-            is_hashing: Cell::new(false),
+            vigil: RefCell::new(etcd::upkeep::Vigil::at_start(header.member)),
+            comparisons: Few::new(1, few::COMPARISONS_WAITING_MAX),
+            hashes: Few::new(few::HASHES_AT_ONCE, few::HASHES_WAITING_MAX),
+            snapshots: Few::new(few::SNAPSHOTS_MAX, 0),
+            snapshot_parts: Few::new(few::SNAPSHOTS_AT_ONCE, few::SNAPSHOTS_MAX),
+            turns: Rc::default(),
             term: Cell::new(header.term),
             desk_ticked: Cell::new(Instant(0)),
             defrags: RefCell::default(),
@@ -332,6 +346,21 @@ impl Member {
         self.peers.is_connected(member)
     }
 
+    /// Since when the connection to `member` stands, if it does.
+    pub(crate) fn connected_since(&self, member: MemberId) -> Option<Instant> {
+        self.peers.connected_since(member)
+    }
+
+    /// What this member stamps entries with: its wall clock, held back by the others'.
+    pub(crate) fn stamp_wall_ms(&self) -> u64 {
+        self.node.borrow().stamp_wall_ms()
+    }
+
+    /// Why this member would refuse a change if it led, by what it has applied.
+    pub(crate) fn would_refuse(&self, change: &MemberChange) -> Option<SystemRefusal> {
+        self.node.borrow().would_refuse(change)
+    }
+
     /// From where the client of a stream of watches comes.
     pub(crate) fn stream_from(&self, id: StreamId) -> Option<SocketAddr> {
         self.streams.borrow().get(&id)?.from
@@ -384,11 +413,14 @@ impl Member {
         }
         self.desks
             .tick(now, &self.state.borrow(), self.is_leaderless());
-        let sent = self.desk.borrow_mut().tick(now, &self.state.borrow());
+        let told = self.desk.borrow_mut().tick(now);
         let streams = self.streams.borrow();
-        for (id, messages) in sent {
-            if let Some(work) = streams.get(&id) {
-                work.pending.borrow_mut().extend(messages);
+        for (id, messages) in told {
+            // Whoever has not taken the former news gets no more of it: nothing heaps up for a client that does not read.
+            if let Some(work) = streams.get(&id)
+                && work.pending.borrow().is_empty()
+            {
+                work.pending.replace(messages);
                 work.signal.set();
             }
         }

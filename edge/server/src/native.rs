@@ -26,11 +26,12 @@ pub(crate) use desks::Desks;
 pub(crate) use reads::{Granted, NotRead};
 
 use crate::auth::Asking;
-use crate::front::Front;
+use crate::front::{Front, Room};
+use crate::grpc::limits::UNDERSTOOD_AT_ONCE_BYTES_MAX;
 use crate::grpc::{self, BodyError, Call, EventSender, Events, Exchange, Page};
 use crate::member::{Member, NotAnswered};
 use api::{Code, Method, Shape};
-use base::LeaseId;
+use base::{LeaseId, Revision};
 use bytes::Bytes;
 use etcd::Refusal;
 use etcd::auth;
@@ -160,6 +161,9 @@ impl Native {
     async fn plan(&self, method: Method, body: Bytes, encoding: Encoding) -> Result<Plan, Fault> {
         // Strangers hear nothing, not even what is wrong with their request.
         self.identity()?;
+        if body.len() > UNDERSTOOD_AT_ONCE_BYTES_MAX {
+            self.0.turns.enter().await;
+        }
         let plan = self.0.planner.borrow_mut().plan(method, body, encoding)?;
         let is_local = matches!(plan, Plan::Status | Plan::Now);
         if !is_local && self.is_learner() {
@@ -284,25 +288,15 @@ impl Native {
         if writing.commit_wait {
             self.check_clock()?;
         }
-        self.check_room(writing.cost_bytes).await?;
-        let Writing {
-            dialect,
-            request,
-            retry,
-            ..
-        } = writing;
         let identity = self.identity()?;
-        let answer = self.0.propose_to(dialect, request, retry, identity).await;
-        let answer = answer.map_err(unanswered)?;
-        let outcome = match &answer.outcome {
-            Ok(outcome) => outcome,
-            Err(Dropped::PassedBySnapshot) => return Err(Code::OutcomeUnknown.into()),
+        let (outcome, revision) = match self.check_room(writing.cost_bytes).await {
+            Ok(()) => self.propose(&writing, identity).await?,
+            Err(fault) => self.decided(&writing, identity).await.ok_or(fault)?,
         };
         let parts = self.0.native_header();
         let (reply, stamp) = self.0.with_state(|state| {
-            let reply =
-                native::answer_outcome(writing.then, outcome, answer.revision, state, &parts);
-            let stamp = state.time_of(answer.revision);
+            let reply = native::answer_outcome(writing.then, &outcome, revision, state, &parts);
+            let stamp = state.time_of(revision);
             (reply, stamp.unwrap_or_else(|| state.time()))
         });
         let took_effect = match &reply {
@@ -332,11 +326,46 @@ impl Native {
         }
     }
 
+    async fn propose(
+        &self,
+        writing: &Writing,
+        identity: Option<Identity>,
+    ) -> Result<(Outcome, Revision), Fault> {
+        let (dialect, request) = (writing.dialect, writing.request.clone());
+        let proposed = self.0.propose_to(dialect, request, writing.retry, identity);
+        let answer = proposed.await.map_err(unanswered)?;
+        match answer.outcome {
+            Ok(outcome) => Ok((outcome, answer.revision)),
+            Err(Dropped::PassedBySnapshot) => Err(Code::OutcomeUnknown.into()),
+        }
+    }
+
+    /// What became of a numbered write before, where there is no room to ask the log.
+    async fn decided(
+        &self,
+        writing: &Writing,
+        identity: Option<Identity>,
+    ) -> Option<(Outcome, Revision)> {
+        let (dialect, request) = (writing.dialect, writing.request.clone());
+        let decided = self.0.decided(dialect, request, writing.retry?, identity);
+        decided.await.ok().flatten()
+    }
+
     /// Refuses what would grow the data beyond the quota or the disk: one store, one quota, one alarm.
     async fn check_room(&self, cost_bytes: u64) -> Result<(), Fault> {
+        if cost_bytes > 0 {
+            // Those of other members too: what came this far would only be refused after a turn through the log.
+            let forbidden = self.0.with_state(|state| etcd::forbids(state, || true));
+            forbidden.map_err(|refusal| Fault::from(refusal_of(refusal)))?;
+        }
         let front = Front(self.0.clone());
-        let room = front.check_room(cost_bytes).await;
-        room.map_err(|_| Code::NoSpace.into())
+        match front.room(cost_bytes) {
+            Room::There => return Ok(()),
+            Room::NoDisk => {}
+            // Whatever becomes of the alarm: there is no room.
+            Room::OverQuota => drop(front.raise_no_space().await),
+        }
+        Err(Code::NoSpace.into())
     }
 }
 
@@ -371,6 +400,8 @@ fn transports(status: grpc::Status) -> grpc::Status {
 fn refusal_of(refusal: Refusal) -> native::Refusal {
     match refusal {
         Refusal::PermissionDenied => native::Refusal::Denied,
+        Refusal::NoSpace => native::Refusal::NoSpace,
+        Refusal::Corrupt => native::Refusal::Corrupt,
         _ => native::Refusal::Unauthenticated,
     }
 }
@@ -378,6 +409,11 @@ fn refusal_of(refusal: Refusal) -> native::Refusal {
 /// The outcome of a command in the log that its sender may not give.
 pub(crate) fn locked(refusal: Refusal) -> Outcome {
     native::Refused::from(refusal_of(refusal)).outcome()
+}
+
+/// Whether a request in the log may make the data larger.
+pub(crate) fn grows(request: &[u8]) -> bool {
+    native::Request::decode(request).is_ok_and(|request| request.grows())
 }
 
 /// What the client hears when its write was not answered.

@@ -4,31 +4,55 @@
 //! at all, a comparison of the *value* is false for every operator and any other is against zero. An
 //! operator that does not exist holds; a target that does not exist compares as equal.
 
+use crate::budget::Budget;
 use crate::record;
 use crate::request::{CompareView, Operand, TxnView};
+use crate::status::Refusal;
 use std::cmp::Ordering;
 use store::{Record, RootView};
 
 /// Whether all comparisons of `txn` hold, not looking at transactions inside.
-pub(crate) fn all_hold(view: RootView<'_>, txn: &TxnView<'_>) -> bool {
-    txn.compare.iter().all(|compare| holds(view, compare))
+///
+/// # Errors
+/// They read more than is left of `budget`.
+pub(crate) fn all_hold(
+    view: RootView<'_>,
+    txn: &TxnView<'_>,
+    budget: &mut Budget,
+) -> Result<bool, Refusal> {
+    for compare in &txn.compare {
+        if !holds(view, compare, budget)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-fn holds(view: RootView<'_>, compare: &CompareView<'_>) -> bool {
+fn holds(
+    view: RootView<'_>,
+    compare: &CompareView<'_>,
+    budget: &mut Budget,
+) -> Result<bool, Refusal> {
     if compare.end.is_empty() {
-        return match view.get(compare.key, None) {
+        budget.take(1, 0)?;
+        return Ok(match view.get(compare.key, None) {
             Ok(record) => holds_for(compare, record.as_ref()),
             Err(_) => false,
-        };
+        });
     }
     let range = record::key_range_of(compare.key, compare.end);
-    let Ok(mut records) = view.range(&range, None) else {
-        return false;
+    let Ok(records) = view.range(&range, None) else {
+        return Ok(false);
     };
-    let Some(first) = records.next() else {
-        return holds_for(compare, None);
-    };
-    holds_for(compare, Some(first)) && records.all(|record| holds_for(compare, Some(record)))
+    let mut is_empty = true;
+    for record in records {
+        is_empty = false;
+        budget.take(1, 0)?;
+        if !holds_for(compare, Some(record)) {
+            return Ok(false);
+        }
+    }
+    Ok(!is_empty || holds_for(compare, None))
 }
 
 fn holds_for(compare: &CompareView<'_>, record: Option<&Record>) -> bool {

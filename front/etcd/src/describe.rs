@@ -108,7 +108,7 @@ pub fn names(method: Method, message: &[u8]) -> Vec<String> {
             names.add_all(RangeView::read(message).ok().map(|it| [it.key, it.end]));
         }
         Method::Txn => {
-            if let Ok(txn) = TxnView::read(message) {
+            if let Ok(txn) = TxnView::read_bounded(message, NAMES_MAX) {
                 names.add_txn(&txn);
             }
         }

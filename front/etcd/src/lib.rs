@@ -74,6 +74,7 @@ mod pb;
 mod record;
 mod scan;
 
+mod budget;
 mod check;
 mod compare;
 mod describe;
@@ -92,7 +93,7 @@ mod snapshot;
 pub mod upkeep;
 mod watch;
 
-pub use apply::alarms::{Alarm, AlarmKind, alarms};
+pub use apply::alarms::{Alarm, AlarmKind, alarms, forbids, full_records};
 pub use apply::{EtcdDialect, LEASE_TTL_MAX_S};
 pub use describe::{deleted_nothing, describe_command, describe_query, names, revision_of};
 pub use header::HeaderParts;

@@ -11,6 +11,7 @@
 //! still sees one revision.
 
 use crate::auth::{self, Caller, Needs};
+use crate::budget::Budget;
 use crate::header::{HEADER_BYTES_MAX, HeaderParts};
 use crate::pb;
 use crate::record::{self, Values};
@@ -134,6 +135,16 @@ impl Walk {
     /// Keys in the range, whatever the limit and the filters.
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Records that were looked at to count them: the present is counted by the index alone.
+    pub(crate) fn n_counted(&self) -> u64 {
+        self.at.map_or(0, |_| self.count)
+    }
+
+    /// Records that were read.
+    pub(crate) fn n_fetched(&self) -> u64 {
+        self.n_fetched
     }
 
     /// Goes on for at most `rows` records; true when all records are in `out`.
@@ -285,6 +296,31 @@ pub(crate) fn write_body(
     while !walk.step(view, usize::MAX, out) {}
     walk.finish(out);
     Ok(())
+}
+
+/// Records that are read between two looks at what was spent: each may have a megabyte.
+const ROWS_SPENT_AT_ONCE: usize = 64;
+
+/// Takes from `budget` what [`write_body`] would read and write.
+pub(crate) fn spend(
+    budget: &mut Budget,
+    view: RootView<'_>,
+    key: &[u8],
+    end: &[u8],
+    options: &RangeOptions,
+) -> Result<(), Refusal> {
+    let mut walk = Walk::begin(view, record::key_range_of(key, end), *options)?;
+    budget.take(walk.n_counted(), 0)?;
+    let mut out = Vec::new();
+    loop {
+        let before = walk.n_fetched;
+        let is_done = walk.step(view, ROWS_SPENT_AT_ONCE, &mut out);
+        budget.take(walk.n_fetched - before, out.len())?;
+        if is_done {
+            return Ok(());
+        }
+        out.clear();
+    }
 }
 
 /// The commonest range: one key. A limit, a sort or serializability do not matter to it.

@@ -5,12 +5,13 @@
 //! everything a hundred times over.
 
 use crate::apply::txn::{RANGE, RESPONSES, SUCCEEDED, branch, check_range};
+use crate::budget::Budget;
 use crate::compare;
 use crate::header::{self, HeaderParts};
 use crate::pb;
 use crate::range::{RangeQuery, Walk};
 use crate::request::{OpView, TxnView};
-use crate::status::Status;
+use crate::status::{Refusal, Status};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use store::State;
@@ -23,13 +24,15 @@ pub struct TxnAnswer {
     /// The range under way, and its bytes so far.
     walk: Option<(Walk, Vec<u8>)>,
     out: Vec<u8>,
+    /// What it may still read.
+    budget: Budget,
 }
 
 impl TxnAnswer {
     /// Begins to answer a `TxnRequest` of ranges alone.
     ///
     /// # Errors
-    /// The bytes are malformed, or a revision is compacted or in the future.
+    /// The bytes are malformed, a revision is compacted or in the future, or its comparisons read too much.
     pub fn begin(
         state: &State,
         message: &Bytes,
@@ -37,7 +40,8 @@ impl TxnAnswer {
     ) -> Result<TxnAnswer, Status> {
         let root = state.root(crate::ROOT);
         let view = TxnView::read(message)?;
-        let succeeded = compare::all_hold(root, &view);
+        let mut budget = Budget::TXN;
+        let succeeded = compare::all_hold(root, &view, &mut budget)?;
         let mut waiting = VecDeque::new();
         for op in branch(&view, succeeded) {
             if let OpView::Range(range) = op {
@@ -53,6 +57,7 @@ impl TxnAnswer {
             waiting,
             walk: None,
             out,
+            budget,
         })
     }
 
@@ -61,23 +66,31 @@ impl TxnAnswer {
         self.waiting.iter()
     }
 
-    /// Goes on for at most `rows` records (at least one) of one range; the answer when it is complete. After
-    /// that there is nothing left to ask for.
-    pub fn step(&mut self, rows: usize) -> Option<Bytes> {
+    /// Goes on for at most `rows` records (at least one) of one range; the answer when it is complete, or why there is
+    /// none: it reads too much. After that there is nothing left to ask for.
+    pub fn step(&mut self, rows: usize) -> Option<Result<Bytes, Status>> {
         let root = self.state.root(crate::ROOT);
         let Some((mut walk, mut body)) = self.walk.take() else {
             let Some(next) = self.waiting.pop_front() else {
-                return Some(Bytes::from(std::mem::take(&mut self.out)));
+                return Some(Ok(Bytes::from(std::mem::take(&mut self.out))));
             };
             let mut body = Vec::new();
             header::write_inner(&mut body, root.revision());
             // Readable at the beginning means readable now: the state is the same.
             if let Ok(walk) = Walk::begin(root, next.range, next.options) {
+                let taken = self.budget.take(walk.n_counted(), body.len());
                 self.walk = Some((walk, body));
+                return self.refused(taken);
             }
             return None;
         };
-        if !walk.step(root, rows.max(1), &mut body) {
+        let before = (walk.n_fetched(), body.len());
+        let is_done = walk.step(root, rows.max(1), &mut body);
+        let taken = (walk.n_fetched() - before.0, body.len() - before.1);
+        if let Err(refusal) = self.budget.take(taken.0, taken.1) {
+            return self.refused(Err(refusal));
+        }
+        if !is_done {
             self.walk = Some((walk, body));
             return None;
         }
@@ -87,5 +100,14 @@ impl TxnAnswer {
         pb::message(&mut self.out, RANGE, body.len());
         self.out.extend_from_slice(&body);
         None
+    }
+
+    /// Ends it, if it is refused.
+    fn refused(&mut self, taken: Result<(), Refusal>) -> Option<Result<Bytes, Status>> {
+        let refusal = taken.err()?;
+        self.walk = None;
+        self.waiting.clear();
+        self.out = Vec::new();
+        Some(Err(refusal.into()))
     }
 }

@@ -264,7 +264,7 @@ pub(crate) enum OpView<'a> {
 }
 
 impl<'a> OpView<'a> {
-    fn read(message: &'a [u8], levels: usize) -> Result<OpView<'a>, Refusal> {
+    fn read(message: &'a [u8], levels: usize, ops_max: usize) -> Result<OpView<'a>, Refusal> {
         let mut last = None;
         let mut fields = Fields::of(message);
         while let Some((field, value)) = fields.next()? {
@@ -276,7 +276,7 @@ impl<'a> OpView<'a> {
             Some((1, body)) => OpView::Range(RangeView::read(body)?),
             Some((2, body)) => OpView::Put(PutView::read(body)?),
             Some((3, body)) => OpView::DeleteRange(DeleteView::read(body)?),
-            Some((_, body)) => OpView::Txn(TxnView::read_within(body, levels)?),
+            Some((_, body)) => OpView::Txn(TxnView::read_within(body, levels, ops_max)?),
             None => OpView::Empty,
         })
     }
@@ -296,21 +296,40 @@ impl<'a> TxnView<'a> {
     /// # Errors
     /// [`Refusal::Malformed`], or [`Refusal::TooManyOps`] when it is nested too deeply.
     pub(crate) fn read(message: &'a [u8]) -> Result<TxnView<'a>, Refusal> {
-        TxnView::read_within(message, TXN_DEPTH_MAX)
+        TxnView::read_bounded(message, usize::MAX)
     }
 
-    fn read_within(message: &'a [u8], levels: usize) -> Result<TxnView<'a>, Refusal> {
+    /// As [`TxnView::read`], of transactions that may have at most `ops_max` operations or comparisons in a list: of more
+    /// only one more is read, so that they are seen to be too many.
+    ///
+    /// # Errors
+    /// As [`TxnView::read`].
+    pub(crate) fn read_bounded(message: &'a [u8], ops_max: usize) -> Result<TxnView<'a>, Refusal> {
+        TxnView::read_within(message, TXN_DEPTH_MAX, ops_max)
+    }
+
+    fn read_within(
+        message: &'a [u8],
+        levels: usize,
+        ops_max: usize,
+    ) -> Result<TxnView<'a>, Refusal> {
         let Some(levels) = levels.checked_sub(1) else {
             return Err(Refusal::TooManyOps);
         };
         let mut view = TxnView::default();
         let mut fields = Fields::of(message);
         while let Some((field, value)) = fields.next()? {
-            match field {
-                1 => view.compare.push(CompareView::read(value.bytes()?)?),
-                2 => view.success.push(OpView::read(value.bytes()?, levels)?),
-                3 => view.failure.push(OpView::read(value.bytes()?, levels)?),
-                _ => {}
+            let ops = match field {
+                1 if view.compare.len() <= ops_max => {
+                    view.compare.push(CompareView::read(value.bytes()?)?);
+                    continue;
+                }
+                2 => &mut view.success,
+                3 => &mut view.failure,
+                _ => continue,
+            };
+            if ops.len() <= ops_max {
+                ops.push(OpView::read(value.bytes()?, levels, ops_max)?);
             }
         }
         Ok(view)
@@ -366,6 +385,41 @@ mod tests {
     use crate::proto::etcdserverpb as pbs;
     use proptest::prelude::*;
     use prost::Message;
+
+    /// However many there are: of four megabytes of them no more is kept than it takes to refuse them.
+    #[test]
+    fn of_too_many_operations_one_more_is_read_than_there_may_be() {
+        let put = pbs::PutRequest {
+            key: "k".into(),
+            ..Default::default()
+        };
+        let op = pbs::RequestOp {
+            request: Some(pbs::request_op::Request::RequestPut(put)),
+        };
+        let inner = pbs::TxnRequest {
+            compare: vec![pbs::Compare::default(); 500],
+            success: vec![op.clone(); 500],
+            failure: vec![op; 7],
+        };
+        let outer = pbs::TxnRequest {
+            success: vec![pbs::RequestOp {
+                request: Some(pbs::request_op::Request::RequestTxn(inner.clone())),
+            }],
+            ..Default::default()
+        };
+        let lengths = |view: &TxnView<'_>| [&view.success, &view.failure].map(Vec::len);
+        let message = inner.encode_to_vec();
+        let view = TxnView::read_bounded(&message, 10).expect("a transaction");
+        assert_eq!((view.compare.len(), lengths(&view)), (11, [11, 7]));
+        let message = outer.encode_to_vec();
+        let view = TxnView::read_bounded(&message, 10).expect("a transaction");
+        let [OpView::Txn(view)] = &view.success[..] else {
+            panic!("one is within");
+        };
+        assert_eq!((view.compare.len(), lengths(view)), (11, [11, 7]));
+        let view = TxnView::read(&message).expect("a transaction");
+        assert!(matches!(&view.success[..], [OpView::Txn(it)] if it.success.len() == 500));
+    }
 
     /// Fields of small numbers with contents of all sorts, and some bytes that are no field at all.
     fn message() -> impl Strategy<Value = Vec<u8>> {

@@ -203,6 +203,10 @@ refusals! {
     TooManyAttempts = 194, ResourceExhausted,
         "quorate: too many failed attempts to authenticate this user: wait a second";
     VerifyOnly = 195, Unknown, "token signing attempted with verify-only key";
+
+    // Work that etcd would do, or try to.
+    TxnReadsTooMuch = 200, ResourceExhausted,
+        "quorate: the transaction reads more than 2097152 keys or 256 MiB: read in several";
 }
 
 /// An error as a gRPC client sees it.

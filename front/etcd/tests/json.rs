@@ -233,6 +233,28 @@ fn what_gos_decoder_refuses_is_refused() {
 }
 
 #[test]
+fn of_a_transaction_no_more_operations_are_read_than_it_may_have() {
+    let read = |n: usize, rest: &str| {
+        let list = vec!["{}"; n].join(",");
+        let json = format!("{{\"failure\":[{list}{rest}]}}");
+        let read = Schema::request(Method::Txn).read_bounded(json.as_bytes(), 10);
+        read.map(|message| message.len())
+    };
+    assert_eq!(read(10, ""), Ok(20));
+    // What comes behind it is not looked at.
+    let refused = Err(JsonError::TooManyOps);
+    assert_eq!(read(11, ",3,nonsense"), refused);
+    assert_eq!(read(100_000, ""), refused);
+    let text = JsonError::TooManyOps.to_string();
+    assert_eq!(text, "etcdserver: too many operations in txn request");
+    // Lists of anything else are not bounded by it.
+    let urls = vec!["\"a\""; 20].join(",");
+    let json = format!("{{\"peerURLs\":[{urls}]}}");
+    let read = Schema::request(Method::MemberAdd).read_bounded(json.as_bytes(), 10);
+    assert_eq!(read.map(|message| message.len()), Ok(60));
+}
+
+#[test]
 fn transactions_in_transactions_end_at_the_depth_of_json() {
     let nested = |n: usize| {
         let (open, close) = ("{\"success\":[{\"request_txn\":", "}]}");

@@ -20,6 +20,25 @@ fn body(message: &impl Message) -> Bytes {
     message.encode_to_vec().into()
 }
 
+// ---- names and passwords -----------------------------------------------------------------------
+
+#[test]
+fn a_name_or_a_password_that_nobody_can_have_is_refused_at_once() {
+    let plan = |name: usize, password: usize| {
+        let login = pb::AuthenticateRequest {
+            name: "n".repeat(name),
+            password: "p".repeat(password),
+        };
+        let plan = Session::new(Limits::default(), 1).plan(Method::Authenticate, body(&login));
+        plan.map(|_| ())
+    };
+    use etcd::auth::{NAME_BYTES_MAX, PASSWORD_SHOWN_BYTES_MAX};
+    assert_eq!(plan(NAME_BYTES_MAX, PASSWORD_SHOWN_BYTES_MAX), Ok(()));
+    let refused = Err(Refusal::AuthFailed.into());
+    assert_eq!(plan(NAME_BYTES_MAX + 1, 1), refused);
+    assert_eq!(plan(1, PASSWORD_SHOWN_BYTES_MAX + 1), refused);
+}
+
 // ---- leases ------------------------------------------------------------------------------------
 
 #[test]
@@ -190,6 +209,19 @@ fn the_membership_refuses_what_etcd_refuses() {
     );
     assert_eq!(check(update(1, "http://l:1")), Err(Refusal::PeerUrlExists));
     assert_eq!(check(update(2, "http://l:1")), Ok(()));
+    // Whether there is such a member is looked at before its place.
+    let mut nowhere = |id| {
+        let request = pb::MemberUpdateRequest {
+            id,
+            peer_ur_ls: vec!["nonsense".to_owned()],
+        };
+        match world.session.plan(Method::MemberUpdate, body(&request)) {
+            Ok(Plan::Change(op)) => check(op).map_err(Status::from),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(nowhere(9), Err(Refusal::MemberNotFound.into()));
+    assert_eq!(nowhere(1), Err(Refusal::BadMemberUrls.into()));
 
     let added = etcd::answer_member_add(&state, MemberId(2), &HEADER);
     let added = pb::MemberAddResponse::decode(added).unwrap();
@@ -389,6 +421,9 @@ fn every_method_is_planned_or_says_clearly_that_it_is_not_offered() {
         match planned {
             Err(status) if matches!(method, Method::ElectionProclaim | Method::ElectionResign) => {
                 assert_eq!(status, Refusal::LeaderMissing.into(), "{method:?}");
+            }
+            Err(status) if *method == Method::Unlock => {
+                assert_eq!(status.message, Refusal::EmptyKey.message());
             }
             Err(status) => assert_eq!(status.code, Code::InvalidArgument, "{method:?}"),
             // Refused too, once it is known that whoever asks may ask.

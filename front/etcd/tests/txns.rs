@@ -465,7 +465,7 @@ fn a_long_reading_transaction_is_answered_in_steps_that_add_up() {
     let bytes = loop {
         n_steps += 1;
         if let Some(bytes) = steps.step(100) {
-            break bytes;
+            break bytes.unwrap();
         }
     };
     assert!(n_steps > 20);
@@ -592,4 +592,146 @@ fn a_request_is_too_large_at_the_configured_limit() {
             .plan(Method::Range, range.encode_to_vec().into())
             .is_ok()
     );
+}
+
+/// Keys of which a transaction of 128 operations cannot read all in each of them.
+const MANY: usize = 17_000;
+
+fn world_of_many(version: u16) -> World {
+    let mut world = World::of_version(Limits::default(), version);
+    let put = |n: usize| pb::RequestOp {
+        request: Some(Request::RequestPut(pb::PutRequest {
+            key: format!("k{n:05}").into(),
+            ..Default::default()
+        })),
+    };
+    for from in (0..MANY).step_by(100) {
+        let txn = pb::TxnRequest {
+            success: (from..from + 100).map(put).collect(),
+            ..Default::default()
+        };
+        let _: pb::TxnResponse = world.call(Method::Txn, &txn).unwrap();
+    }
+    world.put("other", "");
+    world
+}
+
+/// Counts of what there was at a revision before the last: all of it is looked at each time.
+fn counts(n: usize, world: &World) -> Vec<pb::RequestOp> {
+    let range = pb::RangeRequest {
+        key: "k".into(),
+        range_end: "l".into(),
+        count_only: true,
+        revision: world.state.revision().0 as i64 - 1,
+        ..Default::default()
+    };
+    let request = Some(Request::RequestRange(range));
+    vec![pb::RequestOp { request }; n]
+}
+
+/// Comparisons that hold for every key.
+fn comparisons(n: usize) -> Vec<pb::Compare> {
+    let compare = pb::Compare {
+        key: "k".into(),
+        range_end: "l".into(),
+        result: 1,
+        ..Default::default()
+    };
+    vec![compare; n]
+}
+
+#[test]
+fn a_transaction_reads_within_bounds_from_version_four_on() {
+    let refused = Err(Refusal::TxnReadsTooMuch.into());
+    let write = pb::RequestOp {
+        request: Some(Request::RequestPut(pb::PutRequest {
+            key: "mark".into(),
+            ..Default::default()
+        })),
+    };
+    for version in [3, 4] {
+        let mut world = world_of_many(version);
+        let before = world.state.revision();
+        for (ranges, compares) in [(127, 0), (0, 128), (63, 64)] {
+            let mut success = vec![write.clone()];
+            success.extend(counts(ranges, &world));
+            let txn = pb::TxnRequest {
+                compare: comparisons(compares),
+                success,
+                ..Default::default()
+            };
+            let done = world
+                .call(Method::Txn, &txn)
+                .map(|it: pb::TxnResponse| it.succeeded);
+            match version {
+                3 => assert_eq!(done, Ok(true), "{ranges} and {compares}"),
+                _ => assert_eq!(done, refused, "{ranges} and {compares}"),
+            }
+        }
+        let n_written = world.state.revision().0 - before.0;
+        assert_eq!(
+            n_written,
+            if version == 3 { 3 } else { 0 },
+            "a refusal writes nothing"
+        );
+        // What honest clients ask is far below.
+        let txn = pb::TxnRequest {
+            compare: comparisons(20),
+            success: [counts(20, &world), vec![write.clone()]].concat(),
+            ..Default::default()
+        };
+        let done: pb::TxnResponse = world.call(Method::Txn, &txn).unwrap();
+        assert_eq!(done.responses.len(), 21);
+    }
+}
+
+#[test]
+fn a_transaction_that_only_reads_has_the_same_bounds_at_any_version() {
+    let mut world = world_of_many(3);
+    let refused = Err(Refusal::TxnReadsTooMuch.into());
+    for (ranges, compares) in [(128, 0), (0, 128), (64, 64)] {
+        let txn = pb::TxnRequest {
+            compare: comparisons(compares),
+            success: counts(ranges, &world),
+            ..Default::default()
+        };
+        let done = world
+            .call(Method::Txn, &txn)
+            .map(|it: pb::TxnResponse| it.succeeded);
+        assert_eq!(done, refused, "{ranges} and {compares}");
+    }
+}
+
+#[test]
+fn what_a_transaction_would_answer_is_measured_before_it_writes() {
+    let mut world = World::new();
+    world.put("big", &"x".repeat(1_000_000));
+    let range = |n: usize| {
+        let range = pb::RangeRequest {
+            key: "big".into(),
+            ..Default::default()
+        };
+        let request = Some(Request::RequestRange(range));
+        vec![pb::RequestOp { request }; n]
+    };
+    let within = |n: usize| pb::RequestOp {
+        request: Some(Request::RequestTxn(pb::TxnRequest {
+            success: range(n),
+            ..Default::default()
+        })),
+    };
+    let txn = |inner: &[usize]| pb::TxnRequest {
+        success: inner.iter().map(|n| within(*n)).collect(),
+        ..Default::default()
+    };
+    let before = world.state.revision();
+    // 300 MB, and 20.
+    let refused = Err(Refusal::TxnReadsTooMuch.into());
+    let mut ask = |inner: &[usize]| {
+        let done = world.call(Method::Txn, &txn(inner));
+        done.map(|it: pb::TxnResponse| it.responses.len())
+    };
+    assert_eq!(ask(&[100, 100, 100]), refused);
+    assert_eq!(ask(&[10, 10]), Ok(2));
+    assert_eq!(world.state.revision(), before);
 }

@@ -275,7 +275,15 @@ def _():
     same("names", sorted(member.name for member in added.members), ["n1", "n2", "n3"])
     urls = sorted(url for member in c.members for url in member.client_urls)
     same("urls", [url.split(":")[-1] for url in urls], sorted(str(port) for _, port in endpoints()))
-    new = c.add_member(["http://127.0.0.1:1"])
+
+    def taken():
+        try:
+            return c.add_member(["http://127.0.0.1:1"])
+        except (etcd3.exceptions.Etcd3Exception, grpc.RpcError):
+            return None
+
+    # A cluster takes a member once all voters have seen each other for five seconds.
+    new = eventually("the cluster takes a member", taken)
     new.update(["http://127.0.0.1:2"])
     new.remove()
     same("members", len(list(c.members)), 3)

@@ -23,8 +23,14 @@ const NOTHING: &str = "000000000000000000000000000000000000000000000000000000000
 /// `,"hash":"`, 64 digits, `"}`.
 const TAIL_BYTES: usize = 9 + 64 + 2;
 
-/// The longest line: names are cut when they are said.
+/// The longest line. What a client can make long is cut when it is said: names by `etcd::names`, the rest to
+/// [`TEXT_BYTES_MAX`].
 const LINE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of who asked, and of why it was refused. In JSON one of them may take six, and there is room for twenty names.
+pub(crate) const TEXT_BYTES_MAX: usize = 1024;
+
+const _: () = assert!(2 * 6 * TEXT_BYTES_MAX < LINE_BYTES_MAX as usize / 4);
 
 /// What a line is about.
 pub(super) enum Entry<'a> {
@@ -84,6 +90,12 @@ impl HashChain {
         let _ = write!(line, ",\"prev\":\"{}\"", self.hash);
         self.hash = hash(line.as_bytes());
         let _ = writeln!(line, ",\"hash\":\"{}\"}}", self.hash);
+        // Who reads it takes no longer one: it would be the end of the chain, and of the member at its next start.
+        base::invariant!(
+            (line.len() as u64) <= LINE_BYTES_MAX,
+            "a line of the audit log has {} bytes",
+            line.len()
+        );
         self.ready.extend_from_slice(line.as_bytes());
     }
 

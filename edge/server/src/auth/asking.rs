@@ -6,6 +6,9 @@ use std::rc::Rc;
 /// etcd's metadata key.
 const TOKEN: &str = "token";
 
+/// Metadata of a call that came through a gateway of gRPC's, one that stands by itself: the certificate is the gateway's.
+const THROUGH_GATEWAY: &str = "grpcgateway-accept";
+
 /// What a caller shows to say who it is. Cheap to clone: a call that goes on keeps it.
 #[derive(Clone, Default)]
 pub struct Asking {
@@ -14,7 +17,8 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// A gRPC call: etcd's `token`, or `authorization`; and the name in the certificate of its connection.
+    /// A gRPC call: etcd's `token`, or `authorization`; and the name in the certificate of its connection. As in etcd it
+    /// counts for nothing when a gateway asks for others (CVE-2018-16886).
     pub fn of_call(metadata: &HeaderMap, common_name: Option<Rc<str>>) -> Asking {
         // A value that is no text is a token that nobody has.
         let text = |value: &http::HeaderValue| value.to_str().unwrap_or("").to_owned();
@@ -22,6 +26,7 @@ impl Asking {
             Some(token) => Some(text(token).into()),
             None => metadata.get(header::AUTHORIZATION).map(text).map(bare),
         };
+        let common_name = common_name.filter(|_| !metadata.contains_key(THROUGH_GATEWAY));
         Asking { token, common_name }
     }
 

@@ -27,6 +27,9 @@ struct Claims {
     username: String,
     revision: u64,
     exp: u64,
+    /// Not before this second. Ours do not say it; those of another issuer may, and etcd heeds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<u64>,
 }
 
 pub(super) struct Jwt {
@@ -42,11 +45,12 @@ impl Jwt {
         let public = spec.pub_key.as_deref().map(Key::read).transpose()?;
         let (signs, verifies) = match spec.algorithm {
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
-                let secret = private
-                    .as_ref()
-                    .or(public.as_ref())
-                    .map(|key| &key.bytes[..]);
-                let secret = secret.unwrap_or_default();
+                // Never the public key: everybody has that one, and could say who they are.
+                let secret = private.as_ref().map(|key| &key.bytes[..]);
+                let Some(secret) = secret.filter(|secret| !secret.is_empty()) else {
+                    let words = "missing key data: HS… needs a secret in priv-key".to_owned();
+                    return Err(TokenSpecError::Option(words));
+                };
                 let signs = EncodingKey::from_secret(secret);
                 (Some(signs), DecodingKey::from_secret(secret))
             }
@@ -99,6 +103,7 @@ impl Jwt {
             username: user.to_owned(),
             revision,
             exp: now_s.saturating_add(self.ttl.as_secs()),
+            nbf: None,
         };
         let signed = jsonwebtoken::encode(&Header::new(self.algorithm), &claims, key);
         signed.map_err(|_| Status::new(Code::Internal, "quorate: cannot sign a token"))
@@ -110,7 +115,8 @@ impl Jwt {
             return None;
         }
         let mut rules = Validation::new(self.algorithm);
-        // The clock is ours to look at.
+        // The clock is ours to look at. So are the claims about it: in this library one of another kind than a number may
+        // count as not said (GHSA-h395-gr6q-cpjc). Ours does not parse then.
         rules.validate_exp = false;
         rules.validate_aud = false;
         rules.set_required_spec_claims(&["exp"]);
@@ -118,7 +124,8 @@ impl Jwt {
             .ok()?
             .claims;
         let is_name = (1..=IDENTITY_BYTES_MAX).contains(&claims.username.len());
-        (is_name && now_s < claims.exp).then(|| Identity::User {
+        let is_now = now_s < claims.exp && claims.nbf.is_none_or(|nbf| nbf <= now_s);
+        (is_name && is_now).then(|| Identity::User {
             name: Bytes::from(claims.username),
             revision: claims.revision,
         })
@@ -315,6 +322,43 @@ mod tests {
         }
     }
 
+    /// As etcd has it (tried on 3.6.16), but for a token without `exp`, which etcd believes for ever. A claim about time
+    /// that is no number is none that may be passed over (GHSA-h395-gr6q-cpjc).
+    #[test]
+    fn claims_about_time_are_numbers_and_are_heeded() {
+        let jwt = load("sign-method=HS256,priv-key=KEYS/README.md").expect("loads");
+        let with = |claims: serde_json::Value| {
+            let mut all = serde_json::json!({ "username": "ann", "revision": 9, "exp": 1060 });
+            let more = claims.as_object().expect("an object").clone();
+            all.as_object_mut().expect("an object").extend(more);
+            let key = jwt.signs.as_ref().expect("it signs");
+            let header = Header::new(jwt.algorithm);
+            let token = jsonwebtoken::encode(&header, &all, key).expect("signed");
+            jwt.verify(&token, 1000).is_some()
+        };
+        use serde_json::json;
+        for believed in [
+            json!({}),
+            json!({ "nbf": 1000 }),
+            json!({ "iat": 2000, "aud": "x" }),
+        ] {
+            assert!(with(believed.clone()), "{believed}");
+        }
+        for refused in [
+            json!({ "nbf": 1001 }),
+            json!({ "nbf": "0" }),
+            json!({ "nbf": -1 }),
+            json!({ "exp": 1000 }),
+            json!({ "exp": "1060" }),
+            json!({ "exp": null }),
+            json!({ "revision": "9" }),
+            json!({ "username": 1 }),
+            json!({ "username": "" }),
+        ] {
+            assert!(!with(refused.clone()), "{refused}");
+        }
+    }
+
     #[test]
     fn a_public_key_alone_believes_and_does_not_sign() {
         for (way, key) in [("RS256", "rsa"), ("ES256", "ec"), ("EdDSA", "ed")] {
@@ -329,7 +373,15 @@ mod tests {
 
     #[test]
     fn keys_that_cannot_be_used_are_said_at_the_start() {
+        let empty = std::env::temp_dir().join(format!("quorate-jwt-{}", std::process::id()));
+        std::fs::write(&empty, "").expect("an empty file");
+        let of_empty = format!("sign-method=HS384,priv-key={}", empty.display());
         for (spec, words) in [
+            (&of_empty[..], "missing key data"),
+            (
+                "sign-method=HS256,pub-key=KEYS/rsa-public.pem",
+                "missing key data",
+            ),
             ("sign-method=RS256,priv-key=KEYS/none.pem", "cannot read"),
             (
                 "sign-method=RS256,priv-key=KEYS/README.md",
@@ -351,5 +403,6 @@ mod tests {
             let refused = load(spec).err().expect(spec);
             assert!(refused.contains(words), "{spec}: {refused}");
         }
+        std::fs::remove_file(empty).expect("it was there");
     }
 }

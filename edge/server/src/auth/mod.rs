@@ -31,6 +31,7 @@ use jwt::Jwt;
 use passwords::Passwords;
 use simple::Ages;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use store::State;
 use store::command::{IDENTITY_BYTES_MAX, Identity};
 
@@ -86,6 +87,16 @@ impl Doorkeeper {
         identity_of(common_name, asking.token(), state, user)
     }
 
+    /// Whether a token is shown that may have been issued and is not known as of `state`.
+    pub(crate) fn may_come(&self, asking: &Asking, state: &State) -> bool {
+        let is_simple = matches!(self.tokens, Tokens::Simple(_));
+        is_simple
+            && auth::is_enabled(state)
+            && asking
+                .token()
+                .is_some_and(|token| auth::may_come(state, token))
+    }
+
     fn user_of_token(&self, token: &str, state: &State) -> Option<Identity> {
         match &self.tokens {
             Tokens::Simple(ages) => {
@@ -107,13 +118,15 @@ impl Doorkeeper {
         self.passwords.hash(password).await
     }
 
-    /// Checks a name and a password against `state`. It takes as long for a user that does not exist.
+    /// Checks a name and a password, shown by somebody at `from`, against `state`. It takes as long for a user that does
+    /// not exist.
     ///
     /// # Errors
     /// They are wrong, too many were wrong before, too many wait, or this member cannot make tokens.
     pub(crate) async fn admit(
         &self,
         credentials: &Credentials,
+        from: Option<SocketAddr>,
         state: &State,
     ) -> Result<(Admitted, u64), Status> {
         if !auth::is_enabled(state) {
@@ -124,7 +137,7 @@ impl Doorkeeper {
         let hash = user
             .filter(|user| !user.options.is_some_and(|options| options.no_password))
             .map(|user| user.password);
-        self.passwords.check(credentials, hash).await?;
+        self.passwords.check(credentials, from, hash).await?;
         let admitted = match &self.tokens {
             Tokens::Simple(_) => {
                 let letters = simple::letters()?;
@@ -237,6 +250,10 @@ mod tests {
         assert_eq!(call(&[("authorization", "a")]).token(), Some("a"));
         assert_eq!(call(&[]).token(), None);
         assert_eq!(call(&[]).common_name(), Some("carl"));
+        // A gateway's certificate says nothing of whoever asks through it.
+        let through = call(&[("grpcgateway-accept", "*/*"), ("token", "t")]);
+        assert_eq!((through.token(), through.common_name()), (Some("t"), None));
+        assert_eq!(call(&[("grpcgateway-accept", "")]).common_name(), None);
         let over_http = Asking::of_authorization(Some("bearer a"));
         assert_eq!(
             (over_http.token(), over_http.common_name()),

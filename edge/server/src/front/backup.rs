@@ -30,13 +30,20 @@ impl Front {
     pub(super) async fn snapshot(&self, who: &Caller, call: &mut Call) -> Result<(), Ended> {
         let state = self.0.state();
         auth::permit_caller(&state, who, &Needs::default())?;
+        let _one = self.0.snapshots.enter().await?;
         // Counting comes first, and a client should not take it for silence.
         call.replies.open()?;
         let mut stream = SnapshotStream::new(state);
         let mut worked = Duration::ZERO;
         let since = Instant::now();
         loop {
-            let made = tokio::task::spawn_blocking(move || make(stream)).await;
+            let turn = self.0.snapshot_parts.enter().await?;
+            let made = tokio::task::spawn_blocking(move || {
+                let made = make(stream);
+                drop(turn);
+                made
+            });
+            let made = made.await;
             let (back, messages) = made
                 .map_err(|_| Status::from(Refusal::Stopped))?
                 .map_err(defect)?;

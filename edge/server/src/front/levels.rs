@@ -25,6 +25,9 @@ use std::time::Duration;
 
 const CONSISTENCY: &str = "quorate-consistency";
 
+/// Bytes of what a client said that it is told again: enough to see its mistake.
+const ECHO_BYTES_MAX: usize = 64;
+
 /// The level that the client names, if it names one.
 pub(super) fn wanted(metadata: &HeaderMap, cluster: ClusterId) -> Result<Option<Level>, Status> {
     let Some(text) = metadata.get(CONSISTENCY) else {
@@ -61,7 +64,7 @@ fn level(text: &str, cluster: ClusterId) -> Result<Level, String> {
         }
         _ => Err(format!(
             "\"{}\" is none of linearizable, lease, bounded:…ms, session:TOKEN, sequential",
-            text.escape_debug()
+            text[..text.floor_char_boundary(ECHO_BYTES_MAX)].escape_debug()
         )),
     }
 }
@@ -162,6 +165,13 @@ mod tests {
             "eventual",
         ] {
             assert!(level(wrong, cluster).is_err(), "{wrong}");
+        }
+        for long in [
+            "x".repeat(10_000),
+            format!("session:{}", "x".repeat(10_000)),
+        ] {
+            let told = level(&long, cluster).expect_err("no level");
+            assert!(told.len() < 300, "{told}");
         }
     }
 }

@@ -39,6 +39,7 @@ impl Front {
         loop {
             match next_of(requests, asks, &stream).await? {
                 Woken::Request(request) => {
+                    self.0.await_token(&asking).await;
                     let handled = {
                         let state = self.0.state();
                         // As in etcd each watch is asked for anew: the token may have come to its end.

@@ -19,7 +19,9 @@ mod head;
 mod paths;
 mod requests;
 
-use crate::front::Front;
+use crate::auth::Asking;
+use crate::front::{Ended, Front};
+use crate::grpc::limits::UNDERSTOOD_AT_ONCE_BYTES_MAX;
 use crate::grpc::{Answers, Call, Code, Content, Exchange, Reply, Status};
 use crate::member::Member;
 use bytes::Bytes;
@@ -28,7 +30,7 @@ use etcd::proto::etcdserverpb::AuthStatusResponse;
 use etcd::{Method, Query, Shape};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use prost::Message as _;
-use requests::{Many, One};
+use requests::{Bounds, Many, One};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
@@ -62,6 +64,11 @@ impl Drop for Slot {
 /// Whether a path is the gateway's.
 pub(crate) fn is_gateways(path: &str) -> bool {
     path.starts_with("/v3/") || path.starts_with("/v3beta/")
+}
+
+/// Who a request to the gateway says that it comes from.
+pub(crate) fn asking(headers: &HeaderMap) -> Asking {
+    Asking::of_call(&head::metadata(headers), None)
 }
 
 /// Whether users and roles count.
@@ -127,7 +134,10 @@ async fn call(
     method: Method,
     mut exchange: Exchange,
 ) -> Result<(Call, Answers), Status> {
-    let message_bytes_max = front.0.config.request_bytes_max + base::limits::REQUEST_OVERHEAD_BYTES;
+    let bounds = Bounds {
+        message_bytes_max: front.0.config.request_bytes_max + base::limits::REQUEST_OVERHEAD_BYTES,
+        list_max: front.0.session.borrow().limits().txn_ops_max,
+    };
     let schema = Schema::request(method);
     let (mut parts, ()) = http::Request::new(()).into_parts();
     parts.method = http::Method::POST;
@@ -135,12 +145,19 @@ async fn call(
     parts.headers = head::metadata(&exchange.parts.headers);
     let from = exchange.from;
     if method.shape() == Shape::Bidirectional {
-        let requests = Many::new(exchange.body, schema, message_bytes_max);
+        let requests = Many::new(exchange.body, schema, bounds, front.0.turns.clone());
         return Ok(Call::from_elsewhere(parts, from, Box::new(requests)));
     }
     let body = exchange.body().await.map_err(requests::unread)?;
     let bytes_max = exchange.body.bytes_max();
-    let message = requests::first(schema, &body, bytes_max, message_bytes_max)?;
+    if body.len() > UNDERSTOOD_AT_ONCE_BYTES_MAX {
+        let asking = Asking::of_http(&exchange.parts.headers);
+        front.0.await_token(&asking).await;
+        let known = front.check_known(method, &asking);
+        known.map_err(|refusal| Status::from(Ended::from(refusal)))?;
+        front.0.turns.enter().await;
+    }
+    let message = requests::first(schema, &body, bytes_max, bounds)?;
     Ok(Call::from_elsewhere(
         parts,
         from,

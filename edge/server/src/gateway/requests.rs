@@ -1,11 +1,12 @@
 //! JSON that comes in, as the messages of a call.
 
 use super::malformed;
-use crate::grpc::limits::HTTP1_BODY_TIMEOUT;
-use crate::grpc::{BodyError, Claim, Code, Messages, RequestBody, Status};
+use crate::grpc::limits::{HTTP1_BODY_TIMEOUT, UNDERSTOOD_AT_ONCE_BYTES_MAX};
+use crate::grpc::{BodyError, Claim, Code, Messages, Place, RequestBody, Status, Turns};
 use bytes::Bytes;
 use etcd::json::{JsonValues, Schema};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep};
 
@@ -26,19 +27,36 @@ pub(super) struct Many {
     body: RequestBody,
     values: JsonValues,
     schema: Schema,
-    message_bytes_max: usize,
+    bounds: Bounds,
+    /// Large objects take turns.
+    turns: Rc<Turns>,
+    place: Place,
+    /// An object that waits for its turn.
+    whole: Option<Bytes>,
     claim: Option<Claim>,
     /// When the object that has begun must have ended.
     due: Option<Pin<Box<Sleep>>>,
 }
 
+/// How much one message may have.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Bytes of it in protobuf.
+    pub(super) message_bytes_max: usize,
+    /// Messages in one of its lists: operations of a transaction.
+    pub(super) list_max: usize,
+}
+
 impl Many {
-    pub(super) fn new(body: RequestBody, schema: Schema, message_bytes_max: usize) -> Many {
+    pub(super) fn new(body: RequestBody, schema: Schema, bounds: Bounds, turns: Rc<Turns>) -> Many {
         Many {
             values: JsonValues::new(body.bytes_max()),
             body,
             schema,
-            message_bytes_max,
+            bounds,
+            turns,
+            place: Place::default(),
+            whole: None,
             claim: None,
             due: None,
         }
@@ -66,11 +84,19 @@ impl Many {
 impl Messages for Many {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
-            if let Some(value) = self.values.next_value().map_err(|e| malformed(&e))? {
+            if let Some(value) = &self.whole {
+                if value.len() > UNDERSTOOD_AT_ONCE_BYTES_MAX {
+                    ready!(self.turns.poll_enter(&self.place, cx));
+                }
+                let message = decoded(self.schema, value, self.bounds)?;
+                self.whole = None;
+                return Poll::Ready(Ok(Some(message)));
+            }
+            self.whole = self.values.next_value().map_err(|e| malformed(&e))?;
+            if self.whole.is_some() {
                 // What follows it has begun now.
                 self.due = None;
-                let message = decoded(self.schema, &value, self.message_bytes_max)?;
-                return Poll::Ready(Ok(Some(message)));
+                continue;
             }
             self.hold(cx)?;
             match ready!(self.body.poll_chunk(cx)).map_err(unread)? {
@@ -89,12 +115,12 @@ pub(super) fn first(
     schema: Schema,
     body: &Bytes,
     bytes_max: usize,
-    message_bytes_max: usize,
+    bounds: Bounds,
 ) -> Result<Bytes, Status> {
     let mut values = JsonValues::new(bytes_max);
     values.push(body);
     match values.next_value().map_err(|e| malformed(&e))? {
-        Some(value) => decoded(schema, &value, message_bytes_max),
+        Some(value) => decoded(schema, &value, bounds),
         None => {
             values.end().map_err(|e| malformed(&e))?;
             Ok(Bytes::new())
@@ -102,10 +128,11 @@ pub(super) fn first(
     }
 }
 
-fn decoded(schema: Schema, value: &[u8], max: usize) -> Result<Bytes, Status> {
-    let message = schema.read(value).map_err(|e| malformed(&e))?;
-    match message.len() > max {
-        true => Err(too_large(message.len(), max)),
+fn decoded(schema: Schema, value: &[u8], bounds: Bounds) -> Result<Bytes, Status> {
+    let message = schema.read_bounded(value, bounds.list_max);
+    let message = message.map_err(|e| malformed(&e))?;
+    match message.len() > bounds.message_bytes_max {
+        true => Err(too_large(message.len(), bounds.message_bytes_max)),
         false => Ok(message.into()),
     }
 }

@@ -50,6 +50,12 @@ pub const HTTP1_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// The time in which an HTTP/1 request's body must have come.
 pub const HTTP1_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a body may still come that nobody wants: a moment, so that a client which is sending hears its answer.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The time in which the one message of a gRPC call must have come.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Server-sent events that wait for a client which does not read; then their producer waits.
 pub const EVENTS_WAITING_MAX: usize = 4;
 
@@ -60,6 +66,10 @@ pub const PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Messages up to this size are not counted against [`PARTIAL_BYTES_MAX`]: the connection's window and the
 /// number of streams bound them well enough, and counting costs every small call.
 pub const PARTIAL_FREE_BYTES: usize = 16 * 1024;
+
+/// Bytes of a request that is understood at once, whoever sends it. Megabytes take tens of milliseconds: they take turns,
+/// and where users and roles count they are understood only for those who have a name.
+pub const UNDERSTOOD_AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of outgoing frames gathered into one write.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;

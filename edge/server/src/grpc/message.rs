@@ -18,34 +18,57 @@ use std::rc::Rc;
 
 const PREFIX_BYTES: usize = 5;
 
-/// Bytes in large messages that have not arrived whole, shared by all calls of a member.
-#[derive(Clone, Default)]
-pub struct Budget(Rc<Cell<usize>>);
+/// Bytes in large messages that have not arrived whole, shared by many calls.
+#[derive(Clone)]
+pub struct Budget {
+    used: Rc<Cell<usize>>,
+    bytes_max: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget::of(PARTIAL_BYTES_MAX)
+    }
+}
 
 impl Budget {
+    /// So many bytes.
+    pub(super) fn of(bytes_max: usize) -> Budget {
+        Budget {
+            used: Rc::default(),
+            bytes_max,
+        }
+    }
+
     /// Room for so many bytes until the claim is dropped.
     pub(super) fn take(&self, bytes: usize) -> Result<Claim, Status> {
-        let after = self.0.get().saturating_add(bytes);
-        if after > PARTIAL_BYTES_MAX {
+        let after = self.used.get().saturating_add(bytes);
+        if after > self.bytes_max {
             let text = "grpc: too many bytes in requests under way";
             return Err(Status::new(Code::ResourceExhausted, text));
         }
-        self.0.set(after);
+        self.used.set(after);
         Ok(Claim(self.clone(), bytes))
     }
 
     /// Bytes claimed now.
     pub fn used(&self) -> usize {
-        self.0.get()
+        self.used.get()
     }
 }
 
 /// Bytes that are claimed of a budget.
 pub(crate) struct Claim(Budget, usize);
 
+impl Claim {
+    fn bytes(&self) -> usize {
+        self.1
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.0.set(self.0.0.get() - self.1);
+        self.0.used.set(self.0.used.get() - self.1);
     }
 }
 
@@ -112,11 +135,7 @@ impl Assembler {
         }
         self.gather(PREFIX_BYTES.max(self.gathered.len()));
         let length = self.length(&self.gathered[..PREFIX_BYTES])?;
-        if self.claim.is_none() && length > PARTIAL_FREE_BYTES {
-            self.claim = Some(self.budget.take(length)?);
-        }
-        self.gathered
-            .reserve((PREFIX_BYTES + length).saturating_sub(self.gathered.len()));
+        self.claim((PREFIX_BYTES + length).min(self.gathered.len() + self.chunk.len()))?;
         self.gather(PREFIX_BYTES + length);
         if self.gathered.len() < PREFIX_BYTES + length {
             return Ok(None);
@@ -125,6 +144,17 @@ impl Assembler {
         let mut message = std::mem::take(&mut self.gathered).freeze();
         message.advance(PREFIX_BYTES);
         Ok(Some(message))
+    }
+
+    /// Room for `held` bytes, in steps. What came is counted and not what was announced: who announces much and sends
+    /// nothing takes nothing from others.
+    fn claim(&mut self, held: usize) -> Result<(), Status> {
+        let claimed = self.claim.as_ref().map_or(PARTIAL_FREE_BYTES, Claim::bytes);
+        if held > claimed {
+            self.claim = None;
+            self.claim = Some(self.budget.take(held.next_power_of_two())?);
+        }
+        Ok(())
     }
 
     /// Moves bytes from the chunk until `gathered` has `wanted`.
@@ -161,9 +191,22 @@ pub fn frame(message: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// Bytes of a message that goes out: etcd's bound, and less than its length could say.
+const SENT_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Refuses to send a message of `length` bytes that is too large, in grpc-go's words.
+pub(super) fn check_sent(length: usize) -> Result<(), Status> {
+    if length > SENT_BYTES_MAX {
+        let text =
+            format!("grpc: trying to send message larger than max ({length} vs. {SENT_BYTES_MAX})");
+        return Err(Status::new(Code::ResourceExhausted, text));
+    }
+    Ok(())
+}
+
 /// The prefix of a message of `length` bytes.
 pub(super) fn prefix(length: usize) -> [u8; PREFIX_BYTES] {
-    let length = u32::try_from(length).expect("no message of ours has 4 GiB");
+    let length = u32::try_from(length).expect("`check_sent` has let it pass");
     let [a, b, c, d] = length.to_be_bytes();
     [0, a, b, c, d]
 }
@@ -211,20 +254,46 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_no_client_could_take_is_refused_and_nothing_worse() {
+        assert_eq!(check_sent(SENT_BYTES_MAX), Ok(()));
+        for length in [SENT_BYTES_MAX + 1, 5 << 30] {
+            let refused = check_sent(length).expect_err("too large");
+            assert_eq!(refused.code, Code::ResourceExhausted);
+            let words = format!("larger than max ({length} vs. 2147483647)");
+            assert!(refused.message.ends_with(&words), "{}", refused.message);
+        }
+    }
+
+    #[test]
     fn partial_messages_share_one_budget_and_give_it_back() {
         let budget = Budget::default();
-        let prefix = Bytes::from_static(&[0, 0x10, 0, 0, 0]); // 256 MiB: all there is
+        let all_but_a_bit = budget.take(PARTIAL_BYTES_MAX - 32 * 1024).expect("room");
+        let begun = |bytes: usize| {
+            let mut begun = vec![0, 0x10, 0, 0, 0]; // a message of 256 MiB
+            begun.resize(bytes, 7);
+            Bytes::from(begun)
+        };
         let mut first = Assembler::new(1 << 30, budget.clone());
-        first.push(prefix.clone());
+        first.push(begun(20_000));
         assert_eq!(first.next_message(), Ok(None));
         assert_eq!(budget.used(), PARTIAL_BYTES_MAX);
         let mut second = Assembler::new(1 << 30, budget.clone());
-        second.push(prefix);
+        second.push(begun(20_000));
         assert_eq!(
             second.next_message().expect_err("no room").code,
             Code::ResourceExhausted
         );
-        drop(first);
+        drop((first, all_but_a_bit));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_announced_and_does_not_come_takes_no_room() {
+        let budget = Budget::default();
+        let mut assembler = Assembler::new(1 << 30, budget.clone());
+        assembler.push(Bytes::from_static(&[0, 0x10, 0, 0, 0, 7]));
+        assert_eq!(assembler.next_message(), Ok(None));
+        assert_eq!(budget.used(), 0);
+        assert!(assembler.gathered.capacity() < PARTIAL_FREE_BYTES);
     }
 }

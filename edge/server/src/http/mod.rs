@@ -17,6 +17,7 @@ mod access;
 mod routes;
 mod vars;
 
+use crate::auth::Asking;
 use crate::front::Front;
 use crate::gateway::{self, Gateway};
 use crate::grpc::{
@@ -46,7 +47,6 @@ pub(crate) struct Port {
     access: Access,
     gateway: Gateway,
     drain: Rc<Drain>,
-    turns: Rc<Turns>,
 }
 
 /// What all listeners of a member share.
@@ -54,7 +54,6 @@ pub(crate) struct Port {
 pub(crate) struct Common {
     /// The end of service.
     pub(crate) drain: Rc<Drain>,
-    turns: Rc<Turns>,
 }
 
 impl Port {
@@ -66,7 +65,6 @@ impl Port {
             access: Access::new(&member.config),
             gateway: Gateway::default(),
             drain: common.drain.clone(),
-            turns: common.turns.clone(),
         }
     }
 }
@@ -77,7 +75,17 @@ impl Service for Port {
     }
 
     fn turns(&self) -> Option<Rc<Turns>> {
-        Some(self.turns.clone())
+        Some(self.front.0.turns.clone())
+    }
+
+    fn knows(&self, headers: &http::HeaderMap, common_name: Option<&Rc<str>>) -> bool {
+        let member = &self.front.0;
+        if !member.with_state(etcd::auth::is_enabled) {
+            return true;
+        }
+        let is_user = |asking: &Asking| matches!(member.identify(asking), Ok(Some(_)));
+        is_user(&Asking::of_call(headers, common_name.cloned()))
+            || is_user(&gateway::asking(headers))
     }
 
     fn is_endless(&self, path: &str) -> bool {
@@ -114,7 +122,7 @@ impl Service for Port {
         }
     }
 
-    async fn exchange(&self, exchange: Exchange) -> Reply {
+    async fn exchange(&self, mut exchange: Exchange) -> Reply {
         if self.door == Door::Grpc {
             let text =
                 "404: this address speaks gRPC alone; HTTP is at --listen-client-http-urls\n";
@@ -125,9 +133,13 @@ impl Service for Port {
         }
         let beside = match self.access.check(&exchange) {
             Ok(beside) => beside,
-            Err(page) => return page.into(),
+            Err(page) => {
+                exchange.discard().await;
+                return page.into();
+            }
         };
         if self.names_nobody(&exchange) {
+            exchange.discard().await;
             let text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
             return Page::text(400, text).into();
         }

@@ -2,7 +2,7 @@
 
 use super::{Door, Port, vars};
 use crate::auth::Asking;
-use crate::front::{Front, Probe, note_native};
+use crate::front::{Front, NotingNative, Probe};
 use crate::gateway;
 use crate::grpc::{Code, Exchange, Page, Reply};
 use crate::metrics::CONTENT_TYPE;
@@ -29,17 +29,24 @@ impl Port {
     async fn native(&self, exchange: Exchange) -> Reply {
         let member = &self.front.0;
         let method = api::Method::of_json_path(exchange.parts.uri.path());
-        let (name, from) = (exchange.common_name.clone(), exchange.from);
         let asking = Asking::of_http(&exchange.parts.headers);
-        let user = member.user_of(&asking);
+        member.await_token(&asking).await;
+        let note = match (&member.audit, method) {
+            (Some(audit), Some(method)) => {
+                let user = member.user_of(&asking);
+                let name = user.as_deref().or(exchange.common_name.as_deref());
+                let who = (name, exchange.from);
+                Some(NotingNative::of(audit, method.json_path(), method, who))
+            }
+            _ => None,
+        };
         let reply = Native(member.clone(), asking).exchange(exchange).await;
-        if let (Some(audit), Some(method)) = (&member.audit, method) {
+        if let Some(note) = note {
             let status = match &reply {
                 Reply::Page { page, .. } => page.status,
                 Reply::Events(_) | Reply::Http(_) => 200,
             };
-            let who = (user.as_deref().or(name.as_deref()), from);
-            note_native(audit, method.json_path(), method, who, code_of(status)).await;
+            note.end(code_of(status)).await;
         }
         reply
     }

@@ -35,9 +35,31 @@ impl Member {
         self.outcome(proposed).await
     }
 
+    /// What became of a session's numbered write, without the log: see [`node::Node::decided`].
+    pub(crate) async fn decided(
+        &self,
+        dialect: DialectId,
+        request: Bytes,
+        numbered: (LeaseId, u64),
+        identity: Option<OnBehalfOf>,
+    ) -> Result<Option<(Outcome, Revision)>, Status> {
+        self.read_index().await?;
+        let node = self.node.borrow();
+        Ok(node.decided(dialect, request, numbered, identity))
+    }
+
     /// Who asks, as of now.
     pub(crate) fn identify(&self, asking: &Asking) -> Caller {
         self.with_state(|state| self.doorkeeper.identify(asking, state))
+    }
+
+    /// Waits for a token that was issued a moment ago and is not applied here yet: clients log in at one member and ask
+    /// at the next. Without it the token would be nobody's here, and it still is after one look for what was decided.
+    pub(crate) async fn await_token(&self, asking: &Asking) {
+        let may_come = self.with_state(|state| self.doorkeeper.may_come(asking, state));
+        if may_come && let Err(status) = self.read_index().await {
+            debug!(reason = %status.message, "a token is not known here, and nobody says whether it is to come");
+        }
     }
 
     /// The name of the user who asks, for whoever notes what was done.

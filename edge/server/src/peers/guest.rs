@@ -41,6 +41,9 @@ pub(super) enum GuestError {
         /// Where that member is.
         hosts: String,
     },
+    /// It was believed, and what it says cannot be read here: then it is nobody's.
+    #[error("it shows a certificate whose names cannot be read")]
+    Unread,
     /// It may only be a client.
     #[error("it says that it is member {0}, and shows a certificate that is for clients only")]
     Client(MemberId),
@@ -51,6 +54,11 @@ fn hosts(member: &Member) -> Vec<String> {
     urls.filter_map(|url| Url::parse(url).ok())
         .map(|url| url.host().to_owned())
         .collect()
+}
+
+/// The certificate that was shown, where one was asked for.
+pub(super) fn asked_for(shown: Option<&Certificate>) -> Result<&Certificate, GuestError> {
+    shown.ok_or(GuestError::Unread)
 }
 
 /// Whether `shown` is for the address that it came from.
@@ -180,6 +188,22 @@ mod tests {
         // It fits no host of a member's, so nothing is looked up, and no address is asked for its names.
         assert!(!comes_from(&["*.example"], "127.0.0.1", &here));
         assert!(!comes_from(&["*.example"], "127.0.0.1", &[]));
+    }
+
+    /// TLS looks at a caller's signatures and not at its names, so a certificate may be believed that says nothing here.
+    #[test]
+    fn a_certificate_whose_names_cannot_be_read_is_no_members() {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        // Alternative names (2.5.29.17) that are none.
+        let names = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![0x30, 0x7f]);
+        params.custom_extensions.push(names);
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let made = params.self_signed(&pair).unwrap();
+        let read = Certificate::read(made.der());
+        assert_eq!(read, None);
+        assert_eq!(asked_for(read.as_ref()), Err(GuestError::Unread));
+        let good = shown(&["m1.svc.example"], Use::Both);
+        assert_eq!(asked_for(Some(&good)), Ok(&good));
     }
 
     #[test]

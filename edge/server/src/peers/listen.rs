@@ -2,7 +2,7 @@
 
 use super::guest::{self, GuestError};
 use super::transfer::{Busy, receive_snapshot};
-use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX, Spoken};
+use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, PAGE_TIMEOUT, STRANGERS_MAX, Spoken};
 use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
@@ -168,6 +168,10 @@ impl Hall {
                 Ok(())
             }
             Guest::Http(head) => {
+                let patience = match head.starts_with(b"GET /hashkv?") {
+                    true => PAGE_TIMEOUT,
+                    false => HANDSHAKE_TIMEOUT,
+                };
                 let answered = answer_http1(socket, head, |method, target| async move {
                     match (method.as_str(), target.as_str()) {
                         ("GET", "/members") => Page::text(200, self.inbox.members_page()),
@@ -181,20 +185,28 @@ impl Hall {
                         _ => not_found(),
                     }
                 });
-                let answered = tokio::time::timeout(HANDSHAKE_TIMEOUT, answered).await;
+                let answered = tokio::time::timeout(patience, answered).await;
                 answered
-                    .map_err(|_| IncomingError::Silent(HANDSHAKE_TIMEOUT))?
+                    .map_err(|_| IncomingError::Silent(patience))?
                     .map_err(Into::into)
             }
         }
     }
 
+    /// The certificate whose names are to be looked at; nothing where they say nothing.
+    fn checked<'v>(&self, visitor: &'v Visitor) -> Result<Option<&'v Certificate>, GuestError> {
+        let security = self.security.as_ref();
+        let checks = security.is_some_and(|security| security.checks_callers_names());
+        match &visitor.socket {
+            Socket::Tls(_) if checks => guest::asked_for(visitor.certificate.as_deref()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// etcd's rule: whoever calls from elsewhere than their certificate says is not let in.
     async fn check_address(&self, visitor: &Visitor) -> Result<(), GuestError> {
-        let checks = self.security.as_ref();
-        let checks = checks.is_some_and(|security| security.checks_callers_names());
-        match (&visitor.certificate, visitor.from) {
-            (Some(shown), Some(from)) if checks => {
+        match (self.checked(visitor)?, visitor.from) {
+            (Some(shown), Some(from)) => {
                 guest::check_address(shown, from.ip(), &self.inbox.members()).await
             }
             _ => Ok(()),
@@ -202,11 +214,12 @@ impl Hall {
     }
 
     /// Ours: a certificate is one member's, and a client's is nobody's.
-    fn check_member(&self, shown: Option<&Certificate>, from: MemberId) -> Result<(), GuestError> {
+    fn check_member(&self, visitor: &Visitor, from: MemberId) -> Result<(), GuestError> {
         let security = self.security.as_ref();
-        let checks = security.is_some_and(|it| it.checks_callers_names() && !it.names_callers());
-        match shown {
-            Some(shown) if checks => guest::check_member(shown, from, &self.inbox.members()),
+        match self.checked(visitor)? {
+            Some(shown) if !security.is_some_and(|it| it.names_callers()) => {
+                guest::check_member(shown, from, &self.inbox.members())
+            }
             _ => Ok(()),
         }
     }
@@ -214,11 +227,10 @@ impl Hall {
     /// Reads the first frame and answers it.
     async fn greet(&self, visitor: &mut Visitor) -> Result<Guest, IncomingError> {
         self.check_address(visitor).await?;
-        let socket = &mut visitor.socket;
         let mut reader = FrameReader::of_stranger();
         let mut input = BytesMut::with_capacity(1024);
         let (origin, hello) = loop {
-            if socket.read_buf(&mut input).await? == 0 {
+            if visitor.socket.read_buf(&mut input).await? == 0 {
                 return Err(IncomingError::Closed);
             }
             if input
@@ -233,7 +245,7 @@ impl Hall {
                 None => {}
             }
         };
-        self.check_member(visitor.certificate.as_deref(), origin.member)?;
+        self.check_member(visitor, origin.member)?;
         let mut reply = hello.answer_within(origin, self.own, self.spoken.versions());
         if self.inbox.was_removed(origin.member) {
             reply = HelloReply::Refused(HelloRefusal::Removed);
@@ -242,8 +254,8 @@ impl Hall {
         }
         let mut out = BytesMut::new();
         wire::encode(self.own, &Frame::HelloReply(reply), &mut out);
-        socket.write_all(&out).await?;
-        socket.flush().await?;
+        visitor.socket.write_all(&out).await?;
+        visitor.socket.flush().await?;
         if let HelloReply::Refused(why) = reply {
             return Err(IncomingError::Refused(why));
         }

@@ -11,11 +11,13 @@
 
 use super::alarms::Forbidden;
 use super::{check_put, delete_range, put};
+use crate::budget::Budget;
 use crate::check;
 use crate::compare;
 use crate::header;
 use crate::pb;
 use crate::range;
+use crate::record;
 use crate::request::{OpView, RangeView, TxnView};
 use crate::status::Refusal;
 use base::Revision;
@@ -29,6 +31,13 @@ const PUT: u32 = 2;
 const DELETE_RANGE: u32 = 3;
 const TXN: u32 = 4;
 
+/// From this version on a transaction reads within [`Budget::TXN`].
+const BOUNDED_VERSION: u16 = 4;
+
+/// Records that a transaction may read without being measured first: its operations are about as many, and each of them has
+/// at most the bytes of a request.
+const ROWS_UNMEASURED_MAX: u64 = 128;
+
 pub(super) fn decide(
     txn: &mut WriteTxn<'_>,
     message: &[u8],
@@ -40,9 +49,14 @@ pub(super) fn decide(
     if has_put(&view) {
         forbidden.check_space()?;
     }
+    let mut budget = match txn.state().apply_version() >= BOUNDED_VERSION {
+        true => Budget::TXN,
+        false => Budget::ENDLESS,
+    };
     let mut path = Vec::with_capacity(1);
-    choose(txn.view(), &view, &mut path);
+    choose(txn.view(), &view, &mut path, &mut budget)?;
     check_path(txn, &view, &mut path.iter())?;
+    check_reads(txn.view(), &view, &path, budget)?;
     execute(txn, &view, &mut path.iter(), out)
 }
 
@@ -64,14 +78,20 @@ pub(crate) fn branch<'v, 'a>(view: &'v TxnView<'a>, succeeded: bool) -> &'v [OpV
 }
 
 /// Appends which branch each transaction takes, in the order in which they are met.
-fn choose(root: RootView<'_>, view: &TxnView<'_>, path: &mut Vec<bool>) {
-    let succeeded = compare::all_hold(root, view);
+fn choose(
+    root: RootView<'_>,
+    view: &TxnView<'_>,
+    path: &mut Vec<bool>,
+    budget: &mut Budget,
+) -> Result<(), Refusal> {
+    let succeeded = compare::all_hold(root, view, budget)?;
     path.push(succeeded);
     for op in branch(view, succeeded) {
         if let OpView::Txn(inner) = op {
-            choose(root, inner, path);
+            choose(root, inner, path, budget)?;
         }
     }
+    Ok(())
 }
 
 type Path<'p> = std::slice::Iter<'p, bool>;
@@ -93,6 +113,60 @@ fn check_path(txn: &WriteTxn<'_>, view: &TxnView<'_>, path: &mut Path<'_>) -> Re
         }
     }
     Ok(())
+}
+
+/// Refuses a transaction whose ranges would read more than `budget` has. They are measured by reading, before anything is
+/// written, unless the index says that they are few. What the transaction writes itself and reads again is not seen here;
+/// that is bounded by what it has.
+fn check_reads(
+    root: RootView<'_>,
+    view: &TxnView<'_>,
+    path: &[bool],
+    mut budget: Budget,
+) -> Result<(), Refusal> {
+    if budget == Budget::ENDLESS {
+        return Ok(());
+    }
+    let mut n_rows = 0u64;
+    each_range(view, &mut path.iter(), &mut |range| {
+        n_rows = n_rows.saturating_add(rows_at_most(root, range)?);
+        Ok(())
+    })?;
+    if n_rows <= ROWS_UNMEASURED_MAX {
+        return Ok(());
+    }
+    each_range(view, &mut path.iter(), &mut |range| {
+        range::spend(&mut budget, root, range.key, range.end, &range.options)
+    })
+}
+
+/// Calls `each` with every range on the path.
+fn each_range<'a>(
+    view: &TxnView<'a>,
+    path: &mut Path<'_>,
+    each: &mut impl FnMut(&RangeView<'a>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    for op in branch(view, take(path)) {
+        match op {
+            OpView::Range(range) => each(range)?,
+            OpView::Txn(inner) => each_range(inner, path, each)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Records that a range reads, as far as the index alone can say.
+fn rows_at_most(root: RootView<'_>, range: &RangeView<'_>) -> Result<u64, Refusal> {
+    let keys = record::key_range_of(range.key, range.end);
+    if range.end.is_empty() || keys.is_empty() {
+        return Ok(1);
+    }
+    if range.options.revision > 0 {
+        // The past is counted by looking at it.
+        return Ok(u64::MAX);
+    }
+    Ok(root.count(&keys, None)?)
 }
 
 /// Inside a transaction a negative revision is a compacted one, whereas outside it means the present. While

@@ -36,12 +36,12 @@ mod rights;
 mod root_only;
 mod token;
 
-pub(crate) use change::change;
 pub use change::check_gate;
+pub(crate) use change::{APPLY_VERSION, change};
 pub use interval::{Interval, Intervals};
 pub(crate) use needs::name_of;
 pub use needs::{Level, Needs, Verb, changes_users};
-pub use password::{PASSWORD_BYTES_MAX, PasswordChange, Secret};
+pub use password::{PASSWORD_BYTES_MAX, PASSWORD_SHOWN_BYTES_MAX, PasswordChange, Secret};
 pub(crate) use records::{ROLES, SETTINGS, Settings, USERS};
 pub use records::{
     ROOT_ROLE, ROOT_USER, is_enabled, last_token, revision, role, roles, user, users,
@@ -49,7 +49,7 @@ pub use records::{
 pub(crate) use records::{answer_role, answer_roles, answer_status, answer_user, answer_users};
 pub use rights::{Caller, Rights, permit, permit_caller, permit_root, user_identity};
 pub use root_only::RootOnly;
-pub use token::{IssueToken, TOKENS_MAX, Token, find_token, token_number};
+pub use token::{IssueToken, TOKENS_MAX, Token, find_token, may_come, token_number};
 
 /// Bytes of the name of a user or a role; what an identity may have.
 pub const NAME_BYTES_MAX: usize = store::command::IDENTITY_BYTES_MAX;

@@ -11,6 +11,10 @@ use std::fmt;
 /// Bytes of a password: bcrypt looks at no more, so a longer one is refused rather than cut.
 pub const PASSWORD_BYTES_MAX: usize = 72;
 
+/// Bytes of a password that somebody shows to be let in. etcds of former days took longer ones than bcrypt looks at, and
+/// hashes in a backup may be of such.
+pub const PASSWORD_SHOWN_BYTES_MAX: usize = 4096;
+
 /// A text that nobody prints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -81,6 +81,16 @@ pub fn find_token(state: &State, shown: &str) -> Option<Token> {
     })
 }
 
+/// Whether what a client shows may be a token that was issued and is not known as of `state`: its number is one of the
+/// next.
+pub fn may_come(state: &State, shown: &str) -> bool {
+    let number = shown
+        .rsplit_once('.')
+        .and_then(|(_, number)| number.parse().ok());
+    let last = Settings::of(state).last_token;
+    number.is_some_and(|number: u64| number > last && number - last <= TOKENS_MAX as u64)
+}
+
 fn split(record: &[u8]) -> Option<(&[u8; DIGEST_BYTES], u64, &[u8])> {
     let (digest, rest) = record.split_first_chunk()?;
     let (issued, user) = rest.split_first_chunk()?;

@@ -21,6 +21,7 @@ mod schema;
 mod split;
 mod write;
 
+use crate::status::Refusal;
 pub use schema::Schema;
 pub use split::JsonValues;
 
@@ -42,6 +43,9 @@ pub enum JsonError {
     /// One message is too large.
     #[error("a message has more than {0} bytes")]
     TooLarge(usize),
+    /// A list has more messages than it may: in etcd's words for the only ones that there are.
+    #[error("{}", Refusal::TooManyOps.message())]
+    TooManyOps,
     /// No JSON, or not of this message.
     #[error("proto: {0}")]
     Malformed(String),

@@ -23,9 +23,15 @@ use std::fmt;
 /// Digits of the longest integer, and some more.
 const DIGITS_MAX: usize = 40;
 
-pub(super) fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>, JsonError> {
+pub(super) fn message(
+    message: &'static Message,
+    json: &[u8],
+    list_max: usize,
+) -> Result<Vec<u8>, JsonError> {
     let reading = Reading {
         json,
+        list_max,
+        is_list_too_long: Cell::new(false),
         failure: Cell::new(None),
     };
     let mut out = Vec::with_capacity(json.len() / 2);
@@ -38,6 +44,7 @@ pub(super) fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>,
     let read = object.deserialize(&mut from).and_then(|()| from.end());
     match (read, reading.failure.take()) {
         (Ok(()), _) => Ok(out),
+        (Err(_), _) if reading.is_list_too_long.get() => Err(JsonError::TooManyOps),
         (Err(_), Some(failure)) => Err(JsonError::Malformed(failure)),
         (Err(error), None) => {
             let text = error.to_string();
@@ -52,6 +59,9 @@ pub(super) fn message(message: &'static Message, json: &[u8]) -> Result<Vec<u8>,
 /// What is read, and what is wrong with it in words that name the place.
 struct Reading<'a> {
     json: &'a [u8],
+    /// Messages in one list.
+    list_max: usize,
+    is_list_too_long: Cell<bool>,
     failure: Cell<Option<String>>,
 }
 
@@ -212,16 +222,21 @@ impl<'de> Visitor<'de> for Within<'_> {
             out,
             reading,
         }) = self;
-        loop {
+        for n in 0.. {
+            if n > reading.list_max && matches!(field.kind, Kind::Message(_)) {
+                reading.is_list_too_long.set(true);
+                return Err(A::Error::custom(""));
+            }
             let element = Element(Value {
                 field,
                 out: &mut *out,
                 reading,
             });
             if list.next_element_seed(element)?.is_none() {
-                return Ok(true);
+                break;
             }
         }
+        Ok(true)
     }
 }
 

@@ -84,7 +84,16 @@ impl Schema {
     /// # Errors
     /// It is no JSON, or not this message's.
     pub fn read(self, json: &[u8]) -> Result<Vec<u8>, JsonError> {
-        read::message(self.0, json)
+        self.read_bounded(json, usize::MAX)
+    }
+
+    /// As [`Schema::read`], and it stops when a list has more than `list_max` messages, before it understands them: only
+    /// transactions have such lists.
+    ///
+    /// # Errors
+    /// As [`Schema::read`], and [`JsonError::TooManyOps`].
+    pub fn read_bounded(self, json: &[u8], list_max: usize) -> Result<Vec<u8>, JsonError> {
+        read::message(self.0, json, list_max)
     }
 
     /// Writes the message whose protobuf is `bytes` to `out`, as JSON on one line.

@@ -36,11 +36,11 @@ pub enum Steps {
 }
 
 impl Steps {
-    /// Goes on for at most `rows` records (at least one); the answer when it is complete. After that there
-    /// is nothing left to ask for.
-    pub fn step(&mut self, rows: usize) -> Option<Bytes> {
+    /// Goes on for at most `rows` records (at least one); the answer when it is complete, or why there is none. After that
+    /// there is nothing left to ask for.
+    pub fn step(&mut self, rows: usize) -> Option<Result<Bytes, Status>> {
         match self {
-            Steps::Range(range) => range.step(rows),
+            Steps::Range(range) => range.step(rows).map(Ok),
             Steps::Txn(txn) => txn.step(rows),
         }
     }
@@ -96,7 +96,7 @@ pub fn answer_as(
             }
             loop {
                 if let Some(answer) = steps.step(usize::MAX) {
-                    return Ok(Reply::Whole(answer));
+                    return answer.map(Reply::Whole);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::cluster::{self, ClusterOp};
 use crate::apply::LEASE_TTL_MAX_S;
 use crate::apply::alarms::{self, Alarm, AlarmView};
-use crate::auth::{PasswordChange, Secret, name_of};
+use crate::auth::{NAME_BYTES_MAX, PASSWORD_SHOWN_BYTES_MAX, PasswordChange, Secret, name_of};
 use crate::check;
 use crate::method::Method;
 use crate::pb;
@@ -244,6 +244,12 @@ impl Session {
             Method::AuthStatus => read(Query::AuthStatus, false),
             Method::Authenticate => {
                 let request: pbs::AuthenticateRequest = decode(body)?;
+                // Nobody has such a name, and what is remembered of those who try must stay small.
+                if request.name.len() > NAME_BYTES_MAX
+                    || request.password.len() > PASSWORD_SHOWN_BYTES_MAX
+                {
+                    return Err(Refusal::AuthFailed.into());
+                }
                 Ok(Plan::Authenticate(Credentials {
                     name: request.name,
                     password: Secret::new(request.password),
@@ -318,24 +324,25 @@ impl Session {
     }
 
     fn range_stream(&self, body: &Bytes) -> Result<Plan, Status> {
-        let view = RangeView::read(body).map_err(Refusal::from)?;
+        let mut view = RangeView::read(body).map_err(Refusal::from)?;
         check::range(&view)?;
         let options = &view.options;
         if options.is_filtered() {
             return Err(Refusal::RangeStreamFilter.into());
         }
-        // Ascending by key is the natural order, and so is no order.
-        if options.sort_target != 0 || options.sort_order == 2 {
-            return Err(Refusal::RangeStreamSort.into());
+        // Ascending by key is the natural order, and so is no order, whatever it would be of.
+        match (options.sort_order, options.sort_target) {
+            (0, _) | (1, 0) => view.options.sort_target = 0,
+            _ => return Err(Refusal::RangeStreamSort.into()),
         }
         Ok(Plan::ReadStream(Read {
             query: Query::Range(RangeQuery::of(body, &view)),
-            linearizable: !options.serializable,
+            linearizable: !view.options.serializable,
         }))
     }
 
     fn txn(&self, body: Bytes) -> Result<Plan, Status> {
-        let view = TxnView::read(&body)?;
+        let view = TxnView::read_bounded(&body, self.limits.txn_ops_max)?;
         check::txn(&view, self.limits.txn_ops_max)?;
         if view.is_read_only() {
             let linearizable = !view.is_serializable();

@@ -37,6 +37,11 @@ impl World {
     }
 
     pub(crate) fn with(limits: Limits) -> World {
+        World::of_version(limits, 4)
+    }
+
+    /// One that decides by this version of the rules.
+    pub(crate) fn of_version(limits: Limits, version: u16) -> World {
         let member = Member {
             id: MemberId(1),
             name: "n1".into(),
@@ -48,7 +53,7 @@ impl World {
             membership: base::Membership::of_voters(vec![MemberId(1)]),
             members: vec![member],
         });
-        store.raise_apply_version(3);
+        store.raise_apply_version(version);
         let state = store.publish();
         World {
             store,
@@ -234,7 +239,7 @@ pub(crate) fn answer_as(state: &State, caller: &Caller, query: &Query) -> Result
         Reply::Whole(bytes) => Ok(bytes),
         Reply::Steps(mut steps) => loop {
             if let Some(bytes) = steps.step(100) {
-                return Ok(bytes);
+                return bytes;
             }
         },
     }

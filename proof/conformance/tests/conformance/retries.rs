@@ -5,7 +5,7 @@ use super::connect::etcd_client_updater::EndpointUpdater;
 use etcd_client::{
     BalancedChannelBuilder, Channel, Client, Compare, CompareOp, ConnectOptions, Txn, TxnOp,
 };
-use quorate_conformance::{PATIENCE, alone, code, is_ours, refusal, serves, shared};
+use quorate_conformance::{PATIENCE, alone, alone_with, code, is_ours, refusal, serves, shared};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tonic::codegen::Service;
@@ -145,6 +145,40 @@ async fn words_that_make_no_sense_are_refused() {
     let over = "quorate: the session is over";
     assert_eq!((code, &*message), (code::FAILED_PRECONDITION, over));
     assert_eq!(version(&mut target.client, "retries/b").await, 1);
+}
+
+#[tokio::test]
+async fn a_write_that_took_effect_says_so_though_there_is_no_room_left() {
+    if !is_ours() {
+        return;
+    }
+    let mut target = alone_with(1, &["--quota-backend-bytes", "1000000"]).await;
+    let session = session(&mut target.client).await;
+    let (mut client, words) = numbering(&target.endpoints[0]).await;
+    say(&words, Some((session, 1)));
+    let big = "x".repeat(50_000);
+    // As large as what finds no room.
+    let first = client.put("retries/d", big.clone(), None).await;
+    let first = first.expect("put");
+    let mut n = 0;
+    while target
+        .client
+        .put(format!("big/{n}"), big.clone(), None)
+        .await
+        .is_ok()
+    {
+        n += 1;
+        assert!(n < 100, "the quota does not hold");
+    }
+    let again = client.put("retries/d", big.clone(), None).await;
+    let again = again.expect("put");
+    let revision = |put: &etcd_client::PutResponse| put.header().map(|it| it.revision());
+    assert_eq!(revision(&again), revision(&first));
+    // What is new has no place.
+    say(&words, Some((session, 2)));
+    let (code, message) = refusal(client.put("retries/d", big, None).await);
+    let full = "etcdserver: mvcc: database space exceeded";
+    assert_eq!((code, &*message), (code::RESOURCE_EXHAUSTED, full));
 }
 
 #[tokio::test]
