@@ -131,6 +131,8 @@ mutants! {
     AuthDecidedBeforeLog = "auth-decided-before-log",
     /// A read is answered without a look whether its user may read it.
     AuthReadNotChecked = "auth-read-not-checked",
+    /// Watches go on when rules change, whether they may or not.
+    WatchNotReauthorised = "watch-not-reauthorised",
     /// Specification: half of the votes elect.
     SpecMinorityElects = "spec-minority-elects",
     /// Specification: a new leader writes undecided entries again under its own term.

@@ -31,7 +31,7 @@ use crate::promises::{Promise, ReadLease};
 use crate::proposals::{Proposals, Tags};
 use crate::reads::Reads;
 use crate::replica::Replica;
-use crate::system::{MemberChange, SYSTEM, SystemCommand};
+use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
 use crate::versions::IDENTITY_VERSION;
 use crate::versions::Versions;
 use base::{
@@ -528,9 +528,14 @@ impl Node {
         self.propose(SYSTEM, SystemCommand::Member(change).encode())
     }
 
+    /// Why this member would refuse a change if it led, by what it has applied. Of its own connections it knows nothing here.
+    pub fn would_refuse(&self, change: &MemberChange) -> Option<SystemRefusal> {
+        self.validate(change).err()
+    }
+
     /// Nobody waits for `tag` any more. If the command has not left this member yet, it never will.
     pub fn forget(&mut self, tag: Tag) {
-        self.machine.forget(self.bounced.current(tag));
+        self.machine.forget(self.bounced.give_up(tag));
     }
 
     /// A linearizable read: the caller may look at the published root once `ticket` comes back.
@@ -630,11 +635,18 @@ impl Node {
         self.checkpoint.not_before = self.now + CHECKPOINT_AGAIN;
     }
 
-    /// A state arrived from `from` on a connection of its own.
+    /// A state arrived from `from` on a connection of its own. One of a newer build's rules stops this member before
+    /// anything of it is taken, as an entry does.
     pub fn snapshot_received(&mut self, from: MemberId, meta: SnapshotMeta, state: State) {
-        if !self.is_out() {
-            self.replica.snapshot_received(from, meta, state);
+        if self.is_out() {
+            return;
         }
+        let needs = state.apply_version();
+        if needs > self.config.apply_version_max {
+            self.stopped = Some(StopReason::TooOld { needs });
+            return;
+        }
+        self.replica.snapshot_received(from, meta, state);
     }
 
     /// A state was streamed to `to`, or could not be.
@@ -728,6 +740,9 @@ impl Node {
         self.replica.check();
         self.machine.check();
         self.proposals.check();
+        if !self.is_out() {
+            self.bounced.check(|number| self.machine.expects(number));
+        }
         self.leases.check();
         let office = self.leadership.is_self.then_some(self.leadership.term);
         self.read_lease.check(office);

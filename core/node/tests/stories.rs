@@ -3,7 +3,9 @@
 mod support;
 
 use base::LeaseId;
-use node::{LeaseAnswer, MemberChange, Refused, SWEEP_REST, StopReason, SystemRefusal, Ticket};
+use node::{
+    LeaseAnswer, MemberChange, NodeConfig, Refused, SWEEP_REST, StopReason, SystemRefusal, Ticket,
+};
 use std::time::Duration;
 use support::{World, assert_granted, genesis, id};
 
@@ -299,6 +301,32 @@ fn a_learner_joins_is_promoted_and_another_member_leaves() {
     assert_eq!(world.node(4).state().members().len(), 3);
 }
 
+#[cfg(feature = "mutants")]
+#[test]
+fn two_members_that_are_added_at_once_both_come() {
+    let mut world = World::new(3);
+    // The member puts a second change to the engine while the first is under way, which it else holds back itself.
+    world.mutants = base::Mutants::only(base::Mutant::SpecTwoChanges);
+    (1..=3).for_each(|n| world.restart(id(n)));
+    let leader = world.elect();
+    let add = |n: u64, is_learner| MemberChange::Add {
+        member: id(n),
+        peer_urls: vec![format!("http://n{n}:2380")],
+        is_learner,
+    };
+    let node = world.node(leader);
+    let tags = [
+        node.change_members(add(4, true)).expect("admitted"),
+        node.change_members(add(5, false)).expect("admitted"),
+    ];
+    world.run(SECOND);
+    for tag in tags {
+        let status = world.outcome(leader, tag).map(|(_, status)| status);
+        assert_eq!(status, Some(0), "the second waits for the first");
+    }
+    assert_eq!(world.node(leader).state().members().len(), 5);
+}
+
 #[test]
 fn a_leader_that_removes_itself_hands_over_first() {
     let mut world = World::new(3);
@@ -458,6 +486,65 @@ fn a_write_that_meets_a_leader_just_gone_goes_to_the_next_one() {
     assert_eq!(world.value(next, "k1").as_deref(), Some("1"));
     assert_eq!(world.nodes[&id(next)].state().revision().0, 3, "each once");
     world.assert_equal();
+}
+
+/// Writes of `third` have just come back to it: it believed that somebody still leads who had handed the office over.
+fn with_two_that_came_back() -> (World, u64, u64, Vec<node::Tag>) {
+    let mut world = World::new(3);
+    let first = world.elect();
+    let (next, third) = match first {
+        1 => (2, 3),
+        2 => (3, 1),
+        _ => (1, 2),
+    };
+    world.run(SECOND);
+    world.held.insert(id(third));
+    world
+        .node(first)
+        .transfer_leader(id(next))
+        .expect("a voter");
+    world.settle();
+    let tags: Vec<_> = (0..2)
+        .map(|n| world.propose(third, &format!("k{n}=1")))
+        .collect();
+    release(&mut world, third);
+    assert_eq!(world.nodes[&id(third)].leader(), id(next));
+    (world, next, third, tags)
+}
+
+#[test]
+fn what_is_proposed_after_a_write_came_back_does_not_overtake_it() {
+    let (mut world, next, third, mut tags) = with_two_that_came_back();
+    // It knows the new leader by now, so this one goes out at once, and the two only with the next tick.
+    tags.push(world.propose(third, "k2=1"));
+    assert!(world.outcome(third, tags[2]).is_some());
+    world.run(SECOND);
+    for tag in &tags {
+        let (_, status) = world.outcome(third, *tag).expect("answered");
+        assert_eq!(status, 0);
+    }
+    assert_eq!(world.nodes[&id(next)].state().revision().0, 4, "each once");
+    world.assert_equal();
+}
+
+#[test]
+fn a_write_that_came_back_and_is_given_up_goes_nowhere() {
+    let (mut world, next, third, tags) = with_two_that_came_back();
+    world.node(third).forget(tags[0]);
+    world.run(SECOND);
+    assert_eq!(world.value(next, "k0"), None);
+    assert_eq!(world.value(next, "k1").as_deref(), Some("1"));
+    assert_eq!(world.outcome(third, tags[0]), None);
+    // Given up under way: its outcome is for nobody, and nothing of it is kept (`Node::check` looks).
+    let (mut world, next, third, tags) = with_two_that_came_back();
+    world.held.insert(id(third));
+    world.run(NodeConfig::TICK);
+    world.node(third).forget(tags[0]);
+    release(&mut world, third);
+    world.run(SECOND);
+    assert_eq!(world.value(next, "k0").as_deref(), Some("1"));
+    assert_eq!(world.outcome(third, tags[0]), None);
+    assert!(world.outcome(third, tags[1]).is_some());
 }
 
 #[test]

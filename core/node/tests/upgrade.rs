@@ -155,6 +155,39 @@ fn a_stranger_and_a_follower_are_not_asked_what_they_know() {
     assert_eq!(versions(&world), [FORMER; 3]);
 }
 
+#[test]
+fn a_member_of_a_former_build_takes_no_state_that_it_does_not_know() {
+    let mut world = World::new(3);
+    let leader = world.elect();
+    world.run(SECOND);
+    assert_eq!(versions(&world), [APPLY_VERSION; 3]);
+    // More than the leader keeps in memory.
+    let value = "v".repeat(200_000);
+    for n in 0..200 {
+        world.propose(leader, &format!("k{}={value}", n % 7));
+    }
+    world.change(
+        leader,
+        MemberChange::Add {
+            member: id(4),
+            peer_urls: vec!["http://n4:2380".to_string()],
+            is_learner: true,
+        },
+    );
+    // It starts with nothing, so that a state is sent to it instead of the log's beginning.
+    world.former.insert(id(4), FORMER);
+    world.join(id(4));
+    world.run(2 * SECOND);
+    assert!(world.snapshots_sent > 0);
+    let needs = APPLY_VERSION;
+    assert_eq!(
+        world.stopped.get(&id(4)),
+        Some(&StopReason::TooOld { needs })
+    );
+    assert_eq!(world.value(4, "k1"), None, "nothing of it is shown");
+    assert_eq!(world.disks[&id(4)].state.applied().index, Index(0));
+}
+
 /// The planted bug: most members know the next version, and the leader does not wait for the rest.
 #[cfg(feature = "mutants")]
 #[test]

@@ -134,6 +134,15 @@ impl Restoration {
         self.state = store.state;
     }
 
+    /// What is restored is decided by this version of the rules, or a newer one. Builds that know less do not begin with
+    /// such a state.
+    pub fn needs_apply_version(&mut self, version: u16) {
+        let state = std::mem::replace(&mut self.state, State::empty(Membership::default()));
+        let mut store = Store::from_state(state);
+        store.raise_apply_version(version);
+        self.state = store.state;
+    }
+
     /// Appends the next version.
     ///
     /// # Errors
@@ -216,6 +225,8 @@ pub struct Refounding {
     pub bump: u64,
     /// Whether everything up to the new revision counts as compacted, so that who watches from before hears of it.
     pub mark_compacted: bool,
+    /// Records of fronts that mean nothing any more, such as what they noted about members that are forgotten.
+    pub forget: Vec<(Table, Bytes)>,
 }
 
 /// The first state of a new cluster that goes on from `state`.
@@ -241,6 +252,7 @@ pub fn refound(mut state: State, how: Refounding) -> Result<State, RestoreError>
         .into_iter()
         .flat_map(|table| store.state.records(table).map(move |(key, _)| (table, key)))
         .collect();
+    let old = old.into_iter().chain(how.forget);
     let mut members = how.genesis.members;
     members.sort_by_key(|member| member.id);
     let mut txn = store.begin(RootId(0), &Stamp::default());

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)] // a test that fails says where
 
 use base::{LeaseId, MemberId, Membership, Revision, limits};
+use bytes::Bytes;
 use store::restore::{Refounding, Restoration, RestoreError, Restored, refound};
-use store::{Genesis, KeyRange, Member, Place, RootId, Store};
+use store::{Genesis, KeyRange, Member, Place, RootId, Store, Table};
 
 const ROOT: RootId = RootId(0);
 
@@ -161,21 +162,27 @@ fn a_new_cluster_has_new_members_and_room_to_count_on() {
         membership: Membership::of_voters(vec![MemberId(id)]),
         members: vec![member(id)],
     };
+    const NOTES: Table = Table(77);
     let mut store = Store::new(genesis(1));
     let mut txn = store.begin(ROOT, &Default::default());
     txn.member_remove(MemberId(1));
     txn.member_put(&member(2));
     txn.put(b"k", b"v", LeaseId::NONE);
+    txn.record_put(NOTES, b"of member 1", Bytes::from_static(b"1"));
+    txn.record_put(NOTES, b"of the data", Bytes::from_static(b"2"));
     txn.finish();
     let how = Refounding {
         genesis: genesis(3),
         bump: 10,
         mark_compacted: true,
+        forget: vec![(NOTES, Bytes::from_static(b"of member 1"))],
     };
     let state = refound(store.publish(), how.clone()).unwrap();
     state.check();
     assert_eq!(state.members(), [member(3)]);
     assert!(!state.was_removed(MemberId(1)), "ids of another cluster");
+    let notes: Vec<Bytes> = state.records(NOTES).map(|(key, _)| key).collect();
+    assert_eq!(notes, [&b"of the data"[..]]);
     assert_eq!(state.revision(), Revision(12));
     assert_eq!(state.root(ROOT).compacted(), Revision(12));
     assert!(state.root(ROOT).get(b"k", None).unwrap().is_some());

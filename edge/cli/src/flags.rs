@@ -113,8 +113,8 @@ pub(crate) fn parse(
         .iter()
         .find(|(key, value)| key == "ETCD_CONFIG_FILE" && !value.is_empty());
     let file = match (raw.text("config-file"), from_environment) {
-        (Some(_), Some((key, _))) => return Err(FlagError::Shadowed(key.clone())),
-        (Some(path), None) => Some(path.to_owned()),
+        // The one pair of flag and variable that etcd does not call a conflict.
+        (Some(path), _) => Some(path.to_owned()),
         (None, Some((_, path))) => Some(path.clone()),
         (None, None) => None,
     };

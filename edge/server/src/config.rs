@@ -10,7 +10,7 @@ use base::limits::{REQUEST_BYTES_MAX, TXN_OPS_MAX};
 use base::{ClusterId, MemberId};
 use clock::guard::DriftBound;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use security::{TlsPolicy, TlsVersion, TransportSecurity};
@@ -285,7 +285,7 @@ impl Config {
         }
     }
 
-    /// Checks what can be checked without the world.
+    /// Checks what can be checked before anything is begun; of the world, only whether the directory has begun is asked.
     ///
     /// # Errors
     /// The first thing that cannot work, in the user's words.
@@ -298,7 +298,10 @@ impl Config {
                 Url::parse(url).map_err(|source| ConfigError::Url { flag, source })?;
             }
         }
-        self.check_cluster()?;
+        // What is said of the first members counts once, as in etcd; a configuration outlives their addresses.
+        if !has_begun(&self.data_dir) {
+            self.check_cluster()?;
+        }
         self.check_security()?;
         let ms = |duration: Duration| format!("{} ms", duration.as_millis());
         let number = |flag, value, rule| Err(ConfigError::Number { flag, value, rule });
@@ -332,7 +335,7 @@ impl Config {
             return number("read-lease-drift-ppm", ppm.to_string(), rule);
         }
         if !(node::APPLY_VERSION_FIRST..=node::APPLY_VERSION).contains(&self.apply_version_max) {
-            let rule = "2 or 3, the versions that this build knows";
+            let rule = "2 to 4, the versions that this build knows";
             let value = self.apply_version_max.to_string();
             return number("quorate-apply-version-max", value, rule);
         }
@@ -477,6 +480,11 @@ fn sorted(urls: &[String]) -> Vec<&String> {
     let mut urls: Vec<_> = urls.iter().collect();
     urls.sort_unstable();
     urls
+}
+
+/// Whether a member has lived in this directory.
+fn has_begun(data_dir: &Path) -> bool {
+    data_dir.join("member").join("identity").exists()
 }
 
 #[cfg(test)]

@@ -14,13 +14,14 @@
 use crate::front::Front;
 use crate::identity::Url;
 use crate::member::Member;
-use crate::peers::ask_page;
-use base::{MemberId, Revision};
+use crate::peers::{HANDSHAKE_TIMEOUT, PAGE_TIMEOUT, ask_page};
+use base::{Instant, MemberId, Revision};
 use etcd::{Alarm, AlarmKind, Status};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::time::Duration;
 use store::State;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 /// How long a member that is asked waits for a revision that it does not have yet.
@@ -31,6 +32,12 @@ const CATCH_UP_REVISIONS_MAX: u64 = 1_000_000;
 
 /// The pause between two looks whether it has come.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(20);
+
+/// A member that is accused asks the others again after this time …
+const DOUBT_MIN: Duration = Duration::from_secs(1);
+
+/// … and then after twice as long each time, up to this: each answer reads everything that each of them has.
+const DOUBT_MAX: Duration = Duration::from_secs(60);
 
 /// Compactions whose hash is remembered, etcd's number.
 const REMEMBERED_MAX: usize = 10;
@@ -59,6 +66,55 @@ fn hash_at(state: &State, revision: Revision) -> Option<KvHash> {
         compacted: hash.compact_revision,
         hash: hash.hash,
     })
+}
+
+/// What a comparison found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Verdict {
+    /// Who is not like most; [`MemberId::NONE`] when nobody can say who is right.
+    suspects: Vec<MemberId>,
+    /// How many were compared, this member among them: those that answered for the same revision behind the same
+    /// compaction.
+    n_compared: usize,
+    n_members: usize,
+}
+
+impl Verdict {
+    fn of(found: &BTreeMap<MemberId, KvHash>, own: KvHash, n_members: usize) -> Verdict {
+        let same = |it: &&KvHash| it.compacted == own.compacted;
+        Verdict {
+            suspects: suspects(found, n_members),
+            n_compared: found.values().filter(same).count(),
+            n_members,
+        }
+    }
+
+    fn is_of_all(&self) -> bool {
+        self.n_compared >= self.n_members
+    }
+}
+
+/// When a member that is accused asks the others again.
+#[derive(Debug, Default)]
+pub(crate) struct Doubt {
+    next: Option<(Instant, Duration)>,
+}
+
+impl Doubt {
+    /// Whether to ask now.
+    fn asks(&mut self, is_accused: bool, now: Instant) -> bool {
+        if !is_accused {
+            self.next = None;
+            return false;
+        }
+        let pause = match self.next {
+            Some((at, _)) if now < at => return false,
+            Some((_, pause)) => (pause * 2).min(DOUBT_MAX),
+            None => DOUBT_MIN,
+        };
+        self.next = Some((now + pause, pause));
+        true
+    }
 }
 
 /// [`hash_at`] on a thread of its own; nothing also when many wait for theirs.
@@ -184,57 +240,69 @@ impl Front {
             .collect()
     }
 
-    async fn ask_others(&self, page: &str) -> BTreeMap<MemberId, String> {
-        let mut answers = BTreeMap::new();
-        let way = self.0.way();
+    /// Asks all others at once.
+    async fn ask_others(&self, page: &str, patience: Duration) -> BTreeMap<MemberId, String> {
+        let mut asked = JoinSet::new();
         for (member, urls) in self.others() {
-            for url in &urls {
-                if let Some(text) = ask_page(url, &way, page).await {
-                    answers.insert(member, text);
-                    break;
+            let (way, page) = (self.0.way(), page.to_owned());
+            asked.spawn_local(async move {
+                for url in &urls {
+                    if let Some(text) = ask_page(url, &way, &page, patience).await {
+                        return Some((member, text));
+                    }
                 }
-            }
+                None
+            });
         }
-        answers
+        let answers = asked.join_all().await;
+        answers.into_iter().flatten().collect()
     }
 
     /// Who is not like most, as far as can be told now.
-    pub(crate) async fn suspects(&self) -> Vec<MemberId> {
+    async fn compare(&self) -> Verdict {
         let state = self.0.state();
         let (own, revision) = (self.0.identity.member, state.revision());
         let n_members = state.members().len();
         let Some(hash) = hash_beside(&self.0, state, revision).await else {
-            return Vec::new();
+            return Verdict {
+                n_members,
+                ..Verdict::default()
+            };
         };
         let page = format!("/hashkv?revision={revision}");
-        let answers = self.ask_others(&page).await;
+        let answers = self.ask_others(&page, PAGE_TIMEOUT).await;
         let mut found: BTreeMap<MemberId, KvHash> = answers
             .iter()
             .filter_map(|(member, text)| Some((*member, parse_hash(text)?)))
             .collect();
         found.insert(own, hash);
-        suspects(&found, n_members)
+        Verdict::of(&found, hash, n_members)
     }
 
     /// The same by what everybody remembers of the newest compaction that this member knows.
-    async fn suspects_of_compaction(&self) -> Vec<MemberId> {
+    async fn compare_compaction(&self) -> Verdict {
+        let n_members = self.0.with_state(|state| state.members().len());
         let newest = self.0.compacted.borrow().newest();
         let Some(hash) = self.0.compacted.borrow().at(newest) else {
-            return Vec::new();
+            return Verdict {
+                n_members,
+                ..Verdict::default()
+            };
         };
         let at_newest = |hash| KvHash {
             compacted: newest,
             hash,
         };
-        let answers = self.ask_others("/compact-hash").await;
-        let mut found = BTreeMap::from([(self.0.identity.member, at_newest(hash))]);
+        let answers = self.ask_others("/compact-hash", HANDSHAKE_TIMEOUT).await;
+        let own = at_newest(hash);
+        let mut found = BTreeMap::from([(self.0.identity.member, own)]);
         for (member, text) in &answers {
             let remembered = parse_remembered(text).unwrap_or_default();
             if let Some((_, hash)) = remembered.iter().find(|(at, _)| *at == newest) {
                 found.insert(*member, at_newest(*hash));
             }
         }
-        suspects(&found, self.0.with_state(|state| state.members().len()))
+        Verdict::of(&found, own, n_members)
     }
 
     /// Compares before this member serves.
@@ -249,15 +317,25 @@ impl Front {
                 "nobody says how far the log goes: comparing what is there"
             );
         }
-        let suspects = self.suspects().await;
-        let own = self.0.identity.member;
+        let verdict = self.compare().await;
+        let (own, suspects) = (self.0.identity.member, &verdict.suspects);
         if suspects.contains(&own) || suspects.contains(&MemberId::NONE) {
             return Err(
                 "found data inconsistency with peers: its keys are not those of the other members"
                     .to_owned(),
             );
         }
-        info!("initial corruption checking passed; no corruption");
+        let (n_compared, n_members) = (verdict.n_compared, verdict.n_members);
+        match verdict.is_of_all() || n_compared > 1 {
+            true => info!(
+                n_compared,
+                n_members, "initial corruption checking passed; no corruption"
+            ),
+            false => warn!(
+                n_members,
+                "initial corruption checking: no other member could be compared with"
+            ),
+        }
         Ok(())
     }
 
@@ -275,14 +353,22 @@ impl Front {
 
     /// The leader compares all members and accuses who differs.
     pub(crate) async fn check_members(&self, what: Compared) {
-        let found = match what {
-            Compared::Compaction => self.suspects_of_compaction().await,
-            Compared::Now => self.suspects().await,
+        let verdict = match what {
+            Compared::Compaction => self.compare_compaction().await,
+            Compared::Now => self.compare().await,
         };
-        if found.is_empty() {
-            info!(compared = ?what, "corruption check passed");
+        let (n_compared, n_members) = (verdict.n_compared, verdict.n_members);
+        // Without an own one there is nothing to compare with, as before the first compaction.
+        if verdict.suspects.is_empty() && n_compared > 0 {
+            match verdict.is_of_all() {
+                true => info!(compared = ?what, n_compared, n_members, "corruption check passed"),
+                false => warn!(
+                    compared = ?what, n_compared, n_members,
+                    "corruption check found nothing, and did not hear of all members"
+                ),
+            }
         }
-        for member in found {
+        for member in verdict.suspects {
             if let Err(status) = self.accuse(member).await {
                 warn!(reason = %status.message, "the alarm cannot be raised now");
             }
@@ -307,7 +393,7 @@ impl Front {
     }
 
     /// Whether this member is accused and finds it to be true.
-    pub(crate) async fn is_corrupt(&self) -> bool {
+    pub(crate) async fn is_corrupt(&self, doubt: &mut Doubt) -> bool {
         let own = Alarm {
             kind: AlarmKind::Corrupt,
             member: self.0.identity.member,
@@ -315,7 +401,10 @@ impl Front {
         let is_accused = self
             .0
             .with_state(|state| etcd::alarms(state).any(|it| it == own));
-        is_accused && self.suspects().await.contains(&own.member)
+        if !doubt.asks(is_accused, crate::clock::now()) {
+            return false;
+        }
+        self.compare().await.suspects.contains(&own.member)
     }
 }
 
@@ -367,6 +456,30 @@ mod tests {
         assert_eq!(who(&[(1, 5, 7), (2, 6, 8), (3, 5, 7)], 3), [0; 0]);
         assert_eq!(who(&[(1, 5, 7), (2, 6, 8), (3, 7, 9)], 3), [0; 0]);
         assert_eq!(who(&[(1, 5, 7)], 3), [0; 0]);
+    }
+
+    #[test]
+    fn a_verdict_says_of_how_many_it_is() {
+        let of = |hashes: &[(u64, u64, u32)]| {
+            let found = found(hashes);
+            Verdict::of(&found, found[&MemberId(1)], 3)
+        };
+        assert!(of(&[(1, 5, 7), (2, 5, 7), (3, 5, 7)]).is_of_all());
+        let one_is_silent = of(&[(1, 5, 7), (2, 5, 7)]);
+        assert!(one_is_silent.suspects.is_empty() && !one_is_silent.is_of_all());
+        let alone = of(&[(1, 5, 7), (2, 6, 7), (3, 4, 7)]);
+        assert_eq!((alone.n_compared, alone.n_members), (1, 3));
+    }
+
+    #[test]
+    fn whoever_is_accused_asks_less_and_less_often() {
+        let at = |seconds: u64| Instant(seconds * 1_000_000_000);
+        let mut doubt = Doubt::default();
+        assert!(!doubt.asks(false, at(0)));
+        let asks: Vec<u64> = (0..300).filter(|s| doubt.asks(true, at(*s))).collect();
+        assert_eq!(asks, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
+        assert!(!doubt.asks(false, at(300)));
+        assert!(doubt.asks(true, at(301)), "another accusation");
     }
 
     #[test]

@@ -10,7 +10,9 @@ mod health;
 mod levels;
 mod pages;
 mod recipes;
+mod reconfiguration;
 mod retries;
+mod slow;
 mod streams;
 
 pub(crate) use health::Probe;
@@ -31,6 +33,7 @@ use etcd::{
     Reply, Status,
 };
 use node::{LeaseAnswer, MemberChange, RetryRefusal, SystemRefusal};
+use slow::Timed;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -198,11 +201,12 @@ impl Front {
     /// One request; one answer, or a stream of them.
     async fn single(&self, method: Method, call: &mut Call) -> Result<(), Ended> {
         let body = call.requests.only().await?;
+        let timed = Timed::begin(method, &body, &call.head, self.0.config.warn_request);
         if self.0.with_state(auth::is_enabled) {
             self.0.await_token(&asking(call)).await;
         }
         let done = match &self.0.audit {
-            None => self.answer(method, body, call).await?,
+            None => self.answer(method, body, call).await,
             Some(audit) => {
                 let note = Noting::of(
                     audit,
@@ -213,9 +217,13 @@ impl Front {
                 );
                 let done = Box::pin(self.answer(method, body, call)).await;
                 note.end(&done).await;
-                done?
+                done
             }
         };
+        if let Some(timed) = timed {
+            timed.end(&done);
+        }
+        let done = done?;
         match done.answer {
             Some(answer) => Ok(call.replies.reply(answer).await?),
             None => Ok(()),
@@ -231,8 +239,9 @@ impl Front {
         // Its id is drawn when it is planned, so asked again it would be another request.
         let is_unnamed_grant = method == Method::LeaseGrant && etcd::is_unnamed_grant(&body);
         let plan = self.0.session.borrow_mut().plan(method, body)?;
-        let who = self.0.identify(&asking(call));
-        self.permit(&who, &Needs::of_plan(&plan)?)?;
+        let asking = asking(call);
+        let needs = Needs::of_plan(&plan)?;
+        let who = self.admit(&asking, &needs, is_local(&plan)).await?;
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;
@@ -266,10 +275,21 @@ impl Front {
                     return Err(retries::unnamed_grant().into());
                 }
                 let who = who.unwrap_or(None);
-                self.propose(request, cost_bytes, numbered, who).await?
+                let done = self
+                    .propose(request.clone(), cost_bytes, numbered, who)
+                    .await;
+                match done {
+                    // A numbered write has had its one outcome.
+                    Err(status) if numbered.is_none() && is_outdated(&status) => {
+                        // Users changed on its way, and nothing was done. This member has seen that by now.
+                        let who = self.admit(&asking, &needs, false).await?.unwrap_or(None);
+                        self.propose(request, cost_bytes, None, who).await?
+                    }
+                    done => done?,
+                }
             }
             Plan::Read(read) => match wanted {
-                None => self.read(&read, &who).await?,
+                None => self.read(&read, &asking, who).await?,
                 Some(level) => {
                     let (answer, told) = self.read_at(&read, level, &who).await?;
                     fresh = Some(told);
@@ -286,8 +306,9 @@ impl Front {
                     LeaseAnswer::Gone => None,
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 };
-                if left.is_some() && self.0.with_state(|state| state.lease(lease).is_none()) {
-                    // Not here yet is not gone.
+                let is_unknown = self.0.with_state(|state| state.lease(lease).is_none());
+                if left.is_some() && (keys || is_unknown) {
+                    // Not here yet is not gone, and a key that was put elsewhere hangs on it already.
                     self.0.read_index().await?;
                 }
                 let header = self.0.header();
@@ -350,6 +371,27 @@ impl Front {
             answer: Some(answer),
             is_change,
         })
+    }
+
+    /// Who asks, if they may. Users, rights and tokens may have been given at another member a moment ago, so a
+    /// member that would refuse catches up first, and decides anew; one that cannot refuses by what it knows, and so
+    /// does one whose own state is what is asked for.
+    async fn admit(
+        &self,
+        asking: &Asking,
+        needs: &Needs,
+        is_local: bool,
+    ) -> Result<Caller, Refusal> {
+        let who = self.0.identify(asking);
+        let Err(refusal) = self.permit(&who, needs) else {
+            return Ok(who);
+        };
+        if is_local || self.0.read_index().await.is_err() {
+            return Err(refusal);
+        }
+        let who = self.0.identify(asking);
+        self.permit(&who, needs)?;
+        Ok(who)
     }
 
     /// Whether a caller may, as of the published state.
@@ -512,18 +554,21 @@ impl Front {
                 quota_bytes = self.0.session.borrow().limits().quota_bytes,
                 "the data would exceed the quota: alarm NOSPACE"
             );
+            // Before the answer, which may not come although the alarm does.
+            self.0.vigil.borrow_mut().raises(alarm.member);
             let request = etcd::alarm_request(alarm);
             self.0.propose(request, None, self.0.own_word()).await?;
-            self.0.vigil.borrow_mut().raised(alarm.member);
         }
         Ok(())
     }
 
-    async fn read(&self, read: &Read, who: &Caller) -> Result<Bytes, Status> {
-        if read.linearizable {
-            self.0.read_index().await?;
+    async fn read(&self, read: &Read, asking: &Asking, who: Caller) -> Result<Bytes, Status> {
+        if !read.linearizable {
+            return self.look(read, &who).await;
         }
-        self.look(read, who).await
+        self.0.read_index().await?;
+        // Who asks is as fresh as what is read: users may have changed since the first look.
+        self.look(read, &self.0.identify(asking)).await
     }
 
     /// Answers from the published state, whatever its age, to whom that state allows it.
@@ -653,11 +698,25 @@ impl Front {
             }
             ClusterOp::Remove(member) => MemberChange::Remove { member },
             ClusterOp::Update { member, peer_urls } => MemberChange::Update { member, peer_urls },
+            op @ ClusterOp::UpdateNowhere(_) => {
+                // Nothing for the log: told from what a read would see.
+                self.0.read_index().await?;
+                let n_learners_max = etcd::LEARNERS_MAX;
+                let check =
+                    |state: &store::State| etcd::check_cluster_op(state, &op, n_learners_max);
+                return Err(self
+                    .0
+                    .with_state(check)
+                    .err()
+                    .unwrap_or(Refusal::BadMemberUrls)
+                    .into());
+            }
             ClusterOp::Promote(member) => {
                 is_promotion = true;
                 MemberChange::Promote { member }
             }
         };
+        self.check_majority(&change)?;
         let answer = self.0.change_members(change).await?;
         check_change(outcome(&answer)?.status)?;
         if is_promotion {
@@ -722,6 +781,13 @@ impl Front {
 /// What a call's client shows to say who it is.
 pub(crate) fn asking(call: &Call) -> Asking {
     Asking::of_call(call.head.metadata(), call.head.common_name.clone())
+}
+
+/// Whether a request was refused only because users changed after it was established who asks.
+fn is_outdated(refused: &Status) -> bool {
+    [Refusal::UserEmpty, Refusal::AuthOldRevision]
+        .iter()
+        .any(|refusal| *refused == Status::from(*refusal))
 }
 
 /// Whether the client wants to be served by a member that knows a leader, or not at all.

@@ -40,7 +40,7 @@ use etcd::auth::Caller;
 use etcd::{HeaderParts, Refusal, Session, Status, StreamId, WatchDesk};
 use node::{
     Answer, Effects, LeaseAnswer, MemberChange, Node, ReadFailed, ReadGrant, ReadLevel, ReadNow,
-    Refused, StopReason, Ticket,
+    Refused, StopReason, SystemRefusal, Ticket,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -204,7 +204,7 @@ impl Member {
             metrics: parts.metrics,
             audit: parts.audit,
             compacted: RefCell::default(),
-            vigil: RefCell::default(),
+            vigil: RefCell::new(etcd::upkeep::Vigil::at_start(header.member)),
             comparisons: Few::new(1, few::COMPARISONS_WAITING_MAX),
             hashes: Few::new(few::HASHES_AT_ONCE, few::HASHES_WAITING_MAX),
             snapshots: Few::new(few::SNAPSHOTS_MAX, 0),
@@ -346,6 +346,21 @@ impl Member {
         self.peers.is_connected(member)
     }
 
+    /// Since when the connection to `member` stands, if it does.
+    pub(crate) fn connected_since(&self, member: MemberId) -> Option<Instant> {
+        self.peers.connected_since(member)
+    }
+
+    /// What this member stamps entries with: its wall clock, held back by the others'.
+    pub(crate) fn stamp_wall_ms(&self) -> u64 {
+        self.node.borrow().stamp_wall_ms()
+    }
+
+    /// Why this member would refuse a change if it led, by what it has applied.
+    pub(crate) fn would_refuse(&self, change: &MemberChange) -> Option<SystemRefusal> {
+        self.node.borrow().would_refuse(change)
+    }
+
     /// From where the client of a stream of watches comes.
     pub(crate) fn stream_from(&self, id: StreamId) -> Option<SocketAddr> {
         self.streams.borrow().get(&id)?.from
@@ -398,11 +413,14 @@ impl Member {
         }
         self.desks
             .tick(now, &self.state.borrow(), self.is_leaderless());
-        let sent = self.desk.borrow_mut().tick(now, &self.state.borrow());
+        let told = self.desk.borrow_mut().tick(now);
         let streams = self.streams.borrow();
-        for (id, messages) in sent {
-            if let Some(work) = streams.get(&id) {
-                work.pending.borrow_mut().extend(messages);
+        for (id, messages) in told {
+            // Whoever has not taken the former news gets no more of it: nothing heaps up for a client that does not read.
+            if let Some(work) = streams.get(&id)
+                && work.pending.borrow().is_empty()
+            {
+                work.pending.replace(messages);
                 work.signal.set();
             }
         }

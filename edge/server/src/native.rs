@@ -353,6 +353,11 @@ impl Native {
 
     /// Refuses what would grow the data beyond the quota or the disk: one store, one quota, one alarm.
     async fn check_room(&self, cost_bytes: u64) -> Result<(), Fault> {
+        if cost_bytes > 0 {
+            // Those of other members too: what came this far would only be refused after a turn through the log.
+            let forbidden = self.0.with_state(|state| etcd::forbids(state, || true));
+            forbidden.map_err(|refusal| Fault::from(refusal_of(refusal)))?;
+        }
         let front = Front(self.0.clone());
         match front.room(cost_bytes) {
             Room::There => return Ok(()),
@@ -395,6 +400,8 @@ fn transports(status: grpc::Status) -> grpc::Status {
 fn refusal_of(refusal: Refusal) -> native::Refusal {
     match refusal {
         Refusal::PermissionDenied => native::Refusal::Denied,
+        Refusal::NoSpace => native::Refusal::NoSpace,
+        Refusal::Corrupt => native::Refusal::Corrupt,
         _ => native::Refusal::Unauthenticated,
     }
 }
@@ -402,6 +409,11 @@ fn refusal_of(refusal: Refusal) -> native::Refusal {
 /// The outcome of a command in the log that its sender may not give.
 pub(crate) fn locked(refusal: Refusal) -> Outcome {
     native::Refused::from(refusal_of(refusal)).outcome()
+}
+
+/// Whether a request in the log may make the data larger.
+pub(crate) fn grows(request: &[u8]) -> bool {
+    native::Request::decode(request).is_ok_and(|request| request.grows())
 }
 
 /// What the client hears when its write was not answered.

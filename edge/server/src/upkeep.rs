@@ -5,14 +5,17 @@
 
 use crate::clock;
 use crate::config::AutoCompaction;
-use crate::corrupt::Compared;
+use crate::corrupt::{Compared, Doubt};
 use crate::front::Front;
-use crate::member::outcome;
+use crate::member::{NotAnswered, outcome};
 use base::{Chain, Instant, MemberId, Revision};
-use etcd::upkeep::{Compactor, Due, Retention};
+use bytes::Bytes;
+use etcd::upkeep::{By, Compactor, Due, Retention};
 use etcd::{Refusal, Status};
+use native::LineUpkeep;
 use node::StopReason;
 use std::time::Duration;
+use store::command::DialectId;
 use tracing::{info, warn};
 
 /// How often to look whether something is due.
@@ -45,7 +48,9 @@ impl Timer {
 impl Front {
     /// Compacts and takes alarms back, until this future is dropped.
     pub(crate) async fn upkeep(self) {
-        let mut compactor = self.compactor();
+        let mut compactors = self.compactors();
+        let mut lines = LineUpkeep::default();
+        let mut doubt = Doubt::default();
         let config = &self.0.config;
         let mut compared = Timer::new(config.corrupt_check_every);
         let mut recalled = Timer::new(config.compact_hash_check_every);
@@ -56,7 +61,7 @@ impl Front {
             if self.0.is_stopped() || !self.0.is_ready() {
                 continue;
             }
-            if self.is_corrupt().await {
+            if self.is_corrupt(&mut doubt).await {
                 return self.0.stop(StopReason::Corrupt);
             }
             self.take_alarms_back().await;
@@ -69,10 +74,16 @@ impl Front {
             if self.leads() && recalled.is_due() {
                 self.check_members(Compared::Compaction).await;
             }
-            if self.leads()
-                && let Some(compactor) = &mut compactor
-            {
-                self.compact_if_due(compactor).await;
+            for compactor in &mut compactors {
+                // Samples are taken by those that do not lead, too.
+                let now = clock::now();
+                self.0.with_state(|state| compactor.note(now, state));
+                if self.leads() {
+                    self.compact_if_due(compactor).await;
+                }
+            }
+            if self.leads() {
+                self.forget_lines(&mut lines).await;
             }
         }
     }
@@ -81,24 +92,51 @@ impl Front {
         self.0.leader() == self.0.identity.member
     }
 
-    fn compactor(&self) -> Option<Compactor> {
+    /// One for etcd's keys and one for the native API's: by the same rule, since there is one store, and one quota.
+    fn compactors(&self) -> Vec<Compactor> {
         let retention = match self.0.config.auto_compaction {
-            AutoCompaction::Off => return None,
+            AutoCompaction::Off => return Vec::new(),
             AutoCompaction::Periodic(period) => Retention::Period(period),
             AutoCompaction::Revisions(kept) => {
                 Retention::Revisions(u64::try_from(kept).unwrap_or(0))
             }
         };
-        Some(Compactor::new(retention, clock::now()))
+        let of = |root| Compactor::new(root, retention, clock::now());
+        vec![of(etcd::ROOT), of(native::KEYS_ROOT)]
     }
 
     async fn compact_if_due(&self, compactor: &mut Compactor) {
-        let due = self
-            .0
-            .with_state(|state| compactor.due(clock::now(), clock::wall_ms(), state));
-        let Some(Due { revision }) = due else {
+        let is_etcds = compactor.root() == etcd::ROOT;
+        let wall_ms = self.0.stamp_wall_ms();
+        let due = self.0.with_state(|state| {
+            // Where nobody uses the native API, nothing is written for its sake.
+            let is_used = is_etcds || state.root(compactor.root()).versions() > 0;
+            match is_used {
+                true => compactor.due(clock::now(), wall_ms, state),
+                false => None,
+            }
+        });
+        let Some(Due { revision, by }) = due else {
             return;
         };
+        if by == By::Samples {
+            warn!(
+                %revision,
+                "the times of revisions do not tell what is old enough: compacting by what this member saw itself"
+            );
+        }
+        if !is_etcds {
+            match self.compact_native(revision).await {
+                Ok(()) => {
+                    compactor.done(revision, clock::now());
+                    info!(%revision, "compacted the keys of the native API");
+                }
+                Err(reason) => {
+                    warn!(%revision, reason, retry = ?compactor.retry(), "the keys of the native API cannot be compacted now");
+                }
+            }
+            return;
+        }
         // The words are etcd's: people search for them.
         match compactor.retention() {
             Retention::Period(period) => {
@@ -145,6 +183,38 @@ impl Front {
             Ok(_) => Ok(()),
             Err(status) if status == Status::from(Refusal::Compacted) => Ok(()),
             Err(status) => Err(status),
+        }
+    }
+
+    /// Compacts the native API's keys. That somebody was quicker is as good.
+    async fn compact_native(&self, revision: Revision) -> Result<(), String> {
+        let request = native::compact_keys_request(revision);
+        self.propose_native(native::KEYS, request).await
+    }
+
+    /// Forgets how lines were.
+    async fn forget_lines(&self, lines: &mut LineUpkeep) {
+        let due = self.0.with_state(|state| lines.due(clock::now(), state));
+        let Some(request) = due else {
+            return;
+        };
+        if let Err(reason) = self.propose_native(native::LINES, request).await {
+            warn!(reason, "the history of lines cannot be forgotten now");
+        }
+    }
+
+    async fn propose_native(&self, dialect: DialectId, request: Bytes) -> Result<(), String> {
+        let own = self.0.own_word();
+        let proposed = self.0.propose_to(dialect, request, None, own).await;
+        let answer = proposed.map_err(|why| match why {
+            NotAnswered::Refused(why) => why.to_string(),
+            NotAnswered::Unknown => "no answer".to_owned(),
+        })?;
+        let outcome = outcome(&answer).map_err(|status| status.to_string())?;
+        match native::Refused::of_outcome(outcome) {
+            None => Ok(()),
+            Some(refused) if refused.refusal == native::Refusal::Compacted => Ok(()),
+            Some(refused) => Err(refused.refusal.to_string()),
         }
     }
 

@@ -107,6 +107,8 @@ codes! {
     NoSpace = 2105 "Q2105" ResourceExhausted 507 5 None "there is no space",
     /// A learner does not serve this.
     Learner = 2106 "Q2106" Unavailable 503 5 None "a learner does not serve this",
+    /// The members' data differ.
+    Corrupt = 2107 "Q2107" FailedPrecondition 409 5 None "the members' data differ",
     /// The history is compacted.
     Compacted = 3101 "Q3101" OutOfRange 410 3 None "the history is compacted",
     /// The revision has not happened yet.

@@ -107,6 +107,36 @@ proptest! {
     }
 }
 
+/// Each of its bytes: with one of the two damaged the other counts, with both there is no file.
+#[test]
+fn a_meta_page_counts_only_with_its_checksum() {
+    let pairs = (0..50_u8).map(|n| (vec![n], Node::Value(vec![n; 40])));
+    let model = Model(pairs.collect());
+    let whole = file(&model);
+    // Behind the header of the page.
+    for at in 16..16 + 64 {
+        for bit in [0, 7] {
+            let mut one = whole.clone();
+            one[at] ^= 1 << bit;
+            for is_second_too in [false, true] {
+                one[PAGE_BYTES + at] ^= u8::from(is_second_too) << bit;
+                let opened = File::open(&one[..]);
+                match is_second_too {
+                    false => {
+                        let file = opened.unwrap();
+                        assert_eq!(read(&file, &file.root()), model, "byte {at}");
+                    }
+                    true => {
+                        let words = opened.err().unwrap().to_string();
+                        let wanted = "neither of its two meta pages is sound";
+                        assert!(words.ends_with(wanted), "byte {at}: {words}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_large_tree_has_no_branch_with_one_child() {
     // Around every border of one, two and three levels.

@@ -3,15 +3,18 @@
 //! The leader keeps the deadlines, so a renewal is a question to the member, which may take its time (on a
 //! follower it travels). Several may be under way; the answers leave in order. A lease that nobody knows
 //! is no error: its answer has time to live 0, and the client ends its keeping.
+//!
+//! The time to live is the leader's word and not this member's. A member that is behind does not know a lease
+//! that was just granted elsewhere, and one that has just started may know none at all; to say 0 then would end
+//! a session, and with it every lock, that the leader has just renewed.
 
 use crate::header::HeaderParts;
 use crate::pb;
 use crate::request::two_integers;
 use crate::status::{Refusal, Status};
-use base::LeaseId;
+use base::{LeaseId, Revision};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use store::State;
 
 /// Renewals under way on one stream. A client has a stream for all its leases and renews each about
 /// three times in its life; beyond this many the driver stops reading the stream.
@@ -37,7 +40,8 @@ pub struct LeaseStream {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Found {
-    Renewed,
+    /// For so many seconds.
+    Renewed(u64),
     Unknown,
 }
 
@@ -66,35 +70,30 @@ impl LeaseStream {
         })
     }
 
-    /// The member has renewed the lease, or knows none such.
-    pub fn renewed(&mut self, number: u64, is_known: bool) {
+    /// The leader has renewed the lease, which lives `ttl_s` seconds from now, or knows none such.
+    pub fn renewed(&mut self, number: u64, ttl_s: Option<u64>) {
         let at = number
             .checked_sub(self.first)
             .and_then(|at| usize::try_from(at).ok());
         if let Some((_, found)) = at.and_then(|at| self.waiting.get_mut(at)) {
-            *found = Some(if is_known {
-                Found::Renewed
-            } else {
-                Found::Unknown
-            });
+            *found = Some(ttl_s.map_or(Found::Unknown, Found::Renewed));
         }
     }
 
-    /// The next answer, when it is its turn.
-    pub fn next_answer(&mut self, state: &State, header: &HeaderParts) -> Option<Bytes> {
+    /// The next answer, when it is its turn. `revision` is this member's.
+    pub fn next_answer(&mut self, revision: Revision, header: &HeaderParts) -> Option<Bytes> {
         let (lease, Some(found)) = *self.waiting.front()? else {
             return None;
         };
         self.waiting.pop_front();
         self.first += 1;
-        // A lease that went between its renewal and this answer is gone.
-        let ttl_s = match (found, state.lease(lease)) {
-            (Found::Renewed, Some(granted)) => granted.ttl_s,
-            _ => 0,
+        let ttl_s = match found {
+            Found::Renewed(ttl_s) => ttl_s,
+            Found::Unknown => 0,
         };
         let mut body = Vec::new();
         pb::uint(&mut body, 2, lease.0 as u64);
-        pb::uint(&mut body, 3, ttl_s as u64);
-        Some(header.before(state.revision(), &body))
+        pb::uint(&mut body, 3, ttl_s);
+        Some(header.before(revision, &body))
     }
 }

@@ -93,7 +93,7 @@ mod snapshot;
 pub mod upkeep;
 mod watch;
 
-pub use apply::alarms::{Alarm, AlarmKind, alarms};
+pub use apply::alarms::{Alarm, AlarmKind, alarms, forbids, full_records};
 pub use apply::{EtcdDialect, LEASE_TTL_MAX_S};
 pub use describe::{deleted_nothing, describe_command, describe_query, names, revision_of};
 pub use header::HeaderParts;

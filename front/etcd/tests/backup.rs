@@ -285,6 +285,7 @@ proptest! {
             },
             bump,
             mark_compacted: bump > 0,
+            forget: Vec::new(),
         };
         let bytes = file(&world.state);
         let new = || refound(restored(&bytes).state, how.clone()).unwrap();
@@ -520,49 +521,98 @@ fn a_bucket_of_ours_from_another_day_is_left_out() {
     );
 }
 
+/// An etcd's file with `key` alone in a bucket; without a value, that is a bucket in the bucket.
+fn file_with(bucket: &[u8], key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let bytes = file(&small().state);
+    let old = File::open(&bytes[..]).unwrap();
+    let write = |writer: &mut bolt::Writer| {
+        let mut buckets = old.items(&old.root());
+        while let Some(item) = buckets.next().unwrap() {
+            let Entry::Bucket(found) = item.entry else {
+                continue;
+            };
+            if item.key == BUCKET_OF_OURS {
+                continue;
+            }
+            writer.begin_bucket(item.key).unwrap();
+            if item.key == bucket {
+                match value {
+                    Some(value) => writer.push(key, value).unwrap(),
+                    None => {
+                        writer.begin_bucket(key).unwrap();
+                        writer.end_bucket().unwrap();
+                    }
+                }
+            } else {
+                let mut entries = old.items(&found);
+                while let Some(entry) = entries.next().unwrap() {
+                    if let Entry::Value(value) = entry.entry {
+                        writer.push(entry.key, value).unwrap();
+                    }
+                }
+            }
+            writer.end_bucket().unwrap();
+        }
+    };
+    let mut writer = bolt::Writer::measure();
+    write(&mut writer);
+    let mut writer = bolt::Writer::emit(writer.finish().unwrap());
+    write(&mut writer);
+    writer.finish().unwrap();
+    writer.take_ready()
+}
+
 /// Users who cannot be read might be those that keep others out.
 #[test]
 fn users_that_cannot_be_read_are_an_error() {
     for (bucket, key, value) in [
-        (&b"authUsers"[..], &b"name-1"[..], &b"\xff"[..]),
-        (b"authUsers", b"stranger", b"\x0a\x06name-1"),
-        (b"authRoles", b"name-1", b"\xff"),
-        (b"auth", b"authRevision", b"short"),
+        (&b"authUsers"[..], &b"name-1"[..], Some(&b"\xff"[..])),
+        (b"authUsers", b"stranger", Some(b"\x0a\x06name-1")),
+        (b"authUsers", b"name-1", None),
+        (b"authRoles", b"name-1", Some(b"\xff")),
+        (b"auth", b"authRevision", Some(b"short")),
+        (b"auth", b"authEnabled", Some(b"\x03")),
+        (b"auth", b"authEnabled", Some(b"")),
+        (b"lease", b"\0\0\0\0\0\0\0\x01", None),
     ] {
-        let bytes = file(&small().state);
-        let old = File::open(&bytes[..]).unwrap();
-        let write = |writer: &mut bolt::Writer| {
-            let mut buckets = old.items(&old.root());
-            while let Some(item) = buckets.next().unwrap() {
-                let Entry::Bucket(found) = item.entry else {
-                    continue;
-                };
-                if item.key == BUCKET_OF_OURS {
-                    continue;
-                }
-                writer.begin_bucket(item.key).unwrap();
-                if item.key == bucket {
-                    writer.push(key, value).unwrap();
-                } else {
-                    let mut entries = old.items(&found);
-                    while let Some(entry) = entries.next().unwrap() {
-                        if let Entry::Value(value) = entry.entry {
-                            writer.push(entry.key, value).unwrap();
-                        }
-                    }
-                }
-                writer.end_bucket().unwrap();
-            }
-        };
-        let mut writer = bolt::Writer::measure();
-        write(&mut writer);
-        let mut writer = bolt::Writer::emit(writer.finish().unwrap());
-        write(&mut writer);
-        writer.finish().unwrap();
-        let bytes = writer.take_ready();
+        let bytes = file_with(bucket, key, value);
         let refused = restore(&File::open(&bytes[..]).unwrap());
-        assert!(matches!(refused, Err(RestoreFault::Entry(_))), "{bucket:?}");
+        let is_said = match value {
+            Some(_) => matches!(refused, Err(RestoreFault::Entry(_))),
+            None => matches!(refused, Err(RestoreFault::Nested(_))),
+        };
+        assert!(is_said, "{bucket:?}");
     }
+}
+
+#[test]
+fn a_range_that_an_etcd_kept_twice_keeps_both_rights() {
+    use authpb::permission::Type;
+    let permission = |perm_type: Type, end: &'static [u8]| authpb::Permission {
+        perm_type: perm_type as i32,
+        key: Bytes::from_static(b"a"),
+        range_end: Bytes::from_static(end),
+    };
+    let role = authpb::Role {
+        name: Bytes::from_static(b"both"),
+        key_permission: vec![
+            permission(Type::Read, b"c"),
+            permission(Type::Write, b"b"),
+            permission(Type::Write, b"c"),
+            permission(Type::Write, b"b"),
+        ],
+    };
+    let bytes = file_with(b"authRoles", b"both", Some(&role.encode_to_vec()));
+    let state = restore(&File::open(&bytes[..]).unwrap()).unwrap().state;
+    let (_, kept) = state.records(Table(20)).next().unwrap();
+    let kept = authpb::Role::decode(kept).unwrap();
+    let expected = [
+        permission(Type::Write, b"b"),
+        permission(Type::Readwrite, b"c"),
+    ];
+    assert_eq!(kept.key_permission, expected);
+    // Root is let in before every member of the new cluster runs.
+    assert_eq!(state.apply_version(), 3);
 }
 
 #[test]

@@ -5,7 +5,7 @@ extern crate quorate_etcd as etcd;
 
 mod support;
 
-use base::{LeaseId, MemberId};
+use base::{LeaseId, MemberId, Revision};
 use bytes::Bytes;
 use etcd::proto::etcdserverpb as pb;
 use etcd::proto::health as health_pb;
@@ -70,11 +70,6 @@ fn the_least_time_to_live_goes_with_the_election_timeout() {
 
 #[test]
 fn renewals_are_answered_in_the_order_in_which_they_were_asked() {
-    let mut world = World::new();
-    for (id, ttl) in [(1, 10), (2, 20)] {
-        let grant = pb::LeaseGrantRequest { id, ttl };
-        let _: pb::LeaseGrantResponse = world.call(Method::LeaseGrant, &grant).unwrap();
-    }
     let mut stream = LeaseStream::new();
     let renewals: Vec<_> = [1, 77, 2]
         .map(|id| {
@@ -88,22 +83,22 @@ fn renewals_are_answered_in_the_order_in_which_they_were_asked() {
         [1, 77, 2].map(LeaseId)
     );
     // The member answers in another order.
-    stream.renewed(renewals[2].number, true);
-    assert_eq!(stream.next_answer(&world.state, &HEADER), None);
-    stream.renewed(renewals[0].number, true);
-    stream.renewed(renewals[1].number, false);
+    stream.renewed(renewals[2].number, Some(20));
+    assert_eq!(stream.next_answer(Revision(7), &HEADER), None);
+    stream.renewed(renewals[0].number, Some(10));
+    stream.renewed(renewals[1].number, None);
     let mut answers = Vec::new();
-    while let Some(bytes) = stream.next_answer(&world.state, &HEADER) {
+    while let Some(bytes) = stream.next_answer(Revision(7), &HEADER) {
         let answer = pb::LeaseKeepAliveResponse::decode(bytes).unwrap();
-        assert_eq!(answer.header.unwrap().revision, 1);
+        assert_eq!(answer.header.unwrap().revision, 7);
         answers.push((answer.id, answer.ttl));
     }
     // Unknown is no error: its time to live is 0.
     assert_eq!(answers, [(1, 10), (77, 0), (2, 20)]);
     // Late or wrong numbers are nobody's.
-    stream.renewed(0, true);
-    stream.renewed(99, true);
-    assert_eq!(stream.next_answer(&world.state, &HEADER), None);
+    stream.renewed(0, Some(10));
+    stream.renewed(99, Some(10));
+    assert_eq!(stream.next_answer(Revision(7), &HEADER), None);
 }
 
 #[test]
@@ -214,6 +209,19 @@ fn the_membership_refuses_what_etcd_refuses() {
     );
     assert_eq!(check(update(1, "http://l:1")), Err(Refusal::PeerUrlExists));
     assert_eq!(check(update(2, "http://l:1")), Ok(()));
+    // Whether there is such a member is looked at before its place.
+    let mut nowhere = |id| {
+        let request = pb::MemberUpdateRequest {
+            id,
+            peer_ur_ls: vec!["nonsense".to_owned()],
+        };
+        match world.session.plan(Method::MemberUpdate, body(&request)) {
+            Ok(Plan::Change(op)) => check(op).map_err(Status::from),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(nowhere(9), Err(Refusal::MemberNotFound.into()));
+    assert_eq!(nowhere(1), Err(Refusal::BadMemberUrls.into()));
 
     let added = etcd::answer_member_add(&state, MemberId(2), &HEADER);
     let added = pb::MemberAddResponse::decode(added).unwrap();
@@ -413,6 +421,9 @@ fn every_method_is_planned_or_says_clearly_that_it_is_not_offered() {
         match planned {
             Err(status) if matches!(method, Method::ElectionProclaim | Method::ElectionResign) => {
                 assert_eq!(status, Refusal::LeaderMissing.into(), "{method:?}");
+            }
+            Err(status) if *method == Method::Unlock => {
+                assert_eq!(status.message, Refusal::EmptyKey.message());
             }
             Err(status) => assert_eq!(status.code, Code::InvalidArgument, "{method:?}"),
             // Refused too, once it is known that whoever asks may ask.

@@ -7,9 +7,10 @@ extern crate quorate_etcd as etcd;
 mod support;
 
 use base::{Instant, MemberId, Revision};
-use etcd::upkeep::{Compactor, Retention, Vigil};
+use etcd::upkeep::{By, Compactor, Retention, Vigil};
 use etcd::{Alarm, AlarmKind, Limits, alarm_request, alarms, compaction_request, disarm_request};
 use std::time::Duration;
+use store::RootId;
 use support::World;
 
 const MINUTE: u64 = 60_000;
@@ -22,13 +23,14 @@ fn at(ms: u64) -> Instant {
 /// One put a minute for `minutes`, and a look every six seconds: when (in minutes) what was compacted.
 fn run(retention: Retention, minutes: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, u64)> {
     let mut world = World::new();
-    let mut compactor = Compactor::new(retention, at(0));
+    let mut compactor = Compactor::new(etcd::ROOT, retention, at(0));
     let mut compacted = Vec::new();
     for minute in 1..=minutes {
         world.wall_ms = minute * MINUTE - 1;
         world.put("a", "b");
         for look in 0..10 {
             let ms = minute * MINUTE + look * 6000;
+            compactor.note(at(ms), &world.state);
             if !leads(minute) {
                 continue;
             }
@@ -79,10 +81,12 @@ fn nothing_is_compacted_twice_and_a_failure_is_tried_again_after_a_tenth() {
     let mut world = World::new();
     world.wall_ms = 0;
     world.put("a", "1");
-    let mut compactor = Compactor::new(Retention::Period(Duration::from_secs(60)), at(0));
+    let kept = Retention::Period(Duration::from_secs(60));
+    let mut compactor = Compactor::new(etcd::ROOT, kept, at(0));
     let looks: Vec<u64> = (0..200)
         .filter(|second| {
             let ms = second * 1000;
+            compactor.note(at(ms), &world.state);
             compactor.due(at(ms), ms, &world.state).is_some()
         })
         .collect();
@@ -93,6 +97,65 @@ fn nothing_is_compacted_twice_and_a_failure_is_tried_again_after_a_tenth() {
         let ms = second * 1000;
         assert_eq!(compactor.due(at(ms), ms, &world.state), None, "{second}");
     }
+}
+
+/// A put every `every_ms` for `minutes`, with a clock that is ahead by `ahead_ms`; what is compacted, and by what.
+fn busy(every_ms: u64, minutes: u64, ahead_ms: u64) -> Vec<(u64, u64, By)> {
+    let mut world = World::new();
+    world.wall_ms = HOUR;
+    let kept = Retention::Period(Duration::from_secs(10 * 60));
+    let mut compactor = Compactor::new(etcd::ROOT, kept, at(0));
+    let mut compacted = Vec::new();
+    for ms in (0..minutes * MINUTE).step_by(every_ms as usize) {
+        world.wall_ms = HOUR + ms;
+        world.put("a", "b");
+        compactor.note(at(ms), &world.state);
+        if let Some(due) = compactor.due(at(ms), HOUR + ms + ahead_ms, &world.state) {
+            world
+                .apply(&compaction_request(due.revision))
+                .expect("compacts");
+            compactor.done(due.revision, at(ms));
+            compacted.push((ms / MINUTE, due.revision.0, due.by));
+        }
+    }
+    compacted
+}
+
+#[test]
+fn a_clock_that_is_ahead_compacts_no_history_that_is_to_be_kept() {
+    // A put each second: what is compacted at minute 20 was there at minute 10.
+    let right = busy(1000, 31, 0);
+    let by = By::State;
+    assert_eq!(right, [(10, 1, by), (20, 601, by), (30, 1201, by)]);
+    let ahead = busy(1000, 31, 2 * HOUR);
+    let by = By::Samples;
+    assert_eq!(ahead, [(10, 2, by), (20, 602, by), (30, 1202, by)]);
+}
+
+#[test]
+fn where_times_are_forgotten_what_was_seen_decides() {
+    let mut world = World::new();
+    world.wall_ms = HOUR;
+    world.put("a", "1");
+    let kept = Retention::Period(Duration::from_secs(10 * 60));
+    // Of another root than the one whose compaction lets go of the times: in a busy cluster it is that they are too many.
+    let mut compactor = Compactor::new(RootId(1), kept, at(0));
+    compactor.note(at(0), &world.state);
+    world.wall_ms += 10 * MINUTE;
+    world.put("a", "2");
+    world.put("a", "3");
+    let request = compaction_request(world.state.revision());
+    world.apply(&request).expect("compacts");
+    let look = |compactor: &mut Compactor, ms: u64| {
+        compactor.note(at(ms), &world.state);
+        compactor.due(at(ms), HOUR + ms, &world.state)
+    };
+    let due = look(&mut compactor, 10 * MINUTE).expect("one sample is old enough");
+    assert_eq!((due.revision, due.by), (Revision(2), By::Samples));
+    compactor.done(due.revision, at(10 * MINUTE));
+    // Nothing was written since.
+    let due = look(&mut compactor, 21 * MINUTE).expect("the next one");
+    assert_eq!((due.revision, due.by), (Revision(4), By::State));
 }
 
 // ---- alarms -------------------------------------------------------------------------------------
@@ -167,7 +230,37 @@ fn room_that_is_made_before_anybody_looks_counts_too() {
     };
     let mut world = World::with(limits);
     let mut vigil = Vigil::default();
+    vigil.raises(MemberId(1));
+    // The proposal takes its time, longer than its answer is waited for.
+    for _ in 0..3 {
+        assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+    }
     world.apply(&alarm_request(full(1))).expect("raised");
-    vigil.raised(MemberId(1));
     assert_eq!(vigil.look(&world.state, &limits, |_| true), [full(1)]);
+    world.apply(&disarm_request(full(1))).expect("taken back");
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+    // The next one is somebody else's.
+    world.apply(&alarm_request(full(1))).expect("raised");
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+}
+
+#[test]
+fn a_member_that_starts_again_takes_its_own_alarm_back() {
+    let mut world = World::new();
+    world.apply(&alarm_request(full(1))).expect("raised");
+    world.apply(&alarm_request(full(2))).expect("raised");
+    for quota_bytes in [100_000, 0] {
+        let limits = Limits {
+            quota_bytes,
+            ..Limits::default()
+        };
+        let mut vigil = Vigil::at_start(MemberId(1));
+        let over = vigil.look(&world.state, &limits, |_| true);
+        assert_eq!(over, [full(1)], "the other one knows its own");
+    }
+    let mut vigil = Vigil::at_start(MemberId(3));
+    let limits = Limits::default();
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), []);
+    world.apply(&alarm_request(full(3))).expect("raised");
+    assert_eq!(vigil.look(&world.state, &limits, |_| true), [], "by hand");
 }

@@ -206,13 +206,8 @@ fn a_watch_of_the_future_says_nothing_until_then() {
     }
     world.watch(stream, progress());
     let second = Duration::from_secs(1);
-    world.desk.tick(Instant(0), &world.state);
-    assert!(
-        world
-            .desk
-            .tick(Instant(0) + second * 3600, &world.state)
-            .is_empty()
-    );
+    world.desk.tick(Instant(0));
+    assert!(world.desk.tick(Instant(0) + second * 3600).is_empty());
     world.put("a", "4");
     assert_eq!(values(&world.drain(stream)), ["4"]);
 }
@@ -238,13 +233,13 @@ fn quiet_watches_hear_of_progress_each_interval_and_busy_ones_do_not() {
         }),
     );
     let at = |seconds| Instant(0) + Duration::from_secs(seconds);
-    assert!(world.desk.tick(at(0), &world.state).is_empty());
+    assert!(world.desk.tick(at(0)).is_empty());
     // Watches count as busy when they begin.
-    assert!(world.desk.tick(at(11), &world.state).is_empty());
+    assert!(world.desk.tick(at(11)).is_empty());
     world.put("a", "1");
     world.drain(stream);
-    assert!(world.desk.tick(at(15), &world.state).is_empty(), "not yet");
-    let told = world.desk.tick(at(22), &world.state);
+    assert!(world.desk.tick(at(15)).is_empty(), "not yet");
+    let told = world.desk.tick(at(22));
     let told = decode(
         told.into_iter()
             .flat_map(|(_, responses)| responses)
@@ -256,8 +251,36 @@ fn quiet_watches_hear_of_progress_each_interval_and_busy_ones_do_not() {
         "the busy one is left out, so is the one that did not ask"
     );
     assert_eq!((told[0].watch_id, told[0].header.unwrap().revision), (2, 2));
-    let told = world.desk.tick(at(33), &world.state);
+    let told = world.desk.tick(at(33));
     assert_eq!(told[0].1.len(), 2, "now both are quiet");
+}
+
+#[test]
+fn a_tick_gives_out_no_events_for_a_client_that_takes_none() {
+    let mut world = World::new();
+    world.desk.set_progress_interval(Duration::from_secs(10));
+    let stream = world.desk.open();
+    let of_interest = |start_revision| {
+        create(pb::WatchCreateRequest {
+            progress_notify: true,
+            start_revision,
+            ..watch("a")
+        })
+    };
+    world.watch(stream, of_interest(0));
+    let at = |seconds| Instant(0) + Duration::from_secs(seconds);
+    world.desk.tick(at(0));
+    world.desk.tick(at(11));
+    world.put("a", "1");
+    // One that has events waiting, and one that is to read history.
+    world.watch(stream, of_interest(1));
+    for tick in 2..6 {
+        assert_eq!(world.desk.tick(at(tick * 11)), [], "nothing is taken");
+    }
+    assert_eq!(values(&world.drain(stream)), ["1", "1"]);
+    world.desk.tick(at(66));
+    let told = world.desk.tick(at(77));
+    assert_eq!(told[0].1.len(), 2, "now that all is taken");
 }
 
 #[test]

@@ -20,7 +20,7 @@
 //! (`node`).
 //!
 //! Read in this order: `request` (what stands in the log), `queue`, `fence`, `condition`, `apply`, `refusal`; then
-//! `plan`, `query`, `reply`, `answer`, `fault`; then `desk`, `watch`.
+//! `plan`, `query`, `reply`, `answer`, `fault`; then `desk`, `watch`, `upkeep`.
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -37,6 +37,7 @@ mod refusal;
 mod reply;
 mod request;
 mod times;
+mod upkeep;
 mod watch;
 
 pub use answer::{
@@ -54,6 +55,7 @@ pub use queue::{
 pub use refusal::{Refusal, Refused};
 pub use reply::{Freshness, HeaderParts, Reply, header};
 pub use request::Request;
+pub use upkeep::{LineUpkeep, compact_keys_request};
 pub use watch::{StreamId, Streamed, WatchDesk, WatchPlan};
 
 use store::{RootId, command::DialectId};

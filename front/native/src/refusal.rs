@@ -76,6 +76,10 @@ refusals! {
     Unauthenticated = 24 Unauthenticated "authentication is enabled: show the token of a user with the role root",
     /// Only root may.
     Denied = 25 Denied "only users with the role root may use this API while authentication is enabled",
+    /// A member is out of space.
+    NoSpace = 26 NoSpace "the alarm NOSPACE stands: delete and compact",
+    /// Members differ.
+    Corrupt = 27 Corrupt "the alarm CORRUPT stands: the members' data differ",
 }
 
 impl Refusal {

@@ -65,6 +65,27 @@ requests! {
     Leave(LeaveRequest) = 18 LINES,
     /// Say something else as a leader.
     Proclaim(ProclaimRequest) = 19 LINES,
+    /// Forget how lines were.
+    CompactLines(CompactRequest) = 20 LINES,
+}
+
+impl Request {
+    /// Whether it may make the data larger, so that it is not wanted where there is no room.
+    pub fn grows(&self) -> bool {
+        match self {
+            Request::Put(_) | Request::Grant(_) | Request::Enter(_) | Request::Proclaim(_) => true,
+            Request::Txn(request) => {
+                let mut operations = request.then.iter().chain(&request.otherwise);
+                operations.any(|operation| operation.put.is_some())
+            }
+            Request::Delete(_)
+            | Request::Compact(_)
+            | Request::Revoke(_)
+            | Request::Touch(_)
+            | Request::Leave(_)
+            | Request::CompactLines(_) => false,
+        }
+    }
 }
 
 fn envelope(kind: u8, message: &impl Message) -> Bytes {

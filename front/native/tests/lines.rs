@@ -1,10 +1,11 @@
 //! Queues against a model that is a list: who holds, which tokens are old, and what goes with a lease.
 
 use api::proto::{
-    EnterRequest, EnterResponse, Fence, LeaveRequest, Mode, ProclaimRequest, Queue, QueueKind,
+    CompactRequest, EnterRequest, EnterResponse, Fence, LeaveRequest, Mode, ProclaimRequest, Queue,
+    QueueKind,
 };
-use base::{LeaseId, Revision, Rng};
-use native::{LINES_ROOT, LineDialect, QueueName, Refusal, Refused, Request, fence};
+use base::{Instant, LeaseId, Revision, Rng};
+use native::{LINES_ROOT, LineDialect, LineUpkeep, QueueName, Refusal, Refused, Request, fence};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Dialect, Genesis, Outcome, Stamp, State, Store};
@@ -452,4 +453,87 @@ fn a_barrier_begins_anew_and_leaves_nothing_behind() {
     }
     let all = store::KeyRange::all();
     assert_eq!(cluster.state().root(LINES_ROOT).count(&all, None), Ok(0));
+}
+
+// ---- history ------------------------------------------------------------------------------------
+
+/// A cluster in which one place stands, and others came and went.
+fn with_history() -> (Cluster, EnterResponse) {
+    let mut cluster = Cluster::new();
+    cluster.lease(1, true);
+    cluster.lease(2, true);
+    let stays = cluster.enter(lock("stays", 1)).expect("a place");
+    for _ in 0..100 {
+        let token = cluster.enter(lock("jobs", 2)).expect("a place").token;
+        let leave = Request::Leave(LeaveRequest {
+            queue: Some(queue(QueueKind::Lock, "jobs")),
+            token,
+            ..LeaveRequest::default()
+        });
+        cluster.ask(leave).expect("it stood");
+    }
+    (cluster, stays)
+}
+
+fn n_versions(cluster: &mut Cluster) -> u64 {
+    while cluster.0.is_sweeping() {
+        cluster.0.sweep(100);
+    }
+    cluster.state().root(LINES_ROOT).versions()
+}
+
+#[test]
+fn how_lines_were_is_forgotten_from_version_4_on_and_what_stands_stays() {
+    let (mut cluster, stays) = with_history();
+    assert!(n_versions(&mut cluster) >= 400);
+    let revision = cluster.state().revision().0;
+    let forget = || Request::CompactLines(CompactRequest { revision });
+    cluster.0.raise_apply_version(3);
+    assert_eq!(cluster.ask(forget()), Err(Refusal::Malformed));
+    assert!(n_versions(&mut cluster) >= 400);
+    cluster.0.raise_apply_version(4);
+    cluster.ask(forget()).expect("known");
+    // The place and its owner's note, and what happened at that very revision: the two deletes of the last one that left.
+    assert_eq!(n_versions(&mut cluster), 4);
+    let jobs = queue(QueueKind::Lock, "stays");
+    assert_eq!(fenced(&cluster.state(), jobs, stays.token), Ok(()));
+    let next = cluster.enter(lock("jobs", 2)).expect("a place");
+    assert!(next.is_held && next.token > revision, "tokens go on rising");
+}
+
+#[test]
+fn a_leader_has_lines_forgotten_minute_by_minute_while_there_is_something_to_forget() {
+    let (mut cluster, _) = with_history();
+    cluster.0.raise_apply_version(4);
+    let mut upkeep = LineUpkeep::default();
+    let mut look = |cluster: &Cluster, seconds: u64| {
+        let now = Instant(seconds * 1_000_000_000);
+        upkeep.due(now, &cluster.state())
+    };
+    let then = cluster.state().revision();
+    assert_eq!(look(&cluster, 0), None, "what is newer than a minute stays");
+    cluster.enter(lock("jobs", 2)).expect("a place");
+    assert_eq!(look(&cluster, 59), None);
+    let request = look(&cluster, 60).expect("due");
+    let request = Request::decode(&request).expect("a request");
+    let revision = then.0;
+    assert_eq!(request, Request::CompactLines(CompactRequest { revision }));
+    cluster.ask(request).expect("it is known");
+    assert!(
+        look(&cluster, 120).is_some(),
+        "the place that came meanwhile"
+    );
+    let request = Request::CompactLines(CompactRequest {
+        revision: cluster.state().revision().0,
+    });
+    cluster.ask(request).expect("it is known");
+    for minute in 3..6 {
+        assert_eq!(look(&cluster, minute * 60), None, "nothing has changed");
+    }
+    let mut former = Cluster::new();
+    former.lease(1, true);
+    former.enter(lock("jobs", 1)).expect("a place");
+    for minute in 6..9 {
+        assert_eq!(look(&former, minute * 60), None, "not all know it");
+    }
 }

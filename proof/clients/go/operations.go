@@ -60,7 +60,14 @@ var operationChecks = []check{
 		_, at := t.leader()
 		c := t.client(at)
 		defer c.Close()
-		learner := must(c.MemberAddAsLearner(t.ctx, []string{"http://127.0.0.1:1"})).Member
+		// A cluster takes a member once all voters have seen each other for five seconds.
+		var added *clientv3.MemberAddResponse
+		t.eventually("the cluster takes a member", func() bool {
+			var err error
+			added, err = c.MemberAddAsLearner(t.ctx, []string{"http://127.0.0.1:1"})
+			return err == nil
+		})
+		learner := added.Member
 		t.holds(learner.IsLearner && learner.ID != 0, "learner: %v", learner)
 		_, err := c.MemberPromote(t.ctx, learner.ID)
 		t.is(err, rpctypes.ErrMemberLearnerNotReady)

@@ -284,7 +284,13 @@ check('cluster: members are listed, added, moved and removed', async () => {
   const { members } = await c.cluster.memberList({});
   same('names', members.map(member => member.name).sort(), ['n1', 'n2', 'n3']);
   same('urls', members.flatMap(member => member.clientURLs).sort(), [...endpoints].sort());
-  const { member } = await c.cluster.memberAdd({ peerURLs: ['http://127.0.0.1:1'] });
+  // A cluster takes a member once all voters have seen each other for five seconds.
+  let member;
+  await eventually('the cluster takes a member', async () => {
+    const added = await c.cluster.memberAdd({ peerURLs: ['http://127.0.0.1:1'] }).catch(() => null);
+    member = added?.member;
+    return member;
+  });
   await c.cluster.memberUpdate({ ID: member.ID, peerURLs: ['http://127.0.0.1:2'] });
   same('removed', (await c.cluster.memberRemove({ ID: member.ID })).members.length, 3);
 });

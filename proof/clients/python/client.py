@@ -1,10 +1,12 @@
 """The program of `etcd3`, Python's best known client: gRPC, one member at a time.
 
-Its elections are its locks: it has none of its own. Users and roles are managed by the services that it carries along.
+It has no elections of its own: `election.py` asks the server's. Users and roles are managed by the services that it
+carries along.
 """
 
 import hashlib
 import io
+import queue
 import threading
 import time
 
@@ -14,6 +16,7 @@ from etcd3 import etcdrpc
 from etcd3.etcdrpc import auth_pb2
 
 from check import check, control, endpoints, eventually, files, main, refused, same, take
+from election import Elections
 
 
 def client(member=0, **options):
@@ -244,6 +247,27 @@ def _():
     same("released by the first", held.release(), False)
 
 
+@check("election: one leads, proclaims and resigns, the next leads; observers see it")
+def _():
+    first, second, other = (Elections(client(member)) for member in range(3))
+    leader = first.campaign(b"race", c.lease(60), b"one")
+    seen = other.observe(b"race")
+    same("observed", take(seen, 1), [b"one"])
+    lease = c.lease(60)
+    won = queue.Queue()
+    threading.Thread(target=lambda: won.put(second.campaign(b"race", lease, b"two")), daemon=True).start()
+    eventually("two in line", lambda: len(list(c.get_prefix("race/"))) == 2)
+    first.proclaim(leader, b"one still")
+    same("observed", take(seen, 1), [b"one still"])
+    same("leader", other.leader(b"race"), b"one still")
+    first.resign(leader)
+    same("whose lease", won.get(timeout=30).lease, lease.id)
+    same("observed", take(seen, 1), [b"two"])
+    lease.revoke()
+    nobody = refused("a leader without a lease", lambda: other.leader(b"race"), grpc.RpcError)
+    same("nobody", nobody.details(), "election: no leader")
+
+
 @check("cluster: members are listed, added, moved and removed")
 def _():
     same("members", len(list(c.members)), 3)
@@ -251,7 +275,15 @@ def _():
     same("names", sorted(member.name for member in added.members), ["n1", "n2", "n3"])
     urls = sorted(url for member in c.members for url in member.client_urls)
     same("urls", [url.split(":")[-1] for url in urls], sorted(str(port) for _, port in endpoints()))
-    new = c.add_member(["http://127.0.0.1:1"])
+
+    def taken():
+        try:
+            return c.add_member(["http://127.0.0.1:1"])
+        except (etcd3.exceptions.Etcd3Exception, grpc.RpcError):
+            return None
+
+    # A cluster takes a member once all voters have seen each other for five seconds.
+    new = eventually("the cluster takes a member", taken)
     new.update(["http://127.0.0.1:2"])
     new.remove()
     same("members", len(list(c.members)), 3)

@@ -21,7 +21,15 @@ pub(crate) async fn checks(checks: &mut Checks) {
                 wanted.sort();
                 same("urls", urls, wanted)?;
                 let learner = Some(MemberAddOptions::new().with_is_learner());
-                let added = c.member_add(["http://127.0.0.1:1"], learner).await?;
+                // A cluster takes a member once all voters have seen each other for five seconds.
+                let mut added = None;
+                let taken = eventually("the cluster takes a member", async || {
+                    let taken = c.member_add(["http://127.0.0.1:1"], learner.clone());
+                    added = taken.await.ok();
+                    added.is_some()
+                });
+                taken.await?;
+                let added = added.ok_or("no answer")?;
                 let id = added
                     .member()
                     .map(|member| member.id())

@@ -136,6 +136,15 @@ impl Member {
         self.flags.extend(server.flags().iter().cloned());
     }
 
+    /// What it is started with for `--name`, the last that was said.
+    pub fn flag(&self, name: &str) -> Option<String> {
+        let said = self
+            .flags
+            .iter()
+            .rposition(|flag| *flag == format!("--{name}"))?;
+        self.flags.get(said + 1).cloned()
+    }
+
     /// The same server with further flags, from its next start on.
     pub fn add_flags(&mut self, flags: &[&str]) {
         self.flags

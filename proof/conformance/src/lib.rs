@@ -16,6 +16,7 @@
 use cluster::{Cluster, Place, Server, TempDir};
 use etcd_client::{Client, ConnectOptions, Error, GetOptions};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{
     Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -202,6 +203,7 @@ pub mod code {
     pub const FAILED_PRECONDITION: i32 = 9;
     pub const OUT_OF_RANGE: i32 = 11;
     pub const UNIMPLEMENTED: i32 = 12;
+    pub const UNAVAILABLE: i32 = 14;
     pub const RESOURCE_EXHAUSTED: i32 = 8;
 }
 
@@ -247,6 +249,27 @@ pub fn program() -> PathBuf {
         "no server to test: `cargo build -p quorate-cli` first, or set QUORATE_TEST_SERVER to a program \
          with etcd's flags, or QUORATE_TEST_ENDPOINTS to a running cluster",
     )
+}
+
+/// A program of the real etcd of the release that we emulate, built from its Go module if it is not there yet.
+///
+/// # Panics
+/// It cannot be built.
+pub fn peer(name: &str) -> PathBuf {
+    // target/debug/deps/users-… → target/peers
+    let own = std::env::current_exe().expect("the path of this test");
+    let target = own.ancestors().nth(3).expect("a target folder");
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/build");
+        let built = Command::new(script)
+            .env("CARGO_TARGET_DIR", target)
+            .output();
+        let built = built.expect("proof/peers/build");
+        let said = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "proof/peers/build failed: {said}");
+    });
+    target.join("peers").join(name)
 }
 
 fn server(links: &std::path::Path) -> Server {

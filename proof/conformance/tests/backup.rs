@@ -3,7 +3,7 @@
 //! revisions, versions and leases, and the same hash of history.
 
 use client::{Client as Native, Key};
-use cluster::{Cluster, Place, Server, TempDir};
+use cluster::{Cluster, Member, Place, Server, TempDir};
 use etcd_client::{
     Client, CompactionOptions, DeleteOptions, EventType, GetOptions, PutOptions, Txn, TxnOp,
     WatchOptions,
@@ -525,6 +525,63 @@ async fn a_bumped_restore_tells_old_watches_that_they_missed_something() {
         &["snapshot", "status", text(&again), "-w", "json"],
     );
     assert_eq!(number(&status, "revision"), revision);
+}
+
+/// Addresses and token may be those of the cluster that was backed up, and so are the ids of its members.
+#[tokio::test]
+async fn a_member_of_the_old_cluster_has_no_say_in_the_restored_one() {
+    let mut target = alone(3).await;
+    let mut client = target.client.clone();
+    client.put("k", "backup", None).await.expect("a put");
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("ours.db");
+    save(&peer("etcdctl"), &target.endpoints[0], &file);
+    for n in 0..20 {
+        let put = client.put("k", format!("after {n}"), None).await;
+        put.expect("a put");
+    }
+    let cluster = target.own.as_mut().expect("a cluster of its own");
+    for member in &mut cluster.members {
+        member.kill();
+    }
+    let said = |member: &Member, flag: &str| member.flag(flag).expect("it was said");
+    let initial = said(&cluster.members[0], "initial-cluster");
+    let token = said(&cluster.members[0], "initial-cluster-token");
+    for member in &cluster.members[..2] {
+        let dir = said(member, "data-dir");
+        std::fs::remove_dir_all(&dir).expect("the old directory");
+        let restore = [
+            "snapshot",
+            "restore",
+            text(&file),
+            "--name",
+            &said(member, "name"),
+            "--data-dir",
+            &dir,
+            "--initial-cluster",
+            &initial,
+            "--initial-cluster-token",
+            &token,
+            "--initial-advertise-peer-urls",
+            &said(member, "initial-advertise-peer-urls"),
+        ];
+        run(&program(), &restore);
+    }
+    // The third keeps what it had, which is more, and is there first.
+    for n in [2, 0, 1] {
+        cluster.members[n].start().expect("it starts");
+    }
+    for n in [0, 1] {
+        assert!(
+            is_up(&cluster.members[n].client_url()).await,
+            "{}",
+            cluster.last_words()
+        );
+        let mut client = connect(&[cluster.members[n].client_url()]).await;
+        let got = client.get("k", None).await.expect("a read");
+        assert_eq!(got.kvs()[0].value(), b"backup");
+        client.put("new", "1", None).await.expect("a put");
+    }
 }
 
 #[tokio::test]

@@ -537,6 +537,7 @@ impl World {
 
     fn reply_bytes(&mut self, operation: u64, answer: Result<Bytes, Status>) {
         let request = &self.asking.history[operation as usize - 1].request;
+        let is_decided = !answer.as_ref().is_err_and(is_about_who_asks);
         let outcome = match answer {
             Err(status) => Outcome::Refused {
                 reason: status.message.to_string(),
@@ -548,7 +549,7 @@ impl World {
                 }
             },
         };
-        self.reply_with(operation, outcome, true);
+        self.reply_with(operation, outcome, is_decided);
     }
 
     fn reply(&mut self, operation: u64, outcome: Outcome) {
@@ -675,4 +676,13 @@ impl World {
             self.reply(operation, Outcome::Unknown);
         }
     }
+}
+
+/// Whether a refusal is about who asks, as of now: of an attempt before, what became of it is not told then.
+fn is_about_who_asks(refused: &Status) -> bool {
+    use etcd::Refusal::{AuthOldRevision, PermissionDenied, UserEmpty};
+    let about = [AuthOldRevision, PermissionDenied, UserEmpty];
+    about
+        .iter()
+        .any(|refusal| refusal.message() == refused.message)
 }

@@ -175,7 +175,8 @@ impl User {
     }
 }
 
-fn name(user: u64) -> Bytes {
+/// The name of a user.
+pub fn name(user: u64) -> Bytes {
     format!("user{user}").into()
 }
 
@@ -310,6 +311,13 @@ impl Governing {
             is_tainted: false,
         });
         Deed::Grant(self.keys.len() - 1)
+    }
+
+    /// A user and a key that is, was, or soon will be its own.
+    pub fn any_key(&self, rng: &mut Rng) -> Option<(u64, Key)> {
+        let newest = self.keys.len().saturating_sub(8);
+        let rule = rng.pick(&self.keys[newest..])?;
+        Some((rule.user, rule.key.clone()))
     }
 
     fn n_keys(&self, user: u64) -> u64 {

@@ -38,6 +38,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod speak;
+pub mod spying;
 pub mod trace;
 pub mod watching;
 pub mod workload;

@@ -309,7 +309,7 @@ impl World {
         let Some(process) = &mut it.process else {
             return;
         };
-        let sent = process.desk.tick(instant, &process.state);
+        let sent = process.desk.tick(instant);
         let sent: Vec<(usize, Vec<Bytes>)> = sent
             .into_iter()
             .filter_map(|(stream, responses)| Some((*process.streams.get(&stream)?, responses)))

@@ -24,6 +24,7 @@ use crate::misfortune::Misfortune;
 use crate::natives::Natives;
 use crate::network::Network;
 use crate::schedule::Schedule;
+use crate::spying::Spying;
 use crate::trace::Trace;
 use crate::watching::Watching;
 use base::{MemberId, Membership, Rng, SnapshotMeta};
@@ -83,6 +84,8 @@ pub enum Event {
     },
     /// Something of whoever makes the rules.
     Govern(crate::governing::GovernEvent),
+    /// Spies of users look at what they are told.
+    Spy,
     /// Something of the watchers.
     Watcher(crate::watching::WatcherEvent),
     /// Something of the trouble.
@@ -109,6 +112,8 @@ pub struct World {
     pub natives: Natives,
     /// Who makes the rules, in worlds that have any.
     pub governing: Governing,
+    /// Users who watch what they might not be told.
+    pub spying: Spying,
     /// Who watches.
     pub watching: Watching,
     /// What goes wrong.
@@ -172,6 +177,7 @@ impl World {
             asking: Asking::new(&settings.plan, rng.fork(3)),
             natives: Natives::new(&settings.plan),
             governing: Governing::new(settings.plan.rules, settings.plan.seed),
+            spying: Spying::new(settings.plan.seed),
             watching: Watching::new(&settings.plan, rng.fork(4)),
             misfortune: Misfortune::new(rng.fork(5), settings.plan.seed),
             chronicle: Chronicle::default(),
@@ -194,6 +200,7 @@ impl World {
         world.begin_trouble();
         world.begin_natives();
         world.begin_governing();
+        world.begin_spying();
         world
     }
 
@@ -244,6 +251,7 @@ impl World {
             Event::Client(event) => return self.client_event(event),
             Event::Native(event) => return self.native_event(event),
             Event::Govern(event) => return self.govern_event(event),
+            Event::Spy => return self.spy(),
             Event::Watcher(event) => return self.watcher_event(event),
             Event::Trouble(trouble) => return self.trouble(trouble),
             Event::Resume { member } => return self.resume(member),

@@ -1,7 +1,10 @@
-//! Tables of compatibility: a row that says "works" names the test that would fail if it did not.
+//! Tables of compatibility: a row that says "works", "taken" or "served" names the test that would fail if it did not.
 //!
 //! A table counts when it has a column "State" and a column "Test". What stands between backticks under "Test" is the
 //! name of a test function (of any of our languages) or the path of a script; each must exist.
+
+/// What a row may begin with that somebody could rely on.
+const CLAIMS: [&str; 3] = ["works", "taken", "served"];
 
 /// Complaints about the tables of the page at `path`. `is_test` knows whether a test function has a name or a file a path.
 pub fn complaints(path: &str, text: &str, is_test: impl Fn(&str) -> bool) -> Vec<String> {
@@ -22,18 +25,18 @@ pub fn complaints(path: &str, text: &str, is_test: impl Fn(&str) -> bool) -> Vec
         let Some((state, test)) = columns else {
             continue;
         };
-        if !cells
+        let Some(claim) = cells
             .get(state)
-            .is_some_and(|cell| cell.starts_with("works"))
-        {
+            .and_then(|cell| CLAIMS.iter().find(|claim| cell.starts_with(**claim)))
+        else {
             continue;
-        }
+        };
         let named: Vec<&str> = cells
             .get(test)
             .map(|cell| cell.split('`').skip(1).step_by(2).collect())
             .unwrap_or_default();
         if named.is_empty() {
-            found.push(format!("{path}:{at}: says \"works\" and names no test"));
+            found.push(format!("{path}:{at}: says \"{claim}\" and names no test"));
         }
         for name in named {
             if !is_test(name) {
@@ -55,6 +58,8 @@ mod tests {
 | Range | works |  |
 | Txn | works | `put_answers`, `gone` |
 | Hash | refused |  |
+| Alarm | taken |  |
+| Status | served: the same call | `gone` |
 
 | Method | State |
 | --- | --- |
@@ -68,7 +73,9 @@ mod tests {
             complaints,
             [
                 "page:4: says \"works\" and names no test",
-                "page:5: there is no test `gone`"
+                "page:5: there is no test `gone`",
+                "page:8: says \"taken\" and names no test",
+                "page:9: there is no test `gone`"
             ]
         );
     }

@@ -11,38 +11,77 @@
 //! term that the forwarder meant in this very life, so it remembers every command that it took. A member that was
 //! started again remembers nothing and says nothing.
 //!
-//! A command that came back goes out under a new number, since each origin's numbers only rise at the leader. Its client
-//! knows it by the first one.
+//! A command that came back goes out under a new number, since each origin's numbers only rise at the leader; its client
+//! knows it by the first one. **The new number is drawn in the moment in which the command joins the queue again**, as
+//! that of any other command is. So the numbers in the queue ascend, and so do those that leave in it, whatever clients
+//! ask for while a command waits for the tick. Drawn earlier, it would be overtaken by a later command, and whoever leads
+//! would take it for one that came twice.
+//!
+//! **Nothing takes effect twice by it.** The old number came back from the only leader that it was ever sent to, which knows
+//! that it did not propose it and has noted it: a late copy of the message is "again" there, and meets nobody else. At
+//! its origin the old number is expected no more once it came back, so a second copy of the bounce finds nothing. And
+//! the new number leaves once, or comes back by the same rules.
 
 use super::Node;
 use crate::effects::Tag;
-use base::{Mark, MemberId, PeerMessage};
+use base::{Mark, MemberId, PeerMessage, invariant};
 use bytes::Bytes;
 use clock::HybridTime;
 use std::collections::BTreeMap;
-use store::command::{Batch, Command};
+use store::command::{Batch, Command, Identity};
 
 /// What came back, and what the clients call it.
+///
+/// Invariants ([`Bounced::check`]): `names` and `numbers` are inverse to each other, and somebody waits for each number.
 #[derive(Debug, Default)]
 pub(super) struct Bounced {
-    /// Goes out with the next tick: by then there may be another leader.
-    waiting: Vec<Command>,
+    /// With what their clients call them. They go out with the next tick: by then there may be another leader.
+    waiting: Vec<(Command, Tag)>,
     /// The number by which a command goes out, and the one by which its client knows it.
     names: BTreeMap<Tag, Tag>,
+    /// The other way round.
+    numbers: BTreeMap<Tag, Tag>,
 }
 
 impl Bounced {
-    /// What the client calls the command that was answered as `tag`.
+    /// What the client calls the command that was answered, or came back, as `tag`.
     pub(super) fn take_name(&mut self, tag: Tag) -> Tag {
-        self.names.remove(&tag).unwrap_or(tag)
+        let Some(name) = self.names.remove(&tag) else {
+            return tag;
+        };
+        self.numbers.remove(&name);
+        name
     }
 
-    /// The number by which the client's command `tag` is under way.
-    pub(super) fn current(&self, tag: Tag) -> Tag {
-        let mut names = self.names.iter();
-        names
-            .find(|(_, name)| **name == tag)
-            .map_or(tag, |it| *it.0)
+    /// The client gives up what it calls `name`. The number by which it is under way, if it is.
+    pub(super) fn give_up(&mut self, name: Tag) -> Tag {
+        self.waiting.retain(|(_, waiting)| *waiting != name);
+        let Some(number) = self.numbers.remove(&name) else {
+            return name;
+        };
+        self.names.remove(&number);
+        number
+    }
+
+    /// How many commands wait for the next tick.
+    pub(super) fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Checks the invariants.
+    pub(super) fn check(&self, is_expected: impl Fn(Tag) -> bool) {
+        invariant!(
+            self.names.len() == self.numbers.len(),
+            "{} names of {} numbers",
+            self.numbers.len(),
+            self.names.len()
+        );
+        for (number, name) in &self.names {
+            invariant!(
+                self.numbers.get(name) == Some(number) && is_expected(*number),
+                "nobody waits for {number:?}, which is called {name:?}"
+            );
+        }
     }
 }
 
@@ -104,18 +143,14 @@ impl Node {
         let Ok(batch) = Batch::decode(batch) else {
             return;
         };
-        for mut command in batch.commands {
+        for command in batch.commands {
             let tag = Tag(command.tag);
             if command.origin != self.config.member || !self.machine.expects(tag) {
                 continue;
             }
             self.machine.forget(tag);
             let name = self.bounced.take_name(tag);
-            let fresh = self.next_tag();
-            self.machine.expect(fresh);
-            self.bounced.names.insert(fresh, name);
-            command.tag = fresh.0;
-            self.bounced.waiting.push(command);
+            self.bounced.waiting.push((command, name));
         }
     }
 
@@ -124,11 +159,18 @@ impl Node {
         if self.leadership.leader.is_none() {
             return;
         }
-        for command in std::mem::take(&mut self.bounced.waiting) {
-            match self.proposals.has_room(command.request.len()) {
-                true => self.proposals.push(command),
-                false => self.bounced.waiting.push(command),
+        for (mut command, name) in std::mem::take(&mut self.bounced.waiting) {
+            let identity = command.identity.as_ref().map_or(0, Identity::encoded_len);
+            if !self.proposals.has_room(command.request.len() + identity) {
+                self.bounced.waiting.push((command, name));
+                continue;
             }
+            let number = self.next_tag();
+            self.machine.expect(number);
+            self.bounced.names.insert(number, name);
+            self.bounced.numbers.insert(name, number);
+            command.tag = number.0;
+            self.proposals.push(command);
         }
     }
 }

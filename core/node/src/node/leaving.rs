@@ -30,6 +30,8 @@ impl Node {
     /// The membership changed at `index`.
     pub(super) fn note_removal(&mut self, membership: &Membership, index: Index) {
         self.membership_at = index;
+        // It is bounded: whoever is gone must not keep out whoever came.
+        self.forwarded.retain(membership);
         self.replica.want_durably_decided(index);
         if membership.contains(self.config.member) {
             self.parting = None;

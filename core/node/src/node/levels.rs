@@ -356,7 +356,7 @@ impl Node {
     }
 
     /// The wall clock that a stamp is made with: the own one, unless most of the voters' say much less.
-    pub(super) fn stamp_wall_ms(&self) -> u64 {
+    pub fn stamp_wall_ms(&self) -> u64 {
         let own = self.wall_ms;
         let latest = self.clocks.latest_stamp_ms(
             self.config.member,

@@ -49,6 +49,11 @@ impl Raw {
         let mut config = Config::new(&name, data_dir);
         self.addresses(&mut config, name)?;
         self.security(&mut config)?;
+        if config.client_security.client_cert_file.is_some() {
+            self.note(
+                "--client-cert-file has no effect here: a member never calls itself".to_owned(),
+            );
+        }
         self.upkeep(&mut config)?;
         config.initial_state = match self.said("initial-cluster-state") {
             None | Some("new") => InitialState::New,

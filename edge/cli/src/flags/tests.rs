@@ -323,9 +323,37 @@ fn a_file_excludes_everything_else() {
     );
     let both = parsed(
         &format!("--config-file {path}"),
-        &[("ETCD_CONFIG_FILE", path)],
+        &[("ETCD_CONFIG_FILE", "/nowhere/at.all")],
     );
-    assert!(matches!(both, Err(FlagError::Shadowed(_))));
+    assert!(both.is_ok(), "the flag is what counts");
+}
+
+/// etcd shows it where its gateway calls itself. Ours does not, and says so; a pair it must be all the same.
+#[test]
+fn a_certificate_for_calls_to_oneself_has_no_effect_and_that_is_said() {
+    let run = run("--client-cert-file c --client-key-file k");
+    assert_eq!(
+        run.notes,
+        ["--client-cert-file has no effect here: a member never calls itself"]
+    );
+}
+
+/// Start scripts go on working, and nobody believes in vain.
+#[test]
+fn every_flag_without_effect_is_taken_and_said() {
+    let names = FLAGS
+        .iter()
+        .filter(|flag| flag.meaning == table::Meaning::NoEffect);
+    for flag in names {
+        let value = match (flag.is_switch, flag.default) {
+            (true, Some("true")) => "false",
+            (true, _) => "true",
+            (false, _) => "7",
+        };
+        let name = flag.name;
+        let notes = run(&format!("--{name}={value}")).notes;
+        assert_eq!(notes, [format!("--{name} has no effect here")]);
+    }
 }
 
 #[test]

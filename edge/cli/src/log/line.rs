@@ -5,9 +5,10 @@
 //!   2026-11-29T20:50:48.033720Z    info    server/run.rs:101    …    {"took": "1.2ms"}
 //! ```
 
+use clock::HybridTime;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -170,26 +171,15 @@ fn timestamp() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    rfc3339(since.as_secs(), since.subsec_micros())
+    rfc3339(since)
 }
 
-/// A moment in UTC. The calendar is Howard Hinnant's "civil from days".
-pub(super) fn rfc3339(seconds: u64, micros: u32) -> String {
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+/// A moment in UTC, so long after 1970, with microseconds as etcd's lines have them.
+pub(super) fn rfc3339(since: Duration) -> String {
+    let mut text = HybridTime::new(since.as_millis() as u64, 0).to_rfc3339();
+    // `….123Z` has milliseconds: three more digits before the zone.
+    text.pop();
+    text + &format!("{:03}Z", since.subsec_micros() % 1000)
 }
 
 #[cfg(test)]
@@ -198,10 +188,12 @@ mod tests {
 
     #[test]
     fn moments_are_those_of_the_calendar() {
-        assert_eq!(rfc3339(0, 0), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(rfc3339(951_782_400, 5), "2000-02-29T00:00:00.000005Z");
-        assert_eq!(rfc3339(4_107_542_399, 0), "2100-02-28T23:59:59.000000Z");
-        assert_eq!(rfc3339(4_107_542_400, 0), "2100-03-01T00:00:00.000000Z");
+        let at = |seconds, nanos| rfc3339(Duration::new(seconds, nanos));
+        assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(at(951_782_400, 5_999), "2000-02-29T00:00:00.000005Z");
+        assert_eq!(at(951_782_400, 123_045_678), "2000-02-29T00:00:00.123045Z");
+        assert_eq!(at(4_107_542_399, 0), "2100-02-28T23:59:59.000000Z");
+        assert_eq!(at(4_107_542_400, 0), "2100-03-01T00:00:00.000000Z");
     }
 
     fn line<'a>(message: &'a str, rest: &'a [(&'static str, Value)]) -> Line<'a> {

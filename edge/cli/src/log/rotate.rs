@@ -146,7 +146,7 @@ fn append(path: &Path) -> io::Result<File> {
 /// `etcd.log` at a moment is `etcd-2026-11-29T20-50-48.033.log`.
 fn aside(path: &Path, moment: SystemTime) -> PathBuf {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let moment = rfc3339(since.as_secs(), since.subsec_micros()).replace(':', "-");
+    let moment = rfc3339(since).replace(':', "-");
     // Milliseconds are enough: three digits and the Z go.
     let moment = &moment[..moment.len() - 4];
     let (stem, extension) = parts(path);

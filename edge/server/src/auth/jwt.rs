@@ -27,6 +27,9 @@ struct Claims {
     username: String,
     revision: u64,
     exp: u64,
+    /// Not before this second. Ours do not say it; those of another issuer may, and etcd heeds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<u64>,
 }
 
 pub(super) struct Jwt {
@@ -100,6 +103,7 @@ impl Jwt {
             username: user.to_owned(),
             revision,
             exp: now_s.saturating_add(self.ttl.as_secs()),
+            nbf: None,
         };
         let signed = jsonwebtoken::encode(&Header::new(self.algorithm), &claims, key);
         signed.map_err(|_| Status::new(Code::Internal, "quorate: cannot sign a token"))
@@ -111,7 +115,8 @@ impl Jwt {
             return None;
         }
         let mut rules = Validation::new(self.algorithm);
-        // The clock is ours to look at.
+        // The clock is ours to look at. So are the claims about it: in this library one of another kind than a number may
+        // count as not said (GHSA-h395-gr6q-cpjc). Ours does not parse then.
         rules.validate_exp = false;
         rules.validate_aud = false;
         rules.set_required_spec_claims(&["exp"]);
@@ -119,7 +124,8 @@ impl Jwt {
             .ok()?
             .claims;
         let is_name = (1..=IDENTITY_BYTES_MAX).contains(&claims.username.len());
-        (is_name && now_s < claims.exp).then(|| Identity::User {
+        let is_now = now_s < claims.exp && claims.nbf.is_none_or(|nbf| nbf <= now_s);
+        (is_name && is_now).then(|| Identity::User {
             name: Bytes::from(claims.username),
             revision: claims.revision,
         })
@@ -313,6 +319,43 @@ mod tests {
             for cut in 0..token.len() {
                 assert_eq!(jwt.verify(&token[..cut], 1000), None);
             }
+        }
+    }
+
+    /// As etcd has it (tried on 3.6.16), but for a token without `exp`, which etcd believes for ever. A claim about time
+    /// that is no number is none that may be passed over (GHSA-h395-gr6q-cpjc).
+    #[test]
+    fn claims_about_time_are_numbers_and_are_heeded() {
+        let jwt = load("sign-method=HS256,priv-key=KEYS/README.md").expect("loads");
+        let with = |claims: serde_json::Value| {
+            let mut all = serde_json::json!({ "username": "ann", "revision": 9, "exp": 1060 });
+            let more = claims.as_object().expect("an object").clone();
+            all.as_object_mut().expect("an object").extend(more);
+            let key = jwt.signs.as_ref().expect("it signs");
+            let header = Header::new(jwt.algorithm);
+            let token = jsonwebtoken::encode(&header, &all, key).expect("signed");
+            jwt.verify(&token, 1000).is_some()
+        };
+        use serde_json::json;
+        for believed in [
+            json!({}),
+            json!({ "nbf": 1000 }),
+            json!({ "iat": 2000, "aud": "x" }),
+        ] {
+            assert!(with(believed.clone()), "{believed}");
+        }
+        for refused in [
+            json!({ "nbf": 1001 }),
+            json!({ "nbf": "0" }),
+            json!({ "nbf": -1 }),
+            json!({ "exp": 1000 }),
+            json!({ "exp": "1060" }),
+            json!({ "exp": null }),
+            json!({ "revision": "9" }),
+            json!({ "username": 1 }),
+            json!({ "username": "" }),
+        ] {
+            assert!(!with(refused.clone()), "{refused}");
         }
     }
 

@@ -163,7 +163,8 @@ impl Doorkeeper {
 /// neither; `user` says whose a token is.
 ///
 /// # Errors
-/// [`Refusal::InvalidAuthToken`].
+/// [`Refusal::InvalidAuthToken`]. [`Refusal::PermissionDenied`] when the certificate has no name in it: whoever shows it
+/// is somebody, but no user, and hears what such a one hears from etcd.
 pub fn identity_of(
     common_name: Option<&str>,
     token: Option<&str>,
@@ -173,8 +174,15 @@ pub fn identity_of(
     if let Some(token) = token {
         return user(token).map(Some).ok_or(Refusal::InvalidAuthToken);
     }
-    let name = common_name.filter(|name| (1..=IDENTITY_BYTES_MAX).contains(&name.len()));
-    Ok(name.map(|name| auth::user_identity(state, Bytes::copy_from_slice(name.as_bytes()))))
+    let Some(name) = common_name else {
+        return Ok(None);
+    };
+    // No user has a name that is longer.
+    if !(1..=IDENTITY_BYTES_MAX).contains(&name.len()) {
+        return Err(Refusal::PermissionDenied);
+    }
+    let name = Bytes::copy_from_slice(name.as_bytes());
+    Ok(Some(auth::user_identity(state, name)))
 }
 
 /// The same caller as of `state`: one who was let in stays who they are while a call goes on, and what they may do is looked
@@ -218,8 +226,8 @@ mod tests {
         );
         assert_eq!(ask(None, Some("")), Err(Refusal::InvalidAuthToken));
         assert_eq!(named(&ask(Some("carl"), None)), Some(&b"carl"[..]));
-        assert_eq!(ask(Some(""), None), Ok(None));
-        assert_eq!(ask(Some(&long), None), Ok(None));
+        assert_eq!(ask(Some(""), None), Err(Refusal::PermissionDenied));
+        assert_eq!(ask(Some(&long), None), Err(Refusal::PermissionDenied));
         assert_eq!(ask(None, None), Ok(None));
     }
 

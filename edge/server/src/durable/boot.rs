@@ -119,6 +119,16 @@ pub(crate) async fn boot(
         Some((_, state)) => state,
         None if config.initial_state == InitialState::Existing => Store::blank().publish(),
         None => {
+            // Whose first state was not written yet: it must be the one that the flags tell.
+            let expected = expected(config);
+            if identity != expected {
+                return Err(BootError::Recover(RecoverError::Foreign {
+                    found_member: identity.member,
+                    found_cluster: identity.cluster,
+                    member: expected.member,
+                    cluster: expected.cluster,
+                }));
+            }
             let state = genesis(config);
             if log.end() == base::LogPosition::default() {
                 catalog = begin(disk, &identity, &catalog, &mut log, &state)?;
@@ -240,15 +250,19 @@ pub(super) fn begin(
 
 // ---- who am I? ------------------------------------------------------------------------------
 
+/// Who the flags say that a member of a new cluster is.
+fn expected(config: &Config) -> Identity {
+    Identity {
+        cluster: config.initial_cluster_id(),
+        member: config.initial_member_id(),
+    }
+}
+
 async fn identity(
     config: &Config,
     disk: &mut FileDisk,
     way: &Way,
 ) -> Result<(Identity, Vec<Member>), BootError> {
-    let expected = Identity {
-        cluster: config.initial_cluster_id(),
-        member: config.initial_member_id(),
-    };
     if disk.list()?.iter().any(|file| file.as_str() == "identity") {
         // An old directory knows better than flags: a member that was added later has an id that no
         // flag tells, and etcd, too, ignores the initial flags from the second start on.
@@ -265,11 +279,10 @@ async fn identity(
             Err(error) => return Err(error.into()),
             Ok(_) => nobody,
         };
-        let is_expected = config.initial_state == InitialState::Existing || found == expected;
-        return Ok((if is_expected { found } else { expected }, Vec::new()));
+        return Ok((found, Vec::new()));
     }
     if config.initial_state == InitialState::New {
-        return Ok((expected, Vec::new()));
+        return Ok((expected(config), Vec::new()));
     }
     join(config, way).await
 }
@@ -285,18 +298,23 @@ async fn join(config: &Config, way: &Way) -> Result<(Identity, Vec<Member>), Boo
         .filter_map(|url| Url::parse(url).ok())
         .collect();
     let began = tokio::time::Instant::now();
-    let mut answered = false;
+    let (mut answered, mut is_added) = (false, false);
     loop {
         for url in &urls {
             match ask_members(url, way).await {
                 Ok(known) => {
                     answered = true;
                     if let Some(member) = find_self(&known, config) {
+                        is_added = true;
                         let identity = Identity {
                             cluster: known.cluster,
                             member,
                         };
-                        let version = ask_apply_version(url, way).await.unwrap_or(0);
+                        // Whoever does not know what the cluster goes by might take part in what it does not understand.
+                        let Some(version) = ask_apply_version(url, way).await else {
+                            warn!(%url, "joining: no answer about the cluster's apply version");
+                            continue;
+                        };
                         check_version("the cluster is", version, config)?;
                         info!(%member, cluster = %known.cluster, "the cluster knows this member");
                         return Ok((identity, introduced(known)));
@@ -307,7 +325,7 @@ async fn join(config: &Config, way: &Way) -> Result<(Identity, Vec<Member>), Boo
                 }
             }
         }
-        if answered {
+        if answered && !is_added {
             return Err(BootError::NotAdded {
                 name: config.name.clone(),
                 urls: config.advertise_peer.join(","),

@@ -3,7 +3,7 @@
 //! One checkpoint at a time is written in a directory, by whoever holds the catalog: this thread for the
 //! member's own, the log's thread for a received one, which makes an own one under way pointless.
 
-use super::{CHECKPOINT_STEP_BYTES, execute_or_stop};
+use super::{CHECKPOINT_STEP_BYTES, Ending, GivenUp, execute_or_stop};
 use crate::disk::{FileDisk, Undertaker, free_a_piece, rest};
 use crate::events::{Event, Reports};
 use base::{Chain, Index, SnapshotMeta};
@@ -97,18 +97,24 @@ impl Checkpoints {
     }
 
     /// Writes a received state, on the caller's thread and disk.
-    pub(crate) fn install(&self, disk: &mut FileDisk, meta: &SnapshotMeta, state: State) {
+    pub(super) fn install(
+        &self,
+        disk: &mut FileDisk,
+        meta: &SnapshotMeta,
+        state: State,
+        ending: &Ending,
+    ) -> Result<(), GivenUp> {
         self.superseded.store(true, Ordering::Release);
         let mut catalog = self.catalog();
         self.superseded.store(false, Ordering::Release);
         let mut writer = CheckpointWriter::new(&self.identity, &catalog, meta, state);
         loop {
             match writer.step(CHECKPOINT_STEP_BYTES) {
-                Step::More(ops) => execute_or_stop(disk, &ops),
+                Step::More(ops) => execute_or_stop(disk, &ops, ending)?,
                 Step::Done { ops, catalog: new } => {
-                    execute_or_stop(disk, &ops);
+                    execute_or_stop(disk, &ops, ending)?;
                     *catalog = new;
-                    return;
+                    return Ok(());
                 }
             }
         }

@@ -14,6 +14,7 @@
 
 use super::boot::{BootError, begin};
 use crate::disk::FileDisk;
+use crate::native::{grows, locked};
 use base::{HardState, Instant, LogPosition, Membership};
 use etcd::EtcdDialect;
 use etcd::auth::RootOnly;
@@ -26,8 +27,8 @@ use tracing::warn;
 pub(crate) fn dialects() -> Vec<Box<dyn Dialect + Send>> {
     vec![
         Box::new(EtcdDialect),
-        Box::new(RootOnly::new(native::KeyDialect, crate::native::locked)),
-        Box::new(RootOnly::new(native::LineDialect, crate::native::locked)),
+        Box::new(RootOnly::new(native::KeyDialect, locked, grows)),
+        Box::new(RootOnly::new(native::LineDialect, locked, grows)),
     ]
 }
 

@@ -3,7 +3,7 @@
 //! One record at a time: the member gathers the next one while this one is synced, which is what makes
 //! batches grow with load. When nothing comes for a while the log is sealed (see [`storage::Log::seal`]).
 
-use super::{Checkpoints, execute_or_stop};
+use super::{Checkpoints, Ending, GivenUp, execute_or_stop};
 use crate::disk::FileDisk;
 use crate::events::{Event, Reports};
 use base::Index;
@@ -34,6 +34,7 @@ enum Job {
 /// The thread.
 pub(crate) struct LogThread {
     jobs: Sender<Job>,
+    ending: Ending,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,6 +44,7 @@ struct Writer {
     reports: Reports,
     checkpoints: Arc<Checkpoints>,
     jobs: Sender<Job>,
+    ending: Ending,
     space: Space,
     looked: Instant,
     /// There was no room for a spare segment: not at once again.
@@ -60,12 +62,14 @@ impl LogThread {
         reports: Reports,
     ) -> std::io::Result<LogThread> {
         let (jobs, queue) = channel();
+        let ending = Ending::default();
         let mut writer = Writer {
             log,
             disk,
             reports,
             checkpoints,
             jobs: jobs.clone(),
+            ending: ending.clone(),
             space: Space::Normal,
             looked: Instant::now(),
             spare_not_before: Instant::now(),
@@ -73,9 +77,16 @@ impl LogThread {
         };
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || writer.run(&queue))?;
+            .spawn(move || {
+                if let Err(GivenUp) = writer.run(&queue) {
+                    warn!(
+                        "the member ends with a full disk: what nobody was told of is not written"
+                    );
+                }
+            })?;
         Ok(LogThread {
             jobs,
+            ending,
             thread: Some(thread),
         })
     }
@@ -94,6 +105,8 @@ impl LogThread {
 
 impl Drop for LogThread {
     fn drop(&mut self) {
+        // Room may never come, and whoever ends the process waits for it.
+        self.ending.begin();
         let _ = self.jobs.send(Job::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -102,7 +115,7 @@ impl Drop for LogThread {
 }
 
 impl Writer {
-    fn run(&mut self, queue: &Receiver<Job>) {
+    fn run(&mut self, queue: &Receiver<Job>) -> Result<(), GivenUp> {
         self.look_at_space();
         self.want_spare();
         let mut quiet = true;
@@ -117,13 +130,13 @@ impl Writer {
             };
             match job {
                 Ok(Job::Persist(persist)) => {
-                    self.persist(*persist);
-                    self.free();
+                    self.persist(*persist)?;
+                    self.free()?;
                     quiet = false;
                 }
                 Ok(Job::Free(to)) => {
                     self.free_to = self.free_to.max(to);
-                    quiet = !self.free() && quiet;
+                    quiet = !self.free()? && quiet;
                 }
                 Ok(Job::Prepared(done)) => {
                     self.log.prepared(done);
@@ -134,24 +147,24 @@ impl Writer {
                     self.want_spare();
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.seal();
+                    self.seal()?;
                     self.want_spare();
-                    quiet = !self.free();
+                    quiet = !self.free()?;
                 }
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    self.seal();
-                    return;
+                    return self.seal();
                 }
             }
         }
     }
 
-    fn persist(&mut self, persist: Persist) {
+    fn persist(&mut self, persist: Persist) -> Result<(), GivenUp> {
         let began = Instant::now();
         if let Some((meta, state)) = persist.snapshot {
-            self.checkpoints.install(&mut self.disk, &meta, state);
+            self.checkpoints
+                .install(&mut self.disk, &meta, state, &self.ending)?;
             let ops = self.log.install(&meta);
-            execute_or_stop(&mut self.disk, &ops);
+            self.execute(&ops)?;
             let took = began.elapsed();
             let _ = self.reports.send(Event::Installed { took });
             info!(position = %meta.position, "a received state is durable; the log begins after it");
@@ -161,7 +174,7 @@ impl Writer {
         let ops = self.log.append(persist.hard_state, &persist.entries);
         // A received state has been timed already.
         let began = Instant::now();
-        execute_or_stop(&mut self.disk, &ops);
+        self.execute(&ops)?;
         let took = began.elapsed();
         if took > SLOW {
             let no_spare = ops.iter().any(|op| matches!(op, Op::Create { .. }));
@@ -178,27 +191,33 @@ impl Writer {
         if self.looked.elapsed() >= SPACE_EVERY {
             self.look_at_space();
         }
+        Ok(())
+    }
+
+    fn execute(&mut self, ops: &[Op]) -> Result<(), GivenUp> {
+        execute_or_stop(&mut self.disk, ops, &self.ending)
     }
 
     /// Frees the oldest segment that is not needed; whether there was one. One at a time: it costs a sync,
     /// and records wait.
-    fn free(&mut self) -> bool {
+    fn free(&mut self) -> Result<bool, GivenUp> {
         let ops = self.log.truncate_prefix(self.free_to);
         if ops.is_empty() {
-            return false;
+            return Ok(false);
         }
-        execute_or_stop(&mut self.disk, &ops);
+        self.execute(&ops)?;
         self.want_spare();
-        true
+        Ok(true)
     }
 
-    fn seal(&mut self) {
+    fn seal(&mut self) -> Result<(), GivenUp> {
         if let Some(ops) = self.log.seal() {
-            execute_or_stop(&mut self.disk, &ops);
+            self.execute(&ops)?;
         }
         if self.looked.elapsed() >= SPACE_EVERY {
             self.look_at_space();
         }
+        Ok(())
     }
 
     /// Has the next spare segment made by the patient thread.

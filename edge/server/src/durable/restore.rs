@@ -10,7 +10,8 @@ use super::log_config;
 use crate::config::Config;
 use crate::datadir::{DataDir, DataDirError};
 use crate::disk::FileDisk;
-use base::Mutants;
+use crate::identity::cluster_id;
+use base::{ClusterId, MemberId, Mutants};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,10 +69,12 @@ pub(crate) fn found(
         genesis: first_members(config),
         bump,
         mark_compacted,
+        // They name members that are no more, and nobody would answer for them.
+        forget: etcd::full_records(&state),
     };
     let state = refound(state, how)?;
     let identity = Identity {
-        cluster: config.initial_cluster_id(),
+        cluster: restored_cluster(config.initial_cluster_id(), &state),
         member: config.initial_member_id(),
     };
     let (parent, scratch) = scratch_of(target);
@@ -91,6 +94,13 @@ pub(crate) fn found(
     fs::rename(&scratch, target).map_err(failed("make", target))?;
     sync(&parent)?;
     Ok(Founded { identity, state })
+}
+
+/// The id of a cluster that goes on from `state`. The members' ids come from their addresses and the token, which may be
+/// those of the cluster that was backed up: a member of that one, started again on its old directory, must not take
+/// itself for one of the new, nor be taken for one. What is restored from the same file with the same flags has the same.
+fn restored_cluster(initial: ClusterId, state: &State) -> ClusterId {
+    cluster_id(&[MemberId(initial.0), MemberId(state.digest())])
 }
 
 /// Refuses to put anything where something is.

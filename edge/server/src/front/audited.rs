@@ -37,10 +37,11 @@ impl<'a> Noting<'a> {
             .from
             .map_or_else(|| "local".to_owned(), |from| from.to_string());
         let record = Record {
-            who: cut(user
-                .as_deref()
-                .or(head.common_name.as_deref())
-                .unwrap_or(ANONYMOUS)),
+            who: cut(&user.unwrap_or_else(|| {
+                let name = head.common_name.as_deref();
+                let name = name.filter(|name| !name.is_empty());
+                name.unwrap_or(ANONYMOUS).to_owned()
+            })),
             from,
             method: method.path(),
             names: etcd::names(method, body),
@@ -119,7 +120,7 @@ impl<'a> NotingNative<'a> {
                 | Native::Proclaim
         );
         let record = Record {
-            who: cut(name.unwrap_or(ANONYMOUS)),
+            who: cut(name.filter(|name| !name.is_empty()).unwrap_or(ANONYMOUS)),
             from: from.map_or_else(|| "local".to_owned(), |from| from.to_string()),
             method: path,
             names: Vec::new(),

@@ -85,8 +85,7 @@ impl Front {
     pub(super) async fn lease_keep_alive(&self, call: &mut Call) -> Result<(), Ended> {
         self.check_leader(call)?;
         let asking = super::asking(call);
-        self.0.await_token(&asking).await;
-        self.permit(&self.0.identify(&asking), &Needs::user())?;
+        let _ = self.admit(&asking, &Needs::user(), false).await?;
         let Call {
             requests, replies, ..
         } = call;
@@ -99,24 +98,23 @@ impl Front {
             let next = poll_fn(|cx| poll_renewals(requests, may_ask, &mut under_way, cx)).await;
             match next? {
                 Renewed::Asked(Some(request)) => {
-                    self.0.await_token(&asking).await;
-                    self.permit(&self.0.identify(&asking), &Needs::user())?;
+                    let _ = self.admit(&asking, &Needs::user(), false).await?;
                     let renewal = stream.handle(&request)?;
                     let asked = self.0.lease(renewal.lease, true);
                     under_way.push_back((renewal.number, Box::pin(asked)));
                 }
                 Renewed::Asked(None) => open = false,
                 Renewed::Answered(number, answer) => match answer? {
-                    LeaseAnswer::Alive { .. } => stream.renewed(number, true),
-                    LeaseAnswer::Gone => stream.renewed(number, false),
+                    // A renewed lease has its full time, which is whole seconds.
+                    LeaseAnswer::Alive { remaining_ms, .. } => {
+                        stream.renewed(number, Some(remaining_ms / 1000));
+                    }
+                    LeaseAnswer::Gone => stream.renewed(number, None),
                     LeaseAnswer::Stopped => return Err(Refusal::Stopped.into()),
                 },
             }
-            let header = self.0.header();
-            while let Some(answer) = self
-                .0
-                .with_state(|state| stream.next_answer(state, &header))
-            {
+            let (header, revision) = (self.0.header(), self.0.with_state(|state| state.revision()));
+            while let Some(answer) = stream.next_answer(revision, &header) {
                 replies.send(answer).await?;
             }
         }

@@ -17,6 +17,7 @@ mod access;
 mod routes;
 mod vars;
 
+use crate::auth::Asking;
 use crate::front::Front;
 use crate::gateway::{self, Gateway};
 use crate::grpc::{
@@ -77,6 +78,16 @@ impl Service for Port {
         Some(self.front.0.turns.clone())
     }
 
+    fn knows(&self, headers: &http::HeaderMap, common_name: Option<&Rc<str>>) -> bool {
+        let member = &self.front.0;
+        if !member.with_state(etcd::auth::is_enabled) {
+            return true;
+        }
+        let is_user = |asking: &Asking| matches!(member.identify(asking), Ok(Some(_)));
+        is_user(&Asking::of_call(headers, common_name.cloned()))
+            || is_user(&gateway::asking(headers))
+    }
+
     fn is_endless(&self, path: &str) -> bool {
         use etcd::Method::{ElectionObserve, LeaseKeepAlive, Watch};
         let method = etcd::Method::of_path(path);
@@ -111,7 +122,7 @@ impl Service for Port {
         }
     }
 
-    async fn exchange(&self, exchange: Exchange) -> Reply {
+    async fn exchange(&self, mut exchange: Exchange) -> Reply {
         if self.door == Door::Grpc {
             let text =
                 "404: this address speaks gRPC alone; HTTP is at --listen-client-http-urls\n";
@@ -122,9 +133,13 @@ impl Service for Port {
         }
         let beside = match self.access.check(&exchange) {
             Ok(beside) => beside,
-            Err(page) => return page.into(),
+            Err(page) => {
+                exchange.discard().await;
+                return page.into();
+            }
         };
         if self.names_nobody(&exchange) {
+            exchange.discard().await;
             let text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
             return Page::text(400, text).into();
         }
@@ -142,7 +157,10 @@ impl Port {
     /// authentication on that would be a surprise.
     fn names_nobody(&self, exchange: &Exchange) -> bool {
         let member = &self.front.0;
-        exchange.common_name.is_some()
+        exchange
+            .common_name
+            .as_deref()
+            .is_some_and(|it| !it.is_empty())
             && member.config.client_security.client_cert_auth
             && member.config.grpc_gateway
             && gateway::is_gateways(exchange.parts.uri.path())

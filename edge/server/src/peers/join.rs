@@ -15,6 +15,7 @@ use crate::identity::Url;
 use base::{ClusterId, MemberId};
 use std::fmt::Write as _;
 use std::io;
+use std::time::Duration;
 use store::Member;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -100,19 +101,39 @@ pub(crate) async fn ask_members(url: &Url, way: &Way) -> Result<Known, JoinError
     parse_members(body).ok_or_else(not_understood)
 }
 
-/// Asks the member at `url` for the cluster's apply version. Nothing when it does not say: a former build.
+/// Asks the member at `url` for the cluster's apply version: 0 where there is no such page, since former builds have none.
+/// Nothing when no answer comes: then nothing is known.
 pub(crate) async fn ask_apply_version(url: &Url, way: &Way) -> Option<u16> {
-    let said = ask_page(url, way, "/apply-version").await?;
-    said.trim_end().parse().ok()
+    match fetch(url, way, "/apply-version", HANDSHAKE_TIMEOUT).await? {
+        (200, body) => body.trim_end().parse().ok(),
+        (404, _) => Some(0),
+        _ => None,
+    }
 }
 
 /// Asks the member at `url` for a page of its peer port. Nothing when it does not answer, or has no such page.
-pub(crate) async fn ask_page(url: &Url, way: &Way, page: &str) -> Option<String> {
-    let asked = tokio::time::timeout(HANDSHAKE_TIMEOUT, ask(url, way, page)).await;
-    let text = asked.ok()?.ok()?;
+pub(crate) async fn ask_page(
+    url: &Url,
+    way: &Way,
+    page: &str,
+    patience: Duration,
+) -> Option<String> {
+    match fetch(url, way, page, patience).await? {
+        (200, body) => Some(body),
+        _ => None,
+    }
+}
+
+/// The status and the body of a page.
+async fn fetch(url: &Url, way: &Way, page: &str, patience: Duration) -> Option<(u16, String)> {
+    let asked = tokio::time::timeout(patience, ask(url, way, page)).await;
+    read_page(&asked.ok()?.ok()?)
+}
+
+fn read_page(text: &str) -> Option<(u16, String)> {
     let (head, body) = text.split_once("\r\n\r\n")?;
-    let is_known = head.starts_with("HTTP/1.1 200 ");
-    is_known.then(|| body.to_owned())
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?;
+    Some((status.parse().ok()?, body.to_owned()))
 }
 
 async fn ask(url: &Url, way: &Way, page: &str) -> io::Result<String> {
@@ -131,6 +152,21 @@ async fn ask(url: &Url, way: &Way, page: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_page_is_another_thing_than_no_answer() {
+        let page = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n4\n");
+        assert_eq!(read_page(&page("200 OK")), Some((200, "4\n".to_owned())));
+        assert_eq!(read_page(&page("404 Not Found")).map(|it| it.0), Some(404));
+        for text in [
+            "",
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 2\r\n\r\n",
+            "ICY 200\r\n\r\n",
+        ] {
+            assert_eq!(read_page(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn what_is_said_about_the_members_is_understood() {

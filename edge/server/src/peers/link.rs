@@ -10,7 +10,7 @@ use crate::identity::Url;
 use crate::metrics::{PeerCounts, PeersCounts};
 use crate::signal::Signal;
 use base::limits::PEER_QUEUE_BYTES_MAX;
-use base::{Chain, MemberId, PeerMessage, Rng};
+use base::{Chain, Instant, MemberId, PeerMessage, Rng};
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -57,7 +57,8 @@ pub(super) struct Link {
     to: MemberId,
     queue: RefCell<BytesMut>,
     work: Signal,
-    connected: Cell<bool>,
+    /// Since when the connection stands, if it does.
+    connected: Cell<Option<Instant>>,
     /// What both ends speak on the connection that stands.
     version: Cell<u16>,
     closed: Cell<bool>,
@@ -80,7 +81,7 @@ impl Link {
             to: member.id,
             queue: RefCell::default(),
             work: Signal::default(),
-            connected: Cell::new(false),
+            connected: Cell::new(None),
             version: Cell::new(0),
             closed: Cell::new(false),
             dropping: Cell::new(false),
@@ -111,13 +112,18 @@ impl Link {
     }
 
     pub(super) fn is_connected(&self) -> bool {
+        self.connected.get().is_some()
+    }
+
+    /// Since when the connection stands, if it does.
+    pub(super) fn connected_since(&self) -> Option<Instant> {
         self.connected.get()
     }
 
     /// Queues a message, or drops it when there is no connection, no room, or no such message in the protocol that the
     /// other side speaks.
     pub(super) fn send(&self, message: &PeerMessage) {
-        if !self.connected.get() || wire::protocol_of(message) > self.version.get() {
+        if !self.is_connected() || wire::protocol_of(message) > self.version.get() {
             return;
         }
         let mut queue = self.queue.borrow_mut();
@@ -154,9 +160,9 @@ impl Dialler {
                 Ok(socket) => {
                     info!("remote-peer-id" = %peer, "established TCP streaming connection with remote peer");
                     (pause, told) = (PAUSE_MIN, String::new());
-                    self.link.connected.set(true);
+                    self.link.connected.set(Some(crate::clock::now()));
                     let lost = self.write(socket).await;
-                    self.link.connected.set(false);
+                    self.link.connected.set(None);
                     self.link.counts.lost.inc();
                     if !self.link.closed.get() {
                         warn!("remote-peer-id" = %peer, reason = %Chain(&lost), "lost TCP streaming connection with remote peer");

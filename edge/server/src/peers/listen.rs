@@ -2,7 +2,7 @@
 
 use super::guest::{self, GuestError};
 use super::transfer::{Busy, receive_snapshot};
-use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, STRANGERS_MAX, Spoken};
+use super::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, Inbox, PAGE_TIMEOUT, STRANGERS_MAX, Spoken};
 use crate::entrance::{Entrance, Socket, Visitor, name};
 use crate::events::Reports;
 use crate::grpc::{Page, answer_http1, prepare};
@@ -168,6 +168,10 @@ impl Hall {
                 Ok(())
             }
             Guest::Http(head) => {
+                let patience = match head.starts_with(b"GET /hashkv?") {
+                    true => PAGE_TIMEOUT,
+                    false => HANDSHAKE_TIMEOUT,
+                };
                 let answered = answer_http1(socket, head, |method, target| async move {
                     match (method.as_str(), target.as_str()) {
                         ("GET", "/members") => Page::text(200, self.inbox.members_page()),
@@ -181,9 +185,9 @@ impl Hall {
                         _ => not_found(),
                     }
                 });
-                let answered = tokio::time::timeout(HANDSHAKE_TIMEOUT, answered).await;
+                let answered = tokio::time::timeout(patience, answered).await;
                 answered
-                    .map_err(|_| IncomingError::Silent(HANDSHAKE_TIMEOUT))?
+                    .map_err(|_| IncomingError::Silent(patience))?
                     .map_err(Into::into)
             }
         }

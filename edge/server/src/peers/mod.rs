@@ -31,7 +31,7 @@ pub(crate) use transfer::send_snapshot;
 
 use crate::entrance::Way;
 use crate::metrics::PeersCounts;
-use base::{MemberId, PeerMessage};
+use base::{Instant, MemberId, PeerMessage};
 use link::Link;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -43,6 +43,10 @@ use wire::Origin;
 
 /// The time in which a new connection must have introduced itself, and in which the answer must come.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The time in which a hash must be answered to another member: it reads everything. Meanwhile the caller counts as a
+/// stranger.
+pub(crate) const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Incoming connections that have not introduced themselves.
 const STRANGERS_MAX: usize = 64;
@@ -163,6 +167,12 @@ impl Peers {
         links
             .get(&member)
             .map_or_else(Vec::new, |(urls, _)| urls.clone())
+    }
+
+    /// Since when the connection to `member` stands, if it does.
+    pub(crate) fn connected_since(&self, member: MemberId) -> Option<Instant> {
+        let links = self.links.borrow();
+        links.get(&member)?.1.connected_since()
     }
 
     /// Whether the connection to `member` stands.

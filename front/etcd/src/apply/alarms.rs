@@ -108,6 +108,26 @@ pub fn alarms(state: &State) -> impl Iterator<Item = Alarm> + '_ {
         .filter_map(|(key, _)| Alarm::of_key(&key))
 }
 
+/// Where the alarms NOSPACE stand in the state: for whoever makes another cluster of it.
+pub fn full_records(state: &State) -> Vec<(Table, Bytes)> {
+    let full = alarms(state).filter(|alarm| alarm.kind == AlarmKind::NoSpace);
+    full.map(|alarm| (ALARMS, Bytes::copy_from_slice(&alarm.key())))
+        .collect()
+}
+
+/// Refuses what the raised alarms forbid: everything that goes through the log, or what may make the data larger.
+///
+/// # Errors
+/// [`Refusal::Corrupt`], [`Refusal::NoSpace`].
+pub fn forbids(state: &State, grows: impl FnOnce() -> bool) -> Result<(), Refusal> {
+    let forbidden = Forbidden::of(state);
+    forbidden.check_sound()?;
+    match forbidden.is_full && grows() {
+        true => forbidden.check_space(),
+        false => Ok(()),
+    }
+}
+
 /// What the raised alarms forbid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Forbidden {

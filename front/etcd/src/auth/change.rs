@@ -18,7 +18,7 @@ use prost::Message;
 use store::{Stamp, State, WriteTxn};
 
 /// From this apply version on users and roles may be changed: before, a member that applies may not know how.
-const APPLY_VERSION: u16 = 3;
+pub(crate) const APPLY_VERSION: u16 = 3;
 
 /// Refuses changes that not every member of the cluster understands.
 ///
@@ -268,7 +268,6 @@ fn role_delete(
     for mut user in holders {
         user.roles.retain(|role| *role != request.role);
         put_user(txn, &user);
-        token::end(txn, Some(&user.name));
     }
     changed(txn);
     Ok(())

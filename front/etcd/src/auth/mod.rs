@@ -36,8 +36,8 @@ mod rights;
 mod root_only;
 mod token;
 
-pub(crate) use change::change;
 pub use change::check_gate;
+pub(crate) use change::{APPLY_VERSION, change};
 pub use interval::{Interval, Intervals};
 pub(crate) use needs::name_of;
 pub use needs::{Level, Needs, Verb, changes_users};

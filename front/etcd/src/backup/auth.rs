@@ -14,7 +14,8 @@ use super::read::{Entries, RestoreFault};
 use super::schema::{AUTH, AUTH_ROLES, AUTH_USERS};
 use super::write::BackupFault;
 use crate::auth::{
-    NAME_BYTES_MAX, ROLE_PERMISSIONS_MAX, ROLES, SETTINGS, Settings, USER_ROLES_MAX, USERS,
+    APPLY_VERSION, NAME_BYTES_MAX, ROLE_PERMISSIONS_MAX, ROLES, SETTINGS, Settings, USER_ROLES_MAX,
+    USERS,
 };
 use crate::proto::authpb;
 use bolt::{ReadAt, Writer};
@@ -58,7 +59,12 @@ pub(super) fn restore<S: ReadAt>(
         }
     };
     let settings = Settings {
-        enabled: file.get(AUTH, ENABLED)?.as_deref() == Some(&[1]),
+        enabled: match file.get(AUTH, ENABLED)?.as_deref() {
+            None | Some(&[0]) => false,
+            Some(&[1]) => true,
+            // Whoever reads it as "no" opens the cluster to everybody.
+            Some(_) => return Err(RestoreFault::Entry("auth")),
+        },
         revision: revision.clamp(1, base::limits::NUMBER_MAX),
         last_token: 0,
     };
@@ -69,8 +75,14 @@ pub(super) fn restore<S: ReadAt>(
         let permissions = &mut role.key_permission;
         permissions
             .sort_by(|one, other| (&one.key, &one.range_end).cmp(&(&other.key, &other.range_end)));
-        permissions
-            .dedup_by(|one, other| (&one.key, &one.range_end) == (&other.key, &other.range_end));
+        // etcd may have kept a range twice, once to read and once to write.
+        permissions.dedup_by(|one, kept| {
+            let is_same = (&one.key, &one.range_end) == (&kept.key, &kept.range_end);
+            if is_same && one.perm_type != kept.perm_type {
+                kept.perm_type = authpb::permission::Type::Readwrite as i32;
+            }
+            is_same
+        });
         if !is_name(name, &role.name) || permissions.len() > ROLE_PERMISSIONS_MAX {
             return Err(bad());
         }
@@ -92,6 +104,8 @@ pub(super) fn restore<S: ReadAt>(
     })?;
     if settings.enabled || settings.revision > 1 || n_records > 0 {
         restoration.record(SETTINGS, b"", settings.encode());
+        // Or nobody is let in before all members of the new cluster run.
+        restoration.needs_apply_version(APPLY_VERSION);
     }
     Ok(())
 }

@@ -29,6 +29,9 @@ pub enum RestoreFault {
     /// An entry that etcd would not write.
     #[error("the bucket \"{0}\" has an entry that cannot be read")]
     Entry(&'static str),
+    /// A bucket where etcd has entries only.
+    #[error("the bucket \"{0}\" has a bucket within it")]
+    Nested(String),
     /// Versions that contradict each other.
     #[error("the history of the keys is not sound")]
     History(#[from] RestoreError),
@@ -77,16 +80,21 @@ impl<'f, S: ReadAt> Entries<'f, S> {
     /// Shows all entries of a bucket, if it is there.
     pub(super) fn each(
         &self,
-        bucket: &[u8],
+        name: &[u8],
         mut show: impl FnMut(&[u8], &[u8]) -> Result<(), RestoreFault>,
     ) -> Result<(), RestoreFault> {
-        let Some(bucket) = self.buckets.get(bucket) else {
+        let Some(bucket) = self.buckets.get(name) else {
             return Ok(());
         };
         let mut items = self.file.items(bucket);
         while let Some(item) = items.next()? {
-            if let Entry::Value(value) = item.entry {
-                show(item.key, value)?;
+            match item.entry {
+                Entry::Value(value) => show(item.key, value)?,
+                // Nobody puts buckets into these: it was an entry, and would be lost without a word.
+                Entry::Bucket(_) => {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    return Err(RestoreFault::Nested(name));
+                }
             }
         }
         Ok(())

@@ -6,5 +6,5 @@
 mod compactor;
 mod vigil;
 
-pub use compactor::{Compactor, Due, Retention};
+pub use compactor::{By, Compactor, Due, Retention};
 pub use vigil::Vigil;

@@ -5,7 +5,8 @@
 //! quota alone would let it go and come with every put.
 //!
 //! Only an alarm that the quota raised, or that stood while the data was that large, is taken back: whoever raises one by hand on a cluster with
-//! room means something else by it, and must take it back. Each member answers for its own alarm, since its quota raised
+//! room means something else by it, and must take it back. A member that starts again does not know any more who raised the
+//! alarm that it bears, and believes that it was the quota. Each member answers for its own alarm, since its quota raised
 //! it; the leader answers for those that it does not reach.
 
 use crate::Limits;
@@ -21,12 +22,23 @@ const ROOM_TENTHS: u64 = 9;
 #[derive(Debug, Default)]
 pub struct Vigil {
     seen_full: BTreeSet<MemberId>,
+    /// Whose alarm the quota wants raised, as long as it does not stand: a proposal may come about after its answer was
+    /// given up.
+    wanted: BTreeSet<MemberId>,
 }
 
 impl Vigil {
-    /// The quota of `member`, this one, has just raised its alarm: somebody may make room before the next look.
-    pub fn raised(&mut self, member: MemberId) {
-        self.seen_full.insert(member);
+    /// `member`, this one, has just started.
+    pub fn at_start(member: MemberId) -> Vigil {
+        Vigil {
+            seen_full: BTreeSet::from([member]),
+            wanted: BTreeSet::new(),
+        }
+    }
+
+    /// The quota of `member`, this one, is about to raise its alarm: somebody may make room before the next look.
+    pub fn raises(&mut self, member: MemberId) {
+        self.wanted.insert(member);
     }
 
     /// Which alarms to disarm now, of those for which `answers_for` says that this member answers.
@@ -39,6 +51,11 @@ impl Vigil {
         let raised: Vec<Alarm> = crate::alarms(state)
             .filter(|alarm| alarm.kind == AlarmKind::NoSpace)
             .collect();
+        for alarm in &raised {
+            if self.wanted.remove(&alarm.member) {
+                self.seen_full.insert(alarm.member);
+            }
+        }
         self.seen_full
             .retain(|member| raised.iter().any(|alarm| alarm.member == *member));
         if raised.is_empty() {

@@ -8,7 +8,7 @@ use super::stream::WatchStream;
 use crate::auth::{self, Caller, Interval, Rights, Verb};
 use crate::header::HeaderParts;
 use crate::status::{Refusal, Status};
-use base::{Instant, Mutants, Revision};
+use base::{Instant, Mutant, Mutants, Revision};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -63,6 +63,7 @@ pub struct WatchDesk {
     published: Revision,
     /// Whether authentication is enabled, and the revision of the users and roles by which the watches are permitted.
     authorised: (bool, u64),
+    mutants: Mutants,
 }
 
 impl WatchDesk {
@@ -80,6 +81,7 @@ impl WatchDesk {
             progress_interval: super::stream::PROGRESS_INTERVAL,
             published: Revision(0),
             authorised: (false, 0),
+            mutants,
         }
     }
 
@@ -198,6 +200,9 @@ impl WatchDesk {
         if std::mem::replace(&mut self.authorised, now) == now || !now.0 {
             return;
         }
+        if self.mutants.has(Mutant::WatchNotReauthorised) {
+            return;
+        }
         // Many watches are of few users.
         let mut rights: BTreeMap<Bytes, Option<Rights>> = BTreeMap::new();
         let mut may = |identity: Option<&Identity>, range: &KeyRange| match identity {
@@ -268,27 +273,20 @@ impl WatchDesk {
         out
     }
 
-    /// Time passes: what streams with quiet watches have to send. Call it every second or so.
-    pub fn tick(&mut self, now: Instant, state: &State) -> Vec<(StreamId, Vec<Bytes>)> {
+    /// Time passes: how far quiet watches are, for those streams that are to be told. It is never events, and may be
+    /// left unsaid where the client takes nothing. Call it every second or so.
+    pub fn tick(&mut self, now: Instant) -> Vec<(StreamId, Vec<Bytes>)> {
         let mut out = Vec::new();
-        let mut ended = Vec::new();
         for (id, stream) in &mut self.streams {
             let due = stream.next_tick();
             if due.is_some_and(|due| now < due) {
                 continue;
             }
-            let sent = stream.tick(now, state, &mut self.hub, &mut self.cache, &mut ended);
-            if stream.is_ready() {
-                self.ready.insert(*id);
-            }
+            let sent = stream.tick(now, &self.hub);
             if !sent.is_empty() {
                 out.push((*id, sent));
             }
         }
-        for watcher in ended {
-            self.owners.remove(&watcher);
-        }
-        self.wake();
         out
     }
 

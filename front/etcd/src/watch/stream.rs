@@ -41,6 +41,8 @@ pub struct Handled {
 #[derive(Debug)]
 struct Watch {
     watcher: WatcherId,
+    /// The revision with which it begins, or 0 for whatever came next.
+    start: Revision,
     form: Form,
     fragment: bool,
     progress: bool,
@@ -166,8 +168,9 @@ impl WatchStream {
             key => request.slice_ref(key),
         };
         let range = record::key_range(key, request.slice_ref(create.end));
-        let may = auth::permit_caller(state, caller, &Needs::of_read(&range));
-        let checked = match may {
+        let checked = match auth::permit_caller(state, caller, &Needs::of_read(&range)) {
+            // No state has such a revision, whoever asks: etcd says so first.
+            _ if create.start < 0 => Err(Cow::Borrowed(Refusal::Compacted.message())),
             Ok(()) => self.check(create).map_err(Cow::Borrowed),
             Err(refusal) => Err(Cow::Owned(Status::from(refusal).in_words())),
         };
@@ -188,10 +191,11 @@ impl WatchStream {
                 };
             }
         };
+        let start = Revision(create.start as u64);
         let spec = WatchSpec {
             root: crate::ROOT,
             range: range.clone(),
-            start: Revision(create.start as u64),
+            start,
             no_put: create.no_put,
             no_delete: create.no_delete,
         };
@@ -201,6 +205,7 @@ impl WatchStream {
             id,
             Watch {
                 watcher,
+                start,
                 form: if create.prev_kv {
                     Form::WithPrevious
                 } else {
@@ -234,9 +239,6 @@ impl WatchStream {
         } else {
             create.key
         };
-        if create.start < 0 {
-            return Err(Refusal::Compacted.message());
-        }
         if !create.end.is_empty() && create.end != [0] && create.end <= key {
             return Err("mvcc: watcher range is empty");
         }
@@ -389,9 +391,12 @@ impl WatchStream {
                 events.encode(&self.header, cache, responses);
                 Turn::Sent
             }
-            Polled::Idle {
-                synced_to: Revision(0),
-            } => Turn::Future,
+            // Also when it begins with the very next revision: whoever asked for that is told nothing before it.
+            Polled::Idle { synced_to }
+                if synced_to == Revision(0) || watch.start > state.revision() =>
+            {
+                Turn::Future
+            }
             Polled::Idle { synced_to } if synced_to < state.revision() => Turn::Behind,
             Polled::Idle { synced_to } => Turn::Synced(synced_to),
             Polled::Compacted { at } => {
@@ -454,61 +459,30 @@ impl WatchStream {
 
     /// Tells watches that asked for it, and had no events for an interval, how far they are. The driver
     /// calls it now and then (etcd's interval is ten minutes).
-    pub fn tick(
-        &mut self,
-        now: Instant,
-        state: &State,
-        hub: &mut Hub,
-        cache: &mut EventCache,
-        ended: &mut Vec<WatcherId>,
-    ) -> Vec<Bytes> {
+    ///
+    /// No events are taken from a watch here, since nobody has said that the client takes any: a watch for which
+    /// something waits is told nothing, and [`WatchStream::poll`] will come to it.
+    pub fn tick(&mut self, now: Instant, hub: &Hub) -> Vec<Bytes> {
         let mut responses = Vec::new();
         match self.progress_due {
             Some(due) if now < due => return responses,
             Some(_) => {
-                let ids: Vec<i64> = self
-                    .watches
-                    .iter()
-                    .filter(|(_, w)| w.progress)
-                    .map(|(id, _)| *id)
-                    .collect();
-                for id in ids {
-                    self.tell_progress(id, state, hub, cache, &mut responses, ended);
+                for (id, watch) in self.watches.iter_mut().filter(|(_, w)| w.progress) {
+                    let was_busy = std::mem::replace(&mut watch.is_busy, false);
+                    if let Some(revision) = hub.synced_to(watch.watcher).filter(|_| !was_busy) {
+                        let notice = Notice {
+                            revision,
+                            watch_id: *id,
+                            ..Notice::default()
+                        };
+                        responses.push(notice.encode(&self.header));
+                    }
                 }
             }
             None => {}
         }
         self.progress_due = Some(now + self.progress_interval);
         responses
-    }
-
-    fn tell_progress(
-        &mut self,
-        id: i64,
-        state: &State,
-        hub: &mut Hub,
-        cache: &mut EventCache,
-        responses: &mut Vec<Bytes>,
-        ended: &mut Vec<WatcherId>,
-    ) {
-        let Some(watch) = self.watches.get_mut(&id) else {
-            return;
-        };
-        if std::mem::replace(&mut watch.is_busy, false) {
-            return;
-        }
-        match self.advance(id, state, hub, cache, responses) {
-            Turn::Synced(revision) => {
-                let notice = Notice {
-                    revision,
-                    watch_id: id,
-                    ..Notice::default()
-                };
-                responses.push(notice.encode(&self.header));
-            }
-            Turn::Ended(watcher) => ended.push(watcher),
-            Turn::Sent | Turn::Behind | Turn::Future => {}
-        }
     }
 
     /// Ends all watches; the client is gone.

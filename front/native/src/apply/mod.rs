@@ -32,6 +32,9 @@ pub(crate) const RESULT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Rows of a range in a transaction that says no limit.
 pub(crate) const RESULT_ROWS_MAX: u32 = 10_000;
 
+/// From this apply version on the history of lines can be forgotten.
+pub(crate) const COMPACT_LINES_VERSION: u16 = 4;
+
 /// The largest time to live of a lease, in seconds: that of etcd, since leases are shared.
 pub(crate) const LEASE_TTL_MAX_S: u64 = 9_000_000_000;
 
@@ -61,9 +64,10 @@ impl Dialect for KeyDialect {
             Request::Grant(request) => kv::grant(txn, &request).map(|it| it.encode_to_vec()),
             Request::Revoke(request) => kv::revoke(txn, &request).map(|it| it.encode_to_vec()),
             Request::Touch(_) => Ok(Vec::new()),
-            Request::Enter(_) | Request::Leave(_) | Request::Proclaim(_) => {
-                Err(Refusal::Malformed.into())
-            }
+            Request::Enter(_)
+            | Request::Leave(_)
+            | Request::Proclaim(_)
+            | Request::CompactLines(_) => Err(Refusal::Malformed.into()),
         }))
     }
 
@@ -88,6 +92,12 @@ impl Dialect for LineDialect {
             Request::Leave(request) => lines::leave(txn, &request).map(|it| it.encode_to_vec()),
             Request::Proclaim(request) => {
                 lines::proclaim(txn, request).map(|it| it.encode_to_vec())
+            }
+            // A former build knows no such request, and refuses it with this word.
+            Request::CompactLines(request)
+                if txn.state().apply_version() >= COMPACT_LINES_VERSION =>
+            {
+                kv::compact(txn, &request).map(|it| it.encode_to_vec())
             }
             _ => Err(Refusal::Malformed.into()),
         }))

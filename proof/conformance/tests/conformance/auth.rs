@@ -4,6 +4,7 @@ use etcd_client::{
     Client, ConnectOptions, Permission, PermissionType, RoleRevokePermissionOptions, UserAddOptions,
 };
 use quorate_conformance::{alone, code, connect, refusal};
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn roles_carry_permissions() {
@@ -190,6 +191,51 @@ async fn users_carry_roles() {
     assert_eq!(auth.user_list().await.expect("list").users().len(), 0);
     let (_, message) = refusal(auth.user_get("ann").await);
     assert_eq!(message, "etcdserver: user name not found");
+}
+
+/// What a member knows of users may be old; what was given elsewhere before counts all the same.
+#[tokio::test]
+async fn rights_count_at_every_member_as_soon_as_they_are_given() {
+    let target = alone(3).await;
+    let mut plain = Vec::new();
+    for member in 0..target.endpoints.len() {
+        plain.push(target.at(member).await);
+    }
+    let mut first = plain[0].clone();
+    for (user, role) in [("root", "root"), ("alice", "worker")] {
+        first.user_add(user, "secret", None).await.expect("add");
+        first.role_add(role).await.expect("add");
+        first.user_grant_role(user, role).await.expect("grant");
+    }
+    first.auth_enable().await.expect("enable");
+    let as_user = |user: &str, member: usize| {
+        let options = ConnectOptions::new().with_user(user, "secret");
+        let endpoint = target.endpoints[member].clone();
+        async move { Client::connect([endpoint], Some(options)).await }
+    };
+    let mut root = as_user("root", 0).await.expect("root is let in");
+    let mut alices = Vec::new();
+    for member in 0..target.endpoints.len() {
+        alices.push(as_user("alice", member).await.expect("alice is let in"));
+    }
+    for round in 0..60 {
+        let key = format!("given/{round}");
+        root.role_grant_permission("worker", Permission::read(key.clone()))
+            .await
+            .expect("grant");
+        let mut asked = JoinSet::new();
+        for mut alice in alices.iter().cloned() {
+            let key = key.clone();
+            asked.spawn(async move { alice.get(key, None).await.expect("she may read").count() });
+        }
+        asked.join_all().await;
+    }
+    root.auth_disable().await.expect("disable");
+    let mut asked = JoinSet::new();
+    for mut nobody in plain {
+        asked.spawn(async move { nobody.get("given", None).await.expect("all may").count() });
+    }
+    asked.join_all().await;
 }
 
 #[tokio::test]

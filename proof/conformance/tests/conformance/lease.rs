@@ -2,6 +2,7 @@
 
 use etcd_client::{Error, LeaseGrantOptions, LeaseTimeToLiveOptions, PutOptions};
 use quorate_conformance::{PATIENCE, code, eventually, refusal, shared};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 #[tokio::test]
@@ -131,6 +132,43 @@ async fn time_to_live_knows_ttl_and_keys() {
         .await
         .expect("an unknown lease is no error");
     assert_eq!((gone.ttl(), gone.granted_ttl()), (-1, 0));
+}
+
+/// A member that is behind has not heard of what was just granted and put elsewhere. To call the lease gone
+/// would end a session, and with it every lock.
+#[tokio::test]
+async fn a_lease_is_known_at_every_member_as_soon_as_it_is_granted() {
+    let target = shared().await;
+    let mut members = Vec::new();
+    for member in 0..target.endpoints.len() {
+        members.push(target.at(member).await);
+    }
+    for round in 0..200 {
+        let mut first = members[round % members.len()].clone();
+        let id = first.lease_grant(60, None).await.expect("grant").id();
+        let mut asked = JoinSet::new();
+        for mut member in members.iter().cloned() {
+            asked.spawn(async move {
+                let kept = member.lease_keep_alive(id).await.map(drop);
+                kept.expect("it is renewed");
+                let look = member.lease_time_to_live(id, None).await;
+                assert_eq!(look.expect("an answer").granted_ttl(), 60);
+            });
+        }
+        asked.join_all().await;
+        let with = Some(PutOptions::new().with_lease(id));
+        first.put("known/a", "", with).await.expect("put");
+        let mut asked = JoinSet::new();
+        for mut member in members.iter().cloned() {
+            asked.spawn(async move {
+                let options = LeaseTimeToLiveOptions::new().with_keys();
+                let look = member.lease_time_to_live(id, Some(options)).await;
+                assert_eq!(look.expect("an answer").keys(), [b"known/a"]);
+            });
+        }
+        asked.join_all().await;
+        first.lease_revoke(id).await.expect("revoke");
+    }
 }
 
 #[tokio::test]

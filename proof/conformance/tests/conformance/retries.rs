@@ -156,8 +156,10 @@ async fn a_write_that_took_effect_says_so_though_there_is_no_room_left() {
     let session = session(&mut target.client).await;
     let (mut client, words) = numbering(&target.endpoints[0]).await;
     say(&words, Some((session, 1)));
-    let first = client.put("retries/d", "1", None).await.expect("put");
     let big = "x".repeat(50_000);
+    // As large as what finds no room.
+    let first = client.put("retries/d", big.clone(), None).await;
+    let first = first.expect("put");
     let mut n = 0;
     while target
         .client
@@ -168,12 +170,13 @@ async fn a_write_that_took_effect_says_so_though_there_is_no_room_left() {
         n += 1;
         assert!(n < 100, "the quota does not hold");
     }
-    let again = client.put("retries/d", "1", None).await.expect("put");
+    let again = client.put("retries/d", big.clone(), None).await;
+    let again = again.expect("put");
     let revision = |put: &etcd_client::PutResponse| put.header().map(|it| it.revision());
     assert_eq!(revision(&again), revision(&first));
     // What is new has no place.
     say(&words, Some((session, 2)));
-    let (code, message) = refusal(client.put("retries/d", "2", None).await);
+    let (code, message) = refusal(client.put("retries/d", big, None).await);
     let full = "etcdserver: mvcc: database space exceeded";
     assert_eq!((code, &*message), (code::RESOURCE_EXHAUSTED, full));
 }

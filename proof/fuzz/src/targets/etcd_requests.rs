@@ -59,8 +59,8 @@ fn renew(world: &World, stream: &mut LeaseStream, request: &[u8]) -> bool {
     let Ok(renewal) = stream.handle(request) else {
         return false;
     };
-    stream.renewed(renewal.number, renewal.number % 2 == 0);
-    while let Some(answer) = stream.next_answer(&world.state, &crate::world::HEADER) {
+    stream.renewed(renewal.number, (renewal.number % 2 == 0).then_some(60));
+    while let Some(answer) = stream.next_answer(world.state.revision(), &crate::world::HEADER) {
         let answer = pb::LeaseKeepAliveResponse::decode(answer);
         assert!(answer.is_ok_and(|answer| answer.id == renewal.lease.0));
     }

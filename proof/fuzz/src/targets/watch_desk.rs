@@ -106,7 +106,7 @@ pub fn run(input: &[u8]) -> Verdict {
             COMPACT => compact(&mut world),
             TICK => {
                 let now = world.now();
-                for (stream, said) in world.desk.tick(now, &world.state) {
+                for (stream, said) in world.desk.tick(now) {
                     let at = usize::from(stream == streams[1]);
                     said.into_iter().for_each(|m| listeners[at].hear(m));
                 }

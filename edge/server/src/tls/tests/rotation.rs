@@ -107,6 +107,45 @@ fn what_cannot_be_used_changes_nothing() {
     assert!(!Arc::ptr_eq(&before, &door.server().unwrap()));
 }
 
+/// A file that has been there for a while is told by how it looks from outside: each of them must be looked at.
+#[test]
+fn each_file_is_noticed_when_it_alone_is_replaced() {
+    let mut doors = Vec::new();
+    for name in ["ca.crt", "crl.pem", "server.crt"] {
+        let mut bench = Bench::new(&format!("alone-{name}"));
+        let crl = bench.dir.join("crl.pem");
+        fs::write(&crl, bench.ca.crl().unwrap()).unwrap();
+        bench.asked.crl_file = Some(crl);
+        let door = bench.open(Side::Client);
+        doors.push((name, bench, door));
+    }
+    let is_young = |door: &Security| {
+        let prints = door.rules.files.prints();
+        prints.iter().any(|print| print.is_young())
+    };
+    while doors.iter().any(|(_, _, door)| is_young(door)) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for (name, mut bench, door) in doors {
+        look(&door);
+        let before = door.server().unwrap();
+        let issued = bench.ca.issue(&MEMBER).unwrap();
+        let text = match name {
+            "ca.crt" => bench.ca.pem() + &Authority::new("new").unwrap().pem(),
+            "crl.pem" => {
+                bench.ca.revoke(&issued);
+                bench.ca.crl().unwrap()
+            }
+            // The same key is wanted: the same certificate with another one behind it.
+            _ => fs::read_to_string(bench.dir.join(name)).unwrap() + &bench.ca.pem(),
+        };
+        pki::replace(&bench.dir.join(name), &text).unwrap();
+        look(&door);
+        let after = door.server().unwrap();
+        assert!(!Arc::ptr_eq(&before, &after), "{name} is not looked at");
+    }
+}
+
 #[test]
 fn a_link_that_points_elsewhere_is_another_file() {
     let mut bench = Bench::new("links");

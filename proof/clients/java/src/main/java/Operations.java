@@ -22,7 +22,17 @@ final class Operations {
       Check.same("names", members.stream().map(Member::getName).sorted().toList(), List.of("n1", "n2", "n3"));
       List<String> urls = members.stream().flatMap(one -> one.getClientURIs().stream()).map(URI::toString).sorted().toList();
       Check.same("urls", urls, Check.ENDPOINTS.stream().sorted().toList());
-      Member learner = Check.get(cluster.addMember(List.of(URI.create("http://127.0.0.1:1")), true)).getMember();
+      // A cluster takes a member once all voters have seen each other for five seconds.
+      Member[] added = new Member[1];
+      Check.eventually("the cluster takes a member", () -> {
+        try {
+          added[0] = Check.get(cluster.addMember(List.of(URI.create("http://127.0.0.1:1")), true)).getMember();
+          return true;
+        } catch (Exception young) {
+          return false;
+        }
+      });
+      Member learner = added[0];
       Check.holds("a learner", learner.isLearner());
       Check.refused("promoted", () -> Check.get(cluster.promoteMember(learner.getId())), "in sync with leader");
       Check.get(cluster.updateMember(learner.getId(), List.of(URI.create("http://127.0.0.1:2"))));
