@@ -648,6 +648,80 @@ fn an_outdated_identity_is_told_so_by_every_kind_of_request() {
     );
 }
 
+/// Apply version 4: before, whoever logged in often enough ended everybody's tokens.
+#[test]
+fn one_users_logins_end_no_tokens_but_their_own() {
+    use etcd::auth::{self, IssueToken, TOKENS_MAX, Token, USER_TOKENS_MAX};
+    for version in [3, 4] {
+        let mut world = World::of_version(etcd::Limits::default(), version);
+        let root_role = pb::AuthRoleAddRequest {
+            name: "root".into(),
+        };
+        let _: pb::AuthRoleAddResponse = world.call(Method::RoleAdd, &root_role).unwrap();
+        for name in ["root", "ann", "bob"] {
+            let add = pb::AuthUserAddRequest {
+                name: name.into(),
+                password: "x".into(),
+                ..Default::default()
+            };
+            let _: pb::AuthUserAddResponse = world.call(Method::UserAdd, &add).unwrap();
+        }
+        let grant = pb::AuthUserGrantRoleRequest {
+            user: "root".into(),
+            role: "root".into(),
+        };
+        let _: pb::AuthUserGrantRoleResponse = world.call(Method::UserGrantRole, &grant).unwrap();
+        let enable = pb::AuthEnableRequest::default();
+        let _: pb::AuthEnableResponse = world.call(Method::AuthEnable, &enable).unwrap();
+        let login = |world: &mut World, name: &str| {
+            let issue = IssueToken {
+                user: name.into(),
+                checked: auth::revision(&world.state),
+                digest: Token::digest("letters"),
+            };
+            let _ = world.apply(&issue.request()).unwrap();
+            format!("letters.{}", auth::last_token(&world.state))
+        };
+        let bobs = login(&mut world, "bob");
+        let first = login(&mut world, "ann");
+        let mut newest = Vec::new();
+        for _ in 0..TOKENS_MAX {
+            newest.push(login(&mut world, "ann"));
+        }
+        let is_known = |token: &String| auth::find_token(&world.state, token).is_some();
+        assert_eq!(is_known(&bobs), version == 4, "by version {version}");
+        assert!(!is_known(&first));
+        let kept = if version == 4 {
+            USER_TOKENS_MAX
+        } else {
+            TOKENS_MAX
+        };
+        assert_eq!(newest.iter().filter(|it| is_known(it)).count(), kept);
+        assert!(
+            newest[TOKENS_MAX - kept..].iter().all(is_known),
+            "the newest"
+        );
+    }
+}
+
+/// What a member that is a little behind waits for, and what it does not.
+#[test]
+fn a_token_may_be_to_come_if_its_number_is_one_of_the_next() {
+    use etcd::auth::{TOKENS_MAX, may_come};
+    let (mut world, _) = world(&mut Rng::new(7));
+    let login = pb::AuthenticateRequest {
+        name: "ann".into(),
+        password: "x".into(),
+    };
+    let token: pb::AuthenticateResponse = world.call(Method::Authenticate, &login).unwrap();
+    let (_, last) = token.token.rsplit_once('.').unwrap();
+    let last: u64 = last.parse().unwrap();
+    let comes = |number: u64| may_come(&world.state, &format!("letters.{number}"));
+    assert!(!comes(last) && comes(last + 1) && comes(last + TOKENS_MAX as u64));
+    assert!(!comes(last + TOKENS_MAX as u64 + 1) && !comes(u64::MAX));
+    assert!(!may_come(&world.state, "letters") && !may_come(&world.state, "a.b"));
+}
+
 #[test]
 fn a_token_ends_with_its_user_and_its_password_and_not_with_a_role() {
     let (mut world, _) = world(&mut Rng::new(1));
