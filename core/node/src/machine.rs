@@ -12,7 +12,7 @@
 use crate::config::NodeConfig;
 use crate::effects::{Answer, Dropped, StopReason, Tag};
 use crate::proposals::Tags;
-use crate::retries::{self, Numbered};
+use crate::retries::{self, Numbered, RetryRefusal};
 use crate::system::{MemberChange, SYSTEM, SystemCommand, SystemRefusal};
 use base::{
     Entry, EntryKind, Index, LeaseId, Mark, MemberId, Membership, Mutant, Revision, invariant,
@@ -325,9 +325,10 @@ impl Machine {
         }
         let outcome = self.apply_command(command, stamp, within, out);
         let revision = self.store.state().revision();
+        let owner = retries::owner_of(self.store.state(), command.identity.as_ref());
         let mut txn = self.store.begin(RootId(0), stamp);
-        let request = &command.request;
-        retries::remember(&mut txn, session, sequence, request, &outcome, revision);
+        let (request, done) = (&command.request, (&outcome, revision));
+        retries::remember(&mut txn, session, sequence, request, done, owner);
         let effects = txn.finish();
         self.note(effects, stamp, out);
         (outcome, revision)
@@ -341,6 +342,10 @@ impl Machine {
             && let Err(outcome) = dialect.admit(state, command.identity.as_ref(), &command.request)
         {
             return Numbered::Barred(outcome);
+        }
+        let owner = retries::owner_of(state, command.identity.as_ref());
+        if retries::is_anothers(state, session, owner) {
+            return Numbered::Refused(RetryRefusal::AnothersSession);
         }
         retries::look(state, session, sequence, &command.request)
     }

@@ -20,6 +20,7 @@
 
 use base::{LeaseId, Revision, limits};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use store::command::Identity;
 use store::{Outcome, State, Table, WriteTxn};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -45,14 +46,18 @@ pub enum RetryRefusal {
     /// It took effect before; its answer was too large to be kept.
     #[error("the write took effect before, and its answer is not kept")]
     AnswerNotKept = STATUS_FIRST + 3,
+    /// Another user has numbered writes in it.
+    #[error("the session is another user's")]
+    AnothersSession = STATUS_FIRST + 4,
 }
 
 impl RetryRefusal {
-    const ALL: [RetryRefusal; 4] = [
+    const ALL: [RetryRefusal; 5] = [
         RetryRefusal::SessionOver,
         RetryRefusal::Superseded,
         RetryRefusal::NumberReused,
         RetryRefusal::AnswerNotKept,
+        RetryRefusal::AnothersSession,
     ];
 
     /// The refusal with this status, if it is one of these.
@@ -74,9 +79,18 @@ pub(crate) struct Done {
     revision: Revision,
     /// The body is missing when it was larger than `limits::RETRY_ANSWER_BYTES_MAX`.
     outcome: Result<Outcome, ()>,
+    /// Whose it is: a hash of the user's name. Nobody's where users do not count, or did not when it was written.
+    owner: Option<u64>,
 }
 
 const DONE_BYTES: usize = 8 + 8 + 8 + 2 + 1;
+
+/// Bits of the byte before the owner and the body: whether the body is kept, and whether there is an owner.
+const IS_KEPT: u8 = 1;
+const HAS_OWNER: u8 = 2;
+
+/// From this version on a session is of the user who was the first to number a write in it.
+const OWNED_VERSION: u16 = 4;
 
 impl Done {
     fn encode(&self) -> Bytes {
@@ -84,16 +98,15 @@ impl Done {
         out.put_u64_le(self.sequence);
         out.put_u64_le(self.request);
         out.put_u64_le(self.revision.0);
-        match &self.outcome {
-            Ok(outcome) => {
-                out.put_u16_le(outcome.status);
-                out.put_u8(1);
-                out.put_slice(&outcome.body);
-            }
-            Err(()) => {
-                out.put_u16_le(0);
-                out.put_u8(0);
-            }
+        let kept = self.outcome.as_ref().ok();
+        out.put_u16_le(kept.map_or(0, |outcome| outcome.status));
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        out.put_u8(flag(kept.is_some(), IS_KEPT) | flag(self.owner.is_some(), HAS_OWNER));
+        if let Some(owner) = self.owner {
+            out.put_u64_le(owner);
+        }
+        if let Some(outcome) = kept {
+            out.put_slice(&outcome.body);
         }
         out.freeze()
     }
@@ -104,13 +117,18 @@ impl Done {
         }
         let (sequence, request) = (bytes.get_u64_le(), bytes.get_u64_le());
         let revision = Revision(bytes.get_u64_le());
-        let (status, is_kept) = (bytes.get_u16_le(), bytes.get_u8() == 1);
-        let body = bytes;
+        let (status, flags) = (bytes.get_u16_le(), bytes.get_u8());
+        let owner = match flags & HAS_OWNER {
+            0 => None,
+            _ => Some(bytes.try_get_u64_le().ok()?),
+        };
+        let (is_kept, body) = (flags & IS_KEPT != 0, bytes);
         Some(Done {
             sequence,
             request,
             revision,
             outcome: is_kept.then_some(Outcome { status, body }).ok_or(()),
+            owner,
         })
     }
 }
@@ -149,14 +167,33 @@ pub(crate) fn look(state: &State, session: LeaseId, sequence: u64, request: &[u8
     }
 }
 
+/// Whose a session is that `identity` numbers a write in, as of `state`.
+pub(crate) fn owner_of(state: &State, identity: Option<&Identity>) -> Option<u64> {
+    match identity {
+        Some(Identity::User { name, .. }) if state.apply_version() >= OWNED_VERSION => {
+            Some(xxh3_64(name))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a session is another's than `owner`'s: what it did is none of their business, and its numbers are not theirs to
+/// use up.
+pub(crate) fn is_anothers(state: &State, session: LeaseId, owner: Option<u64>) -> bool {
+    let Some(owner) = owner else { return false };
+    let done = state.record(SESSIONS, &key(session)).and_then(Done::decode);
+    done.and_then(|done| done.owner)
+        .is_some_and(|of| of != owner)
+}
+
 /// Remembers what `sequence` of `session` came to. A session that its own write has ended remembers nothing.
 pub(crate) fn remember(
     txn: &mut WriteTxn<'_>,
     session: LeaseId,
     sequence: u64,
     request: &[u8],
-    outcome: &Outcome,
-    revision: Revision,
+    (outcome, revision): (&Outcome, Revision),
+    owner: Option<u64>,
 ) {
     if txn.lease(session).is_none() {
         return;
@@ -172,6 +209,7 @@ pub(crate) fn remember(
             true => Ok(outcome.clone()),
             false => refused.ok_or(()),
         },
+        owner,
     };
     txn.record_put(SESSIONS, &key(session), done.encode());
 }
@@ -201,18 +239,59 @@ mod tests {
             status: 7,
             body: Bytes::from_static(b"an answer"),
         };
-        for outcome in [Ok(outcome), Err(())] {
+        for (outcome, owner) in [
+            (Ok(outcome.clone()), None),
+            (Ok(outcome), Some(7)),
+            (Err(()), None),
+            (Err(()), Some(u64::MAX)),
+        ] {
             let done = Done {
                 sequence: 3,
                 request: 99,
                 revision: Revision(12),
                 outcome,
+                owner,
             };
             let bytes = done.encode();
             assert_eq!(Done::decode(bytes.clone()), Some(done));
-            for short in 0..DONE_BYTES {
+            let fixed = DONE_BYTES + owner.map_or(0, |_| 8);
+            for short in 0..fixed {
                 assert_eq!(Done::decode(bytes.slice(..short)), None);
             }
+        }
+    }
+
+    #[test]
+    fn a_session_is_of_its_first_user_from_version_four_on() {
+        let user = |name: &'static str| {
+            let name = Bytes::from_static(name.as_bytes());
+            Some(Identity::User { name, revision: 1 })
+        };
+        for version in [3, 4] {
+            let mut store = store::Store::blank();
+            store.raise_apply_version(version);
+            let stamp = store::Stamp {
+                time: clock::HybridTime::new(1000, 0),
+                apply_version: version,
+                origin: base::MemberId(1),
+            };
+            let mut txn = store.begin(store::RootId(0), &stamp);
+            txn.lease_grant(LeaseId(7), 10);
+            let owner = owner_of(txn.state(), user("ann").as_ref());
+            let outcome = Outcome::done(Bytes::new());
+            remember(&mut txn, LeaseId(7), 1, b"", (&outcome, Revision(1)), owner);
+            txn.finish();
+            let state = store.publish();
+            let is_anothers = |identity: Option<Identity>| {
+                let owner = owner_of(&state, identity.as_ref());
+                is_anothers(&state, LeaseId(7), owner)
+            };
+            assert!(!is_anothers(user("ann")));
+            assert_eq!(is_anothers(user("eve")), version == 4);
+            // Where users do not count, nobody has a name; and of another session nothing is known.
+            assert!(!is_anothers(None) && !is_anothers(Some(Identity::Member)));
+            let owner = owner_of(&state, user("eve").as_ref());
+            assert!(!super::is_anothers(&state, LeaseId(8), owner));
         }
     }
 

@@ -3,9 +3,11 @@
 mod support;
 
 use base::{LeaseId, limits};
+use bytes::Bytes;
 use node::{RetryRefusal, Tag};
 use std::time::Duration;
 use store::RootId;
+use store::command::Identity;
 use support::{World, id};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -70,6 +72,31 @@ fn an_echo_of_the_past_and_a_number_used_twice_are_refused() {
     assert_eq!(echo, RetryRefusal::Superseded as u16);
     assert_eq!(world.value(1, "a").as_deref(), Some("9"));
     assert_eq!(version(&mut world, 1, "a"), 2);
+}
+
+#[test]
+fn another_user_neither_hears_what_a_session_did_nor_uses_its_numbers_up() {
+    let (mut world, _) = world();
+    world.run(3 * SECOND);
+    let mut ask = |name: &'static str, sequence: u64| {
+        let name = Bytes::from_static(name.as_bytes());
+        let who = Identity::User { name, revision: 1 };
+        let numbered = Some((LeaseId(7), sequence));
+        let request = Bytes::from_static(b"a=1");
+        let node = world.node(1);
+        let tag = node.propose_as(support::WORDS, request, numbered, Some(who));
+        let tag = tag.expect("admitted");
+        world.settle();
+        told(&world, 1, tag)
+    };
+    let first = ask("ann", 1);
+    let anothers = RetryRefusal::AnothersSession as u16;
+    for sequence in [1, 2, u64::MAX] {
+        assert_eq!(ask("eve", sequence).1, anothers);
+    }
+    assert_eq!(ask("ann", 1), first);
+    assert_eq!(ask("ann", 2).1, 0, "her numbers are hers");
+    world.assert_equal();
 }
 
 #[test]

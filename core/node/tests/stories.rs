@@ -301,6 +301,32 @@ fn a_learner_joins_is_promoted_and_another_member_leaves() {
     assert_eq!(world.node(4).state().members().len(), 3);
 }
 
+#[cfg(feature = "mutants")]
+#[test]
+fn two_members_that_are_added_at_once_both_come() {
+    let mut world = World::new(3);
+    // The member puts a second change to the engine while the first is under way, which it else holds back itself.
+    world.mutants = base::Mutants::only(base::Mutant::SpecTwoChanges);
+    (1..=3).for_each(|n| world.restart(id(n)));
+    let leader = world.elect();
+    let add = |n: u64, is_learner| MemberChange::Add {
+        member: id(n),
+        peer_urls: vec![format!("http://n{n}:2380")],
+        is_learner,
+    };
+    let node = world.node(leader);
+    let tags = [
+        node.change_members(add(4, true)).expect("admitted"),
+        node.change_members(add(5, false)).expect("admitted"),
+    ];
+    world.run(SECOND);
+    for tag in tags {
+        let status = world.outcome(leader, tag).map(|(_, status)| status);
+        assert_eq!(status, Some(0), "the second waits for the first");
+    }
+    assert_eq!(world.node(leader).state().members().len(), 5);
+}
+
 #[test]
 fn a_leader_that_removes_itself_hands_over_first() {
     let mut world = World::new(3);

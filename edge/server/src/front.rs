@@ -698,6 +698,19 @@ impl Front {
             }
             ClusterOp::Remove(member) => MemberChange::Remove { member },
             ClusterOp::Update { member, peer_urls } => MemberChange::Update { member, peer_urls },
+            op @ ClusterOp::UpdateNowhere(_) => {
+                // Nothing for the log: told from what a read would see.
+                self.0.read_index().await?;
+                let n_learners_max = etcd::LEARNERS_MAX;
+                let check =
+                    |state: &store::State| etcd::check_cluster_op(state, &op, n_learners_max);
+                return Err(self
+                    .0
+                    .with_state(check)
+                    .err()
+                    .unwrap_or(Refusal::BadMemberUrls)
+                    .into());
+            }
             ClusterOp::Promote(member) => {
                 is_promotion = true;
                 MemberChange::Promote { member }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use quorate_server::grpc::{
-    self, Call, Code, Events, Exchange, Limits, Page, Reply, Service, Status, frame,
+    self, Call, Code, Drain, Events, Exchange, Limits, Page, Reply, Service, Status, frame,
 };
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -28,6 +28,9 @@ struct Probe {
     sent: Cell<usize>,
     dropped: Cell<usize>,
     streams: Rc<Cell<usize>>,
+    /// Whether only those are known who show a token.
+    has_users: Cell<bool>,
+    drain: Rc<Drain>,
 }
 
 struct CountsDrop<'a>(&'a Cell<usize>);
@@ -62,6 +65,14 @@ impl Service for Probe {
             "/t/fails" => Err(Status::new(Code::NotFound, "no such thing: 100%")),
             _ => Err(Status::new(Code::Unimplemented, "unknown service t")),
         }
+    }
+
+    fn knows(&self, headers: &HeaderMap, _common_name: Option<&Rc<str>>) -> bool {
+        !self.has_users.get() || headers.contains_key("token")
+    }
+
+    fn drain(&self) -> Option<Rc<Drain>> {
+        Some(self.drain.clone())
     }
 
     async fn exchange(&self, mut exchange: Exchange) -> Reply {
@@ -366,6 +377,99 @@ fn a_client_that_does_not_read_stops_its_stream_and_no_other() {
         let answer = call(&other, request("/t/echo"), frame(b"me")).await;
         assert_eq!(answer.body, frame(b"me"));
         drop(unread);
+    });
+}
+
+#[test]
+fn a_stranger_has_few_calls_at_a_time_until_it_is_known() {
+    const AT_ONCE: usize = 32;
+    with_server(|address, probe| async move {
+        probe.has_users.set(true);
+        let client = connect(address).await;
+        let mut under_way = Vec::new();
+        for _ in 0..AT_ONCE {
+            let mut ready = client.clone().ready().await.unwrap();
+            let head = request("/t/never").body(()).unwrap();
+            under_way.push(ready.send_request(head, true).unwrap());
+        }
+        let mut ready = client.clone().ready().await.unwrap();
+        let head = || request("/t/echo").body(()).unwrap();
+        let (refused, _stream) = ready.send_request(head(), false).unwrap();
+        let refused = refused.await.expect_err("one too many");
+        assert_eq!(refused.reason(), Some(h2::Reason::REFUSED_STREAM));
+        // Others do not suffer for it, and who says who it is may have as many as anybody.
+        let other = connect(address).await;
+        call(&other, request("/t/echo"), frame(b"me")).await;
+        for _ in 0..2 {
+            let known = request("/t/echo").header("token", "mine");
+            let answer = call(&client, known, frame(b"me")).await;
+            assert_eq!(answer.status().0, "0");
+        }
+        let answer = call(&client, request("/t/echo"), frame(b"still known")).await;
+        assert_eq!(answer.status().0, "0");
+        drop(under_way);
+    });
+}
+
+#[test]
+fn a_strangers_message_is_small_and_that_of_one_who_is_known_is_not() {
+    with_server(|address, probe| async move {
+        probe.has_users.set(true);
+        let client = connect(address).await;
+        let small = call(&client, request("/t/echo"), frame(&[7; 60_000])).await;
+        assert_eq!((small.status().0, small.body.len()), ("0", 60_005));
+        let large = call(&client, request("/t/echo"), frame(&[7; 100_000])).await;
+        let text = "grpc: received message larger than max (100000 vs. 65536)";
+        assert_eq!(large.status(), ("8", text));
+        let known = request("/t/echo").header("token", "mine");
+        let large = call(&client, known, frame(&[7; 2_900_000])).await;
+        assert_eq!((large.status().0, large.body.len()), ("0", 2_900_005));
+
+        let length = "a".repeat(200_000);
+        let post = |token: &str| {
+            format!(
+                "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{token}Content-Length: 200000\r\n\r\n{length}"
+            )
+        };
+        let refused = spoken(address, post("").as_bytes()).await;
+        assert!(refused.starts_with("HTTP/1.1 413"), "{refused}");
+        let taken = spoken(address, post("Token: mine\r\n").as_bytes()).await;
+        assert!(taken.starts_with("HTTP/1.1 200"), "{}", &taken[..200]);
+    });
+}
+
+#[test]
+fn a_stranger_that_asks_and_asks_is_told_to_go() {
+    with_server(|address, probe| async move {
+        probe.has_users.set(true);
+        let mut client = connect(address).await;
+        let mut n = 0_u32;
+        // The end of the connection is announced, so no call is lost by it.
+        while let Ok(ready) = client.clone().ready().await {
+            let answer = call(&ready, request("/t/fails"), frame(b"")).await;
+            assert_eq!(answer.status().0, "5");
+            n += 1;
+            assert!(n < 5000, "it may ask for ever");
+            client = ready;
+        }
+        assert!(n >= 1000, "{n} calls are few");
+    });
+}
+
+#[test]
+fn a_kept_connection_of_http1_ends_with_the_service() {
+    with_server(|address, probe| async move {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let post = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nme";
+        socket.write_all(post).await.unwrap();
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        probe.drain.begin();
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.ends_with(b"me"));
+        probe.drain.emptied().await;
     });
 }
 

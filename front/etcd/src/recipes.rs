@@ -59,8 +59,8 @@ impl Recipe {
     /// Reads a request. What it keeps of `body` is copied, so a call that waits does not hold its request.
     ///
     /// # Errors
-    /// Malformed bytes, a name that is too long, no leader where one must be given.
-    pub(crate) fn read(method: Method, body: &Bytes) -> Result<Recipe, Refusal> {
+    /// Malformed bytes, a name that is too long, no leader or no key where one must be given.
+    pub(crate) fn read(method: Method, body: &Bytes) -> Result<Recipe, Status> {
         Ok(match method {
             Method::Lock => {
                 let request: locks::LockRequest = decode(body)?;
@@ -72,7 +72,11 @@ impl Recipe {
                     lease: LeaseId(request.lease),
                 })
             }
-            Method::Unlock => Recipe::Unlock(decode::<locks::UnlockRequest>(body)?.key),
+            Method::Unlock => match decode::<locks::UnlockRequest>(body)?.key {
+                // Nobody's key: said before it is asked who asks.
+                key if key.is_empty() => return Err(told(Refusal::EmptyKey.into())),
+                key => Recipe::Unlock(key),
+            },
             Method::ElectionCampaign => {
                 let request: elections::CampaignRequest = decode(body)?;
                 let line = Line::of(&request.name)?;
@@ -98,7 +102,7 @@ impl Recipe {
             Method::ElectionObserve => {
                 Recipe::Observe(Line::of(&decode::<elections::LeaderRequest>(body)?.name)?)
             }
-            _ => return Err(Refusal::Malformed),
+            _ => return Err(Refusal::Malformed.into()),
         })
     }
 }

@@ -576,6 +576,45 @@ fn a_watch_ends_with_the_permission_before_it_is_told_anything_further() {
 }
 
 #[test]
+fn what_can_be_no_request_is_refused_before_anybody_is_asked_who_they_are() {
+    let (mut world, _) = world(&mut Rng::new(1));
+    // Nobody has a name here, as after a request without a token.
+    world.caller = Ok(None);
+    let range = pb::RangeRequest {
+        key: bytes("a"),
+        ..Default::default()
+    };
+    let refused = world.call_bytes(Method::Range, range.encode_to_vec().into());
+    assert_eq!(refused, Err(Refusal::UserEmpty.into()));
+    let create = pb::WatchCreateRequest {
+        key: bytes("a"),
+        start_revision: -1,
+        ..Default::default()
+    };
+    let union = pb::watch_request::RequestUnion::CreateRequest(create);
+    let stream = world.desk.open();
+    let request = pb::WatchRequest {
+        request_union: Some(union),
+    };
+    let refused = world.watch(stream, request).remove(0);
+    assert_eq!(refused.cancel_reason, Refusal::Compacted.message());
+    // Nobody's key is unlocked.
+    let refused = world.call_bytes(Method::Unlock, Bytes::new());
+    assert_eq!(refused, Err(etcd::recipes::told(Refusal::EmptyKey.into())));
+    // A member's new place is looked at after whoever asks for it.
+    let update = pb::MemberUpdateRequest {
+        id: 1,
+        peer_ur_ls: vec!["nonsense".to_owned()],
+    };
+    let body: Bytes = update.encode_to_vec().into();
+    let refused = world.call_bytes(Method::MemberUpdate, body.clone());
+    assert_eq!(refused, Err(Refusal::UserEmpty.into()));
+    world.ask_as(Some("root"));
+    let refused = world.call_bytes(Method::MemberUpdate, body);
+    assert_eq!(refused, Err(Refusal::BadMemberUrls.into()));
+}
+
+#[test]
 fn an_outdated_identity_is_told_so_by_every_kind_of_request() {
     let (mut world, _) = world(&mut Rng::new(1));
     let old = world.caller.clone();
@@ -607,6 +646,127 @@ fn an_outdated_identity_is_told_so_by_every_kind_of_request() {
         world.call::<_, pb::RangeResponse>(Method::Range, &range),
         expected
     );
+}
+
+/// Apply version 4: before, whoever logged in often enough ended everybody's tokens.
+#[test]
+fn one_users_logins_end_no_tokens_but_their_own() {
+    use etcd::auth::{self, IssueToken, TOKENS_MAX, Token, USER_TOKENS_MAX};
+    for version in [3, 4] {
+        let mut world = World::of_version(etcd::Limits::default(), version);
+        let root_role = pb::AuthRoleAddRequest {
+            name: "root".into(),
+        };
+        let _: pb::AuthRoleAddResponse = world.call(Method::RoleAdd, &root_role).unwrap();
+        for name in ["root", "ann", "bob"] {
+            let add = pb::AuthUserAddRequest {
+                name: name.into(),
+                password: "x".into(),
+                ..Default::default()
+            };
+            let _: pb::AuthUserAddResponse = world.call(Method::UserAdd, &add).unwrap();
+        }
+        let grant = pb::AuthUserGrantRoleRequest {
+            user: "root".into(),
+            role: "root".into(),
+        };
+        let _: pb::AuthUserGrantRoleResponse = world.call(Method::UserGrantRole, &grant).unwrap();
+        let enable = pb::AuthEnableRequest::default();
+        let _: pb::AuthEnableResponse = world.call(Method::AuthEnable, &enable).unwrap();
+        let login = |world: &mut World, name: &str| {
+            let issue = IssueToken {
+                user: name.into(),
+                checked: auth::revision(&world.state),
+                digest: Token::digest("letters"),
+            };
+            let _ = world.apply(&issue.request()).unwrap();
+            format!("letters.{}", auth::last_token(&world.state))
+        };
+        let bobs = login(&mut world, "bob");
+        let first = login(&mut world, "ann");
+        let mut newest = Vec::new();
+        for _ in 0..TOKENS_MAX {
+            newest.push(login(&mut world, "ann"));
+        }
+        let is_known = |token: &String| auth::find_token(&world.state, token).is_some();
+        assert_eq!(is_known(&bobs), version == 4, "by version {version}");
+        assert!(!is_known(&first));
+        let kept = if version == 4 {
+            USER_TOKENS_MAX
+        } else {
+            TOKENS_MAX
+        };
+        assert_eq!(newest.iter().filter(|it| is_known(it)).count(), kept);
+        assert!(
+            newest[TOKENS_MAX - kept..].iter().all(is_known),
+            "the newest"
+        );
+    }
+}
+
+/// What a member that is a little behind waits for, and what it does not.
+#[test]
+fn a_token_may_be_to_come_if_its_number_is_one_of_the_next() {
+    use etcd::auth::{TOKENS_MAX, may_come};
+    let (mut world, _) = world(&mut Rng::new(7));
+    let login = pb::AuthenticateRequest {
+        name: "ann".into(),
+        password: "x".into(),
+    };
+    let token: pb::AuthenticateResponse = world.call(Method::Authenticate, &login).unwrap();
+    let (_, last) = token.token.rsplit_once('.').unwrap();
+    let last: u64 = last.parse().unwrap();
+    let comes = |number: u64| may_come(&world.state, &format!("letters.{number}"));
+    assert!(!comes(last) && comes(last + 1) && comes(last + TOKENS_MAX as u64));
+    assert!(!comes(last + TOKENS_MAX as u64 + 1) && !comes(u64::MAX));
+    assert!(!may_come(&world.state, "letters") && !may_come(&world.state, "a.b"));
+}
+
+#[test]
+fn a_token_ends_with_its_user_and_its_password_and_not_with_a_role() {
+    let (mut world, _) = world(&mut Rng::new(1));
+    world.ask_as(Some("root"));
+    let login = |world: &mut World| {
+        let login = pb::AuthenticateRequest {
+            name: "ann".into(),
+            password: "x".into(),
+        };
+        let token: pb::AuthenticateResponse = world.call(Method::Authenticate, &login).unwrap();
+        token.token
+    };
+    let root = |world: &mut World, method, request: Vec<u8>| {
+        world.ask_as(Some("root"));
+        drop(world.call_bytes(method, request.into()).unwrap());
+    };
+    let is_known =
+        |world: &World, token: &str| etcd::auth::find_token(&world.state, token).is_some();
+    let (first, second) = (login(&mut world), login(&mut world));
+    let request = pb::AuthRoleAddRequest { name: "own".into() };
+    root(&mut world, Method::RoleAdd, request.encode_to_vec());
+    let request = pb::AuthUserGrantRoleRequest {
+        user: "ann".into(),
+        role: "own".into(),
+    };
+    root(&mut world, Method::UserGrantRole, request.encode_to_vec());
+    let request = pb::AuthRoleDeleteRequest { role: "own".into() };
+    root(&mut world, Method::RoleDelete, request.encode_to_vec());
+    assert!(is_known(&world, &first) && is_known(&world, &second));
+    let request = pb::AuthUserChangePasswordRequest {
+        name: "ann".into(),
+        password: "x".into(),
+        ..Default::default()
+    };
+    root(
+        &mut world,
+        Method::UserChangePassword,
+        request.encode_to_vec(),
+    );
+    assert!(!is_known(&world, &first) && !is_known(&world, &second));
+    let third = login(&mut world);
+    assert!(is_known(&world, &third));
+    let request = pb::AuthUserDeleteRequest { name: "ann".into() };
+    root(&mut world, Method::UserDelete, request.encode_to_vec());
+    assert!(!is_known(&world, &third));
 }
 
 #[test]

@@ -309,10 +309,24 @@ fn a_stream_refuses_what_etcd_refuses() {
     };
     assert_eq!(refused(sorted), Refusal::RangeStreamSort.into());
     let sorted = pb::RangeRequest {
+        sort_order: 1,
         sort_target: 1,
-        ..base
+        ..base.clone()
     };
     assert_eq!(refused(sorted), Refusal::RangeStreamSort.into());
+    // What it would be sorted by, if it were.
+    let unsorted = pb::RangeRequest {
+        sort_target: 1,
+        ..base.clone()
+    };
+    let mut plan = |request: pb::RangeRequest| {
+        let body = request.encode_to_vec().into();
+        match world.session.plan(Method::RangeStream, body) {
+            Ok(Plan::ReadStream(read)) => read.query,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(plan(unsorted), plan(base));
 }
 
 #[test]

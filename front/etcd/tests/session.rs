@@ -209,6 +209,19 @@ fn the_membership_refuses_what_etcd_refuses() {
     );
     assert_eq!(check(update(1, "http://l:1")), Err(Refusal::PeerUrlExists));
     assert_eq!(check(update(2, "http://l:1")), Ok(()));
+    // Whether there is such a member is looked at before its place.
+    let mut nowhere = |id| {
+        let request = pb::MemberUpdateRequest {
+            id,
+            peer_ur_ls: vec!["nonsense".to_owned()],
+        };
+        match world.session.plan(Method::MemberUpdate, body(&request)) {
+            Ok(Plan::Change(op)) => check(op).map_err(Status::from),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(nowhere(9), Err(Refusal::MemberNotFound.into()));
+    assert_eq!(nowhere(1), Err(Refusal::BadMemberUrls.into()));
 
     let added = etcd::answer_member_add(&state, MemberId(2), &HEADER);
     let added = pb::MemberAddResponse::decode(added).unwrap();
@@ -408,6 +421,9 @@ fn every_method_is_planned_or_says_clearly_that_it_is_not_offered() {
         match planned {
             Err(status) if matches!(method, Method::ElectionProclaim | Method::ElectionResign) => {
                 assert_eq!(status, Refusal::LeaderMissing.into(), "{method:?}");
+            }
+            Err(status) if *method == Method::Unlock => {
+                assert_eq!(status.message, Refusal::EmptyKey.message());
             }
             Err(status) => assert_eq!(status.code, Code::InvalidArgument, "{method:?}"),
             // Refused too, once it is known that whoever asks may ask.

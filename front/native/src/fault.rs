@@ -12,12 +12,13 @@ use store::{Outcome, ReadError};
 pub struct Fault(pub Box<proto::Error>);
 
 /// The node's own refusals of writes that are asked again begin here (`docs/retries.md`): over, superseded, reused,
-/// not kept.
-const RETRY_STATUSES: [(u16, Code); 4] = [
+/// not kept, another user's.
+const RETRY_STATUSES: [(u16, Code); 5] = [
     (60_001, Code::SessionOver),
     (60_002, Code::Superseded),
     (60_003, Code::NumberReused),
     (60_004, Code::AnswerNotKept),
+    (60_005, Code::Denied),
 ];
 
 /// Bytes of a key that an error tells.

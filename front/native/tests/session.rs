@@ -365,6 +365,7 @@ fn every_error_that_can_be_said_is_met() {
         (60_002, Code::Superseded),
         (60_003, Code::NumberReused),
         (60_004, Code::AnswerNotKept),
+        (60_005, Code::Denied),
         (999, Code::Internal),
     ] {
         let outcome = Outcome::refused(status, Bytes::new());

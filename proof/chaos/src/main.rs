@@ -18,6 +18,7 @@
 //!
 //!   roll.rs         another story: members upgraded and restarted one by one, and nobody notices
 //!   storms.rs       another story: big values, many writers, ten thousand watches; the leader stays
+//!   hostile/        another story: strangers that attack, and honest clients that must not notice
 //!   durability.rs   another story: acknowledged puts against the syncs of the members' logs, by trace
 //! ```
 //!
@@ -31,6 +32,7 @@ mod ask;
 mod client;
 mod durability;
 mod field;
+mod hostile;
 mod journal;
 mod judge;
 mod nemesis;
@@ -67,6 +69,10 @@ enum Mode {
     Roll(roll::Arguments),
     /// Storms of big values, of writes and of watches: the leader stays.
     Storms(storms::Arguments),
+    /// Attacks by strangers on a member under TLS: what each costs it, and what honest clients notice.
+    Hostile(hostile::Arguments),
+    /// One attack, which `hostile` starts as a process of its own.
+    Attack(hostile::AttackArguments),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +82,8 @@ fn main() -> ExitCode {
         Mode::Durability(arguments) => durability::main(&arguments),
         Mode::Roll(arguments) => roll::main(&arguments),
         Mode::Storms(arguments) => storms::main(&arguments),
+        Mode::Hostile(arguments) => hostile::main(&arguments),
+        Mode::Attack(arguments) => hostile::attack(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,6 @@
 //!   … -- --against etcd                             on the real etcd (proof/peers builds it): shows that the
 //!                                                   programs ask for etcd's behaviour and not for ours
 //!   … -- --tls                                      the client port with TLS, certificates on both sides
-//!   … -- --jobs 1                                   one client after the other, on a slow machine
 //!
 //!   programs.rs   the clients: what makes each ready (go build, npm ci, pip, mvn), what runs it
 //!   certificates.rs   an authority, and certificates of both sides
@@ -30,11 +29,8 @@ use cluster::{Server, TempDir};
 use field::Field;
 use programs::{PROGRAMS, Program};
 use report::Report;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// What went wrong, for a person to read.
@@ -56,9 +52,6 @@ struct Arguments {
     /// Write what a client reports into its checks.txt, if all of it holds
     #[arg(long)]
     update: bool,
-    /// So many clients at a time, each with its own cluster
-    #[arg(long, default_value_t = 3)]
-    jobs: usize,
     /// Show every check, not only those that fail
     #[arg(long, short)]
     verbose: bool,
@@ -94,71 +87,40 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let chosen = chosen(&arguments.only)?;
     let program = server_program(&arguments.against, &places)?;
     let is_ours = arguments.against == "ours";
-    let turn = AtomicUsize::new(0);
-    let lines = Mutex::new(BTreeMap::new());
-    let work = || -> Result<bool, Failure> {
-        let mut all_held = true;
-        loop {
-            let number = turn.fetch_add(1, Ordering::Relaxed);
-            let Some(client) = chosen.get(number) else {
-                return Ok(all_held);
-            };
-            let (holds, line) = judged(client, &program, is_ours, arguments, &places)?;
-            all_held &= holds;
-            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.insert(number, line);
-        }
-    };
+    let mut table = Vec::new();
     let mut all_held = true;
-    std::thread::scope(|scope| -> Result<(), Failure> {
-        let jobs = arguments.jobs.clamp(1, chosen.len().max(1));
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            all_held &= worker.join().map_err(|_| "a worker panicked")??;
-        }
-        Ok(())
-    })?;
-    let table = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for client in &chosen {
+        let begin = Instant::now();
+        let prepared = client.prepare(&places);
+        let preparing = begin.elapsed();
+        let mut report = match prepared {
+            Ok(command) => play(client, command, &program, is_ours, arguments, &places)?,
+            Err(failure) => Report::broken(&format!("cannot be made ready: {failure}")),
+        };
+        report.judge(
+            &places.sources.join(client.folder),
+            client,
+            arguments.update,
+        )?;
+        report.print(client.name, arguments.verbose);
+        all_held &= report.holds();
+        table.push(format!(
+            "{:<16} {:<28} ready in {:>3}s, ran {:>3}s",
+            client.name,
+            report.counts(),
+            preparing.as_secs(),
+            (begin.elapsed() - preparing).as_secs(),
+        ));
+    }
     let face = if arguments.tls { "TLS" } else { "no TLS" };
     println!("\nagainst {} ({face}):", program.display());
-    for line in table.values() {
+    for line in table {
         println!("  {line}");
     }
     if !arguments.only.is_empty() {
         println!("  only {}, as asked", arguments.only.join(", "));
     }
     Ok(all_held)
-}
-
-/// Makes one client ready, lets it play and judges it: whether all holds, and its line of the table.
-fn judged(
-    client: &Program,
-    program: &Path,
-    is_ours: bool,
-    arguments: &Arguments,
-    places: &Places,
-) -> Result<(bool, String), Failure> {
-    let begin = Instant::now();
-    let prepared = client.prepare(places);
-    let preparing = begin.elapsed();
-    let mut report = match prepared {
-        Ok(command) => play(client, command, program, is_ours, arguments, places)?,
-        Err(failure) => Report::broken(&format!("cannot be made ready: {failure}")),
-    };
-    report.judge(
-        &places.sources.join(client.folder),
-        client,
-        arguments.update,
-    )?;
-    report.print(client.name, arguments.verbose);
-    let line = format!(
-        "{:<16} {:<28} ready in {:>3}s, ran {:>3}s",
-        client.name,
-        report.counts(),
-        preparing.as_secs(),
-        (begin.elapsed() - preparing).as_secs(),
-    );
-    Ok((report.holds(), line))
 }
 
 /// One client on a new cluster.

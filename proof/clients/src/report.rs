@@ -180,20 +180,26 @@ impl Report {
 
     /// For a person: what failed, why, and what both sides said.
     pub(crate) fn print(&self, client: &str, verbose: bool) {
-        let mut lines = vec![format!("\n== {client}: {}", self.counts())];
+        println!("\n== {client}: {}", self.counts());
         if verbose {
-            lines.extend(self.passed.iter().map(|name| format!("ok       {name}")));
+            self.passed
+                .iter()
+                .for_each(|name| println!("ok       {name}"));
         }
-        lines.extend(self.not_yet.iter().map(|name| format!("not yet  {name}")));
-        lines.extend(self.failed.iter().map(|name| format!("FAILED   {name}")));
+        self.not_yet
+            .iter()
+            .for_each(|name| println!("not yet  {name}"));
+        self.failed
+            .iter()
+            .for_each(|name| println!("FAILED   {name}"));
         if !self.holds() {
-            let errors: Vec<&str> = self.errors.lines().collect();
-            lines.push("--- the program's last words".to_owned());
-            lines.push(errors[errors.len().saturating_sub(30)..].join("\n"));
-            lines.push(self.last_words.clone());
+            let lines: Vec<&str> = self.errors.lines().collect();
+            println!(
+                "--- the program's last words\n{}",
+                lines[lines.len().saturating_sub(30)..].join("\n")
+            );
+            println!("{}", self.last_words);
         }
-        // All at once: others play at the same time.
-        println!("{}", lines.join("\n"));
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct Rule {
     pub(crate) name: String,
     /// Why it is no mistake.
     pub(crate) reason: String,
+    /// The release of etcd that it is about, by the beginning of its version; nothing for all.
+    release: Option<String>,
     at: Vec<String>,
     asked: Option<String>,
     etcd: Option<String>,
@@ -57,6 +59,15 @@ impl Rules {
     /// It is not written as the file says.
     pub(crate) fn read(text: &str) -> Result<Rules, serde_yaml_ng::Error> {
         serde_yaml_ng::from_str(text)
+    }
+
+    /// Without what is about other releases than that of `version`.
+    pub(crate) fn for_release(mut self, version: &str) -> Rules {
+        self.0.retain(|rule| {
+            let release = rule.release.as_deref();
+            release.is_none_or(|release| version.starts_with(release))
+        });
+        self
     }
 
     /// In their order.
@@ -154,6 +165,13 @@ mod tests {
         names.dedup();
         assert_eq!(n, names.len());
         assert!(rules().iter().all(|rule| rule.reason.len() > 10));
+    }
+
+    #[test]
+    fn a_rule_about_one_release_excuses_no_other() {
+        let of = |version| rules().for_release(version).iter().count();
+        assert!(of("3.7.3") > of("3.6.16"));
+        assert_eq!(of("3.7.3"), rules().iter().count());
     }
 
     #[test]

@@ -121,7 +121,7 @@ async fn compare(run: &Run) -> ExitCode {
         Ok(programs) => programs,
         Err(error) => return complain(&error),
     };
-    let history = match history(run) {
+    let history = match history(run, programs.is_next) {
         Ok(history) => history,
         Err(problem) => {
             eprintln!("differential: {problem}");
@@ -198,12 +198,25 @@ fn programs(run: &Run) -> std::io::Result<Programs> {
         Some(path) => Rules::read(&std::fs::read_to_string(path)?),
         None => Rules::of_this_build(),
     };
+    let version = version_of(&peer)?;
+    let rules = rules.map_err(std::io::Error::other)?;
     Ok(Programs {
+        is_next: version.starts_with("3.7"),
         peer,
         ours,
         n_members: run.members,
-        rules: rules.map_err(std::io::Error::other)?,
+        rules: rules.for_release(&version),
     })
+}
+
+/// What a server says about itself: `etcd Version: 3.6.16`.
+fn version_of(program: &PathBuf) -> std::io::Result<String> {
+    let told = Command::new(program).arg("--version").output()?;
+    let told = String::from_utf8_lossy(&told.stdout);
+    let version = told
+        .lines()
+        .find_map(|line| line.strip_prefix("etcd Version:"));
+    Ok(version.unwrap_or_default().trim().to_owned())
 }
 
 /// The real etcd, built if it is not there.
@@ -218,11 +231,12 @@ fn built_peer() -> std::io::Result<PathBuf> {
 }
 
 /// The seed's operations by their numbers, or those of them that were asked for.
-fn history(run: &Run) -> Result<Vec<(usize, Operation)>, String> {
+fn history(run: &Run, is_next: bool) -> Result<Vec<(usize, Operation)>, String> {
     let scope = Scope {
         has_auth: run.auth,
         has_serializable: run.members == 1,
         has_members: run.members == 1,
+        is_next,
     };
     let all = Generator::new(run.seed, scope)
         .take(run.operations)
@@ -245,6 +259,9 @@ fn command(run: &Run) -> String {
     }
     if run.auth {
         words.push_str(" --auth");
+    }
+    if let Some(etcd) = &run.etcd {
+        words.push_str(&format!(" --etcd {}", etcd.display()));
     }
     words
 }

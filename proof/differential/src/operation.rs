@@ -1,6 +1,7 @@
 //! What is done to both servers. Each operation stands alone: it can be left out of a history, and the rest of
 //! the history still means something.
 
+use crate::generate::is_odd;
 use crate::marks::Names;
 use crate::proto;
 use crate::tree::Tree;
@@ -12,6 +13,11 @@ use std::fmt;
 pub(crate) enum Operation {
     /// One request, one answer.
     Ask(Ask),
+    /// A range whose answer is a stream: etcd has it from 3.7 on.
+    RangeStream {
+        caller: Option<u8>,
+        message: Vec<u8>,
+    },
     /// One message on a watch stream, which is opened by its first.
     Watch {
         stream: u8,
@@ -98,6 +104,7 @@ impl Operation {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Operation::Ask(ask) => ask.method,
+            Operation::RangeStream { .. } => "KV/RangeStream",
             Operation::Watch { .. } => "Watch/Watch message",
             Operation::CloseWatch { .. } => "Watch/Watch close",
             Operation::Progress { .. } => "Watch/Watch progress",
@@ -120,6 +127,14 @@ impl Ask {
             body: Body::Template(message.encode_to_vec()),
             caller: None,
             remember: None,
+        }
+    }
+
+    /// Under what its answers are compared.
+    pub(crate) fn call(&self) -> String {
+        match &self.body {
+            Body::Raw(bytes) if is_odd(bytes) => format!("{} of odd bytes", self.method),
+            _ => self.method.to_owned(),
         }
     }
 
@@ -150,6 +165,11 @@ impl fmt::Display for Operation {
                         tree.map_or(Ok(()), |tree| write!(f, " = {tree}"))
                     }
                 }
+            }
+            Operation::RangeStream { caller, message } => {
+                write!(f, "KV/RangeStream{} ", by(caller))?;
+                let tree = read("KV/RangeStream", message);
+                tree.map_or(Ok(()), |tree| write!(f, "{tree}"))
             }
             Operation::Watch {
                 stream,

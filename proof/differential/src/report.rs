@@ -29,7 +29,11 @@ pub(crate) fn tables(tally: &Tally, rules: &Rules) -> String {
     for (n, finding) in tally.unexplained.values() {
         let _ = writeln!(text, "\nUNEXPLAINED, {n} times: {finding}");
     }
-    let _ = writeln!(text, "\n{} events compared", tally.n_events);
+    let _ = writeln!(
+        text,
+        "\n{} events compared, {} messages of ours in fragments",
+        tally.n_events, tally.n_fragments
+    );
     text
 }
 

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+/// A caller's number plus this is the caller with the token before the last one.
+pub(crate) const OLD_TOKEN: u8 = 100;
 /// How long a new member may take until it serves.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -200,6 +202,13 @@ impl Side {
     /// The token of a user, if it has one.
     pub(crate) fn token(&self, caller: Option<u8>) -> Option<String> {
         self.tokens.get(&caller?).cloned()
+    }
+
+    /// A user has a new token; the one before is remembered, too.
+    pub(crate) fn learn_token(&mut self, user: u8, token: &str) {
+        if let Some(old) = self.tokens.insert(user, token.to_owned()) {
+            self.tokens.insert(OLD_TOKEN + user, old);
+        }
     }
 
     /// The bytes of a request for this server.

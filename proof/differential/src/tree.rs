@@ -106,6 +106,34 @@ impl Tree {
         }
     }
 
+    /// The parts of an answer as one: in each the message `under` may have a list `long`, and what else the parts have
+    /// stands in the one part where it must be, the last.
+    pub(crate) fn joined(parts: &[Tree], under: &str, long: &str) -> Tree {
+        let items: Vec<Tree> = parts
+            .iter()
+            .flat_map(|part| part.list(&[under, long]).iter().cloned())
+            .collect();
+        let mut whole = BTreeMap::from([("parts".to_owned(), Tree::List(items))]);
+        for (at, part) in parts.iter().enumerate() {
+            let Tree::Message(fields) = part else {
+                continue;
+            };
+            for (name, value) in fields {
+                let mut value = value.clone();
+                if let (Tree::Message(fields), true) = (&mut value, name == under) {
+                    fields.remove(long);
+                }
+                let is_last = at + 1 == parts.len();
+                if is_last {
+                    whole.insert(name.clone(), value);
+                } else if value != Tree::Message(BTreeMap::new()) {
+                    whole.insert(format!("early {name}"), value);
+                }
+            }
+        }
+        Tree::Message(whole)
+    }
+
     /// All places in which `peer` and `ours` differ.
     pub(crate) fn differences(peer: &Tree, ours: &Tree) -> Vec<Difference> {
         let mut found = Vec::new();

@@ -25,6 +25,9 @@ pub(crate) const BARRIER: i64 = 1 << 40;
 /// Its key.
 pub(crate) const BARRIER_KEY: &[u8] = b"\xff\xffbarrier";
 
+/// A difference, and both whole events or messages in which it is.
+pub(crate) type Seen = (Difference, Option<(Tree, Tree)>);
+
 /// One server's end of a watch stream.
 pub(crate) struct Stream {
     requests: mpsc::UnboundedSender<Bytes>,
@@ -64,6 +67,12 @@ pub(crate) struct Sorted {
     pub(crate) dismissed: std::collections::BTreeSet<i64>,
     /// Promises that were broken.
     pub(crate) faults: Vec<String>,
+    /// Whether fragments were asked for, by creations that are not answered yet.
+    pub(crate) asked: VecDeque<bool>,
+    /// The watches that may send fragments.
+    fragmenting: std::collections::BTreeSet<i64>,
+    /// How many messages went on in the next one.
+    pub(crate) n_fragments: u64,
     last_progress: Option<Tree>,
     last_revision: BTreeMap<i64, (i64, bool)>,
 }
@@ -156,6 +165,13 @@ impl Sorted {
         let (created, canceled) = (is("created"), is("canceled"));
         self.n_created += usize::from(created);
         self.n_canceled += usize::from(canceled && !created);
+        if created {
+            let may_fragment = self.asked.pop_front().unwrap_or(false);
+            self.fragmenting.remove(&watch);
+            if may_fragment && !canceled {
+                self.fragmenting.insert(watch);
+            }
+        }
         if watch == BARRIER {
             return self.take_barrier(&message, canceled);
         }
@@ -220,6 +236,11 @@ impl Sorted {
             events.last().map_or(0, revision),
         );
         let is_fragment = message.number(&["fragment"]) != 0;
+        self.n_fragments += u64::from(is_fragment);
+        if is_fragment && !self.fragmenting.contains(&watch) {
+            self.faults
+                .push(format!("watch {watch}: a fragment that nobody asked for"));
+        }
         if !events.is_sorted_by_key(revision) {
             self.faults
                 .push(format!("watch {watch}: events out of order: {message}"));
@@ -242,8 +263,8 @@ impl Sorted {
 
     /// Takes away what both have, and tells in what they differ there. Afterwards at least one has nothing left
     /// of each sequence. Also tells how many things of watches it compared.
-    pub(crate) fn compare(peer: &mut Sorted, ours: &mut Sorted) -> (Vec<Difference>, u64) {
-        let mut found = Vec::new();
+    pub(crate) fn compare(peer: &mut Sorted, ours: &mut Sorted) -> (Vec<Seen>, u64) {
+        let mut found: Vec<Seen> = Vec::new();
         let mut n_events = 0;
         pairs(&mut peer.refusals, &mut ours.refusals, |left, right| {
             found.extend(under("refused", &left, &right));
@@ -260,20 +281,22 @@ impl Sorted {
                 if kind == other {
                     found.extend(under(kind, &left, &right));
                 } else {
-                    found.push(Difference {
+                    let difference = Difference {
                         path: "sequence".to_owned(),
                         peer: Some(named(kind, left)),
                         ours: Some(named(other, right)),
-                    });
+                    };
+                    found.push((difference, None));
                 }
             });
         }
         if peer.end.is_some() && ours.end.is_some() && peer.end != ours.end {
-            found.push(Difference {
+            let difference = Difference {
                 path: "end".to_owned(),
                 peer: peer.end.clone(),
                 ours: ours.end.clone(),
-            });
+            };
+            found.push((difference, None));
         }
         (found, n_events)
     }
@@ -299,12 +322,13 @@ fn named(kind: &str, tree: Tree) -> Tree {
     Tree::Message(BTreeMap::from([(kind.to_owned(), tree)]))
 }
 
-fn under(kind: &str, peer: &Tree, ours: &Tree) -> Vec<Difference> {
-    let mut found = Tree::differences(peer, ours);
-    for difference in &mut found {
+fn under(kind: &str, peer: &Tree, ours: &Tree) -> Vec<Seen> {
+    let seen = |mut difference: Difference| {
         difference.path = format!("{kind}.{}", difference.path);
-    }
-    found
+        (difference, Some((peer.clone(), ours.clone())))
+    };
+    let found = Tree::differences(peer, ours);
+    found.into_iter().map(seen).collect()
 }
 
 fn pairs<T>(left: &mut VecDeque<T>, right: &mut VecDeque<T>, mut each: impl FnMut(T, T)) {

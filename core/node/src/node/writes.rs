@@ -252,10 +252,24 @@ impl Node {
                         self.rounds.push_back(index);
                         return true;
                     }
-                    Err(Engine::NotLeader | Engine::Transferring | Engine::Busy) => {
+                    // Not now: the office is given away, or the change before is decided and not applied here yet.
+                    // It waits for that one, as at etcd, which takes one after the other.
+                    Err(
+                        Engine::NotLeader
+                        | Engine::NotYet
+                        | Engine::Transferring
+                        | Engine::Busy
+                        | Engine::ChangePending,
+                    ) => {
                         self.proposals.put_back(batch.commands);
                         return false;
                     }
+                    // Never, whatever the members of the state say: those who vote would be too few.
+                    Err(Engine::InvalidChange(_)) => {
+                        commands = batch.commands;
+                        SystemRefusal::NotEnoughStarted
+                    }
+                    // What the engine refuses to other calls only.
                     Err(_) => {
                         commands = batch.commands;
                         SystemRefusal::Unhealthy

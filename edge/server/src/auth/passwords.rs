@@ -1,6 +1,6 @@
 //! Passwords: hashed and compared on threads of their own, a few at a time.
 //!
-//! bcrypt takes tens of milliseconds on purpose. So it never runs on the member's thread; [`AT_ONCE`] run beside each
+//! bcrypt takes tens of milliseconds on purpose. So it never runs on the member's thread, but on threads of lower priority; [`AT_ONCE`] run beside each
 //! other, [`WAITING_MAX`] wait, and further ones are refused. A name that is not a user's costs the same work, so nobody
 //! learns names by the clock. After [`FAILURES_FREE`] wrong passwords in a row a name is tried once a second only, from
 //! where they came: whoever guesses keeps nobody out who asks from elsewhere.
@@ -16,11 +16,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 /// Passwords under work at once: the rest of the machine is for those who are let in already.
 const AT_ONCE: usize = 2;
+
+/// How much less important they are than serving clients (`nice`), as handshakes are.
+const NICE: i32 = 5;
 
 /// Passwords that wait or are under work. One address takes at most as many as it leaves free.
 const WAITING_MAX: usize = 256;
@@ -122,13 +125,19 @@ impl Passwords {
         let slot = self.slots.clone().acquire_owned();
         let slot = slot.await.map_err(|_| stopped())?;
         begin()?;
-        // The thread goes on when nobody waits for it any more, and so it must keep what bounds such threads.
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work();
+        let (done, outcome) = oneshot::channel();
+        let at_work = move || {
+            // Without the permission it is merely less polite.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            // Whoever asked may be gone.
+            let _ = done.send(work());
+            // Given back when the work is done, and not when its client is gone: clients that ask and go would have as
+            // many at work as they like.
             drop((slot, place));
-            done
-        });
-        done.await.map_err(|_| stopped())
+        };
+        let thread = std::thread::Builder::new().name("password".to_owned());
+        thread.spawn(at_work).map_err(|_| stopped())?;
+        outcome.await.map_err(|_| stopped())
     }
 
     /// Refuses a name that was wrong too often, but for one try now and then.

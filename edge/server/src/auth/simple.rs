@@ -64,9 +64,8 @@ impl Ages {
         if is_alive {
             self.used.insert(token.number, now);
             if self.used.len() > 2 * TOKENS_MAX {
-                // Those that are not known any more: more than half.
-                let oldest = auth::last_token(state).saturating_sub(TOKENS_MAX as u64);
-                self.used.retain(|number, _| *number > oldest);
+                // Those that are not known any more go: more than half.
+                self.used.retain(|number, _| auth::is_token(state, *number));
             }
         }
         is_alive

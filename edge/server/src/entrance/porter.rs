@@ -3,7 +3,7 @@
 //! ```text
 //!   accept ─► silent ── first byte ──► talking ── done ──► handed over to the member's thread
 //!               │                         │
-//!               └── too many: the oldest silent one is closed, then the oldest that talks
+//!               └── too many: the oldest silent one is closed, if it had its chance; else the oldest of all
 //!               └── HANDSHAKE_TIMEOUT after it was accepted: closed
 //! ```
 //!
@@ -15,7 +15,8 @@
 //! What an unfinished handshake costs: a descriptor and about [`SILENT_BYTES`] while it is silent (TLS's state is made
 //! when the first byte comes), and at most [`TALKING_BYTES_MAX`] after that. At most [`HANDSHAKES_MAX`] are under way
 //! for each door. Beyond that the oldest goes, the silent ones first: an honest client speaks at once, so it is
-//! the last that idle connections can push out.
+//! the last that idle connections can push out. But one that came within [`GRACE`] is not silent yet: where all others
+//! talk, it would be the newcomer that goes each time.
 
 use super::listener::{Bound, StdBound, Visitor, name};
 use super::socket::{Raw, Sealed, Socket, StdRaw};
@@ -30,9 +31,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 /// Handshakes under way at one door.
@@ -40,6 +41,9 @@ pub(crate) const HANDSHAKES_MAX: usize = 1024;
 
 /// The time in which a handshake must be done, from the first to the last byte.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The time in which an honest client's first words are here.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Bytes of memory of a connection that has said nothing.
 const SILENT_BYTES: usize = 4 * 1024;
@@ -150,11 +154,22 @@ async fn watch_all(mut doors: mpsc::UnboundedReceiver<Watched>) {
 /// Handshakes under way at one door, by their age.
 #[derive(Default)]
 struct UnderWay {
-    silent: BTreeMap<u64, AbortHandle>,
-    talking: BTreeMap<u64, AbortHandle>,
+    silent: BTreeMap<u64, Begun>,
+    talking: BTreeMap<u64, Begun>,
+}
+
+/// One of them.
+struct Begun {
+    since: Instant,
+    task: AbortHandle,
 }
 
 impl UnderWay {
+    fn begins(&mut self, age: u64, task: AbortHandle) {
+        let since = Instant::now();
+        self.silent.insert(age, Begun { since, task });
+    }
+
     /// Closes the one that deserves it most, if there are too many.
     fn make_room(&mut self) -> bool {
         if self.silent.len() + self.talking.len() < HANDSHAKES_MAX {
@@ -165,15 +180,26 @@ impl UnderWay {
     }
 
     fn close_oldest(&mut self) {
-        let oldest = self.silent.pop_first().or_else(|| self.talking.pop_first());
-        if let Some((_, task)) = oldest {
-            task.abort();
+        let silent = self.silent.first_key_value();
+        let talking = self.talking.first_key_value();
+        let is_silents_turn = match (silent, talking) {
+            (Some((silent, begun)), Some((talking, _))) => {
+                begun.since.elapsed() >= GRACE || silent < talking
+            }
+            (silent, _) => silent.is_some(),
+        };
+        let oldest = match is_silents_turn {
+            true => self.silent.pop_first(),
+            false => self.talking.pop_first(),
+        };
+        if let Some((_, begun)) = oldest {
+            begun.task.abort();
         }
     }
 
     fn speaks(&mut self, age: u64) {
-        if let Some(task) = self.silent.remove(&age) {
-            self.talking.insert(age, task);
+        if let Some(begun) = self.silent.remove(&age) {
+            self.talking.insert(age, begun);
         }
     }
 
@@ -232,8 +258,7 @@ async fn watch_one(door: Watched) {
             }
             under.borrow_mut().ends(age);
         });
-        let task = task.abort_handle();
-        under_way.borrow_mut().silent.insert(age, task);
+        under_way.borrow_mut().begins(age, task.abort_handle());
     }
 }
 
@@ -258,7 +283,7 @@ async fn shake_hands(
     if let Raw::Tcp(tcp) = &raw {
         prepare(tcp)?;
     }
-    raw.ready(Interest::READABLE).await?;
+    raw.heard().await?;
     speaks();
     let config = security.server().ok_or(io::ErrorKind::InvalidInput)?;
     let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
@@ -280,3 +305,8 @@ async fn shake_hands(
         certificate,
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test, that is how it fails
+#[path = "tests/porter.rs"]
+mod tests;

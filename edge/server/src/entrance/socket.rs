@@ -122,6 +122,19 @@ impl Raw {
         }
     }
 
+    /// Waits until the other side has said something, or is gone. It is looked for the bytes themselves: that a socket is
+    /// ready may be a guess of the event loop, which it makes of every connection that was accepted.
+    pub(crate) async fn heard(&self) -> io::Result<()> {
+        let look = || {
+            let peeked = rustix::net::recv(self, &mut [0_u8; 1], rustix::net::RecvFlags::PEEK);
+            peeked.map(drop).map_err(io::Error::from)
+        };
+        match self {
+            Raw::Tcp(tcp) => tcp.async_io(Interest::READABLE, look).await,
+            Raw::Unix(unix) => unix.async_io(Interest::READABLE, look).await,
+        }
+    }
+
     /// The descriptor alone, to be taken to another thread.
     pub(crate) fn into_std(self) -> io::Result<StdRaw> {
         Ok(match self {

@@ -48,6 +48,7 @@ pub(super) fn refused(refusal: RetryRefusal) -> Status {
         RetryRefusal::SessionOver | RetryRefusal::Superseded => Code::FailedPrecondition,
         RetryRefusal::NumberReused => Code::InvalidArgument,
         RetryRefusal::AnswerNotKept => Code::AlreadyExists,
+        RetryRefusal::AnothersSession => Code::PermissionDenied,
     };
     Status::new(code, format!("quorate: {refusal}"))
 }

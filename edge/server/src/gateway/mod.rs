@@ -66,6 +66,11 @@ pub(crate) fn is_gateways(path: &str) -> bool {
     path.starts_with("/v3/") || path.starts_with("/v3beta/")
 }
 
+/// Who a request to the gateway says that it comes from.
+pub(crate) fn asking(headers: &HeaderMap) -> Asking {
+    Asking::of_call(&head::metadata(headers), None)
+}
+
 /// Whether users and roles count.
 pub(crate) fn is_auth_enabled(member: &Member) -> bool {
     let header = member.header();

@@ -4,7 +4,7 @@
 //! and send a reply at the same time.
 
 use super::counts::Counted;
-use super::limits::REPLY_AT_ONCE_BYTES_MAX;
+use super::limits::{REPLY_AT_ONCE_BYTES_MAX, REQUEST_TIMEOUT};
 use super::message::{Assembler, Budget, check_sent, frame, prefix};
 use super::status::{Code, Status, ok_trailers};
 use bytes::Bytes;
@@ -253,10 +253,17 @@ impl Requests {
     /// The one message of a unary call.
     ///
     /// # Errors
-    /// There is none, it is refused, or the client is gone.
+    /// There is none, it is refused or does not come in time, or the client is gone.
     pub async fn only(&mut self) -> Result<Bytes, Status> {
         let missing = || Status::new(Code::Internal, "the request has no message");
-        self.next().await?.ok_or_else(missing)
+        // Most have it with them, and need no timer.
+        let at_once = poll_fn(|cx| Poll::Ready(self.poll_next(cx))).await;
+        if let Poll::Ready(message) = at_once {
+            return message?.ok_or_else(missing);
+        }
+        let in_time = tokio::time::timeout(REQUEST_TIMEOUT, self.next()).await;
+        let late = |_| Status::new(Code::DeadlineExceeded, "the request's message did not come");
+        in_time.map_err(late)??.ok_or_else(missing)
     }
 }
 
@@ -461,6 +468,25 @@ impl Half {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A client that never says what it wants.
+    struct Silence;
+
+    impl Messages for Silence {
+        fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_message_does_not_come_is_not_waited_for_for_ever() {
+        let mut requests = Requests {
+            source: Source::Elsewhere(Box::new(Silence)),
+            counted: Counted::default(),
+        };
+        let late = requests.only().await.expect_err("nothing came");
+        assert_eq!(late.code, Code::DeadlineExceeded);
+    }
 
     #[test]
     fn a_timeout_has_at_most_eight_digits_and_a_unit() {

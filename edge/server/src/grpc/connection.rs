@@ -10,6 +10,7 @@ use super::limits::{self, Limits};
 use super::message::Budget;
 use super::output::Output;
 use super::status::{Code, Status};
+use super::strangers::{self, Held, Stranger, Strangers};
 use super::turns::{Place, Turns};
 use super::web::{self, Exchange, Reply};
 use crate::entrance::{Entrance, Socket, Visitor};
@@ -19,12 +20,13 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tracing::{debug, warn};
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
@@ -71,6 +73,12 @@ pub trait Service: 'static {
         None
     }
 
+    /// Whether it is known who asks, by what stands in a request's head and in the certificate that was shown. Whoever
+    /// is not known has to make do with less.
+    fn knows(&self, _headers: &http::HeaderMap, _common_name: Option<&Rc<str>>) -> bool {
+        true
+    }
+
     /// Whether a call of this path ends only when its client wants, so that nobody can wait for its end.
     fn is_endless(&self, _path: &str) -> bool {
         false
@@ -78,7 +86,7 @@ pub trait Service: 'static {
 }
 
 /// Waits until service ends, for ever if it never does.
-async fn end_of<S: Service>(service: &S) {
+pub(super) async fn end_of<S: Service>(service: &S) {
     match service.drain() {
         Some(drain) => drain.begun().await,
         None => std::future::pending().await,
@@ -89,7 +97,7 @@ async fn end_of<S: Service>(service: &S) {
 pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, limits: Limits) {
     let mut entrance = entrance.into();
     let open = Rc::new(Cell::new(0_usize));
-    let budget = Budget::default();
+    let lobby = Lobby::default();
     loop {
         let visitor = match entrance.accept().await {
             Ok(visitor) => visitor,
@@ -101,7 +109,8 @@ pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, li
                 continue;
             }
         };
-        if open.get() >= limits.connections_max {
+        // One that is told to go is still counted for a moment.
+        if open.get() >= limits.connections_max && !lobby.strangers.close_oldest() {
             warn!(
                 limit = limits.connections_max,
                 "too many client connections: one refused"
@@ -109,32 +118,55 @@ pub async fn serve<S: Service>(entrance: impl Into<Entrance>, service: Rc<S>, li
             service.connected(Change::Refused);
             continue;
         }
-        let (service, budget) = (service.clone(), budget.clone());
-        let slot = Slot::taken(&open);
-        tokio::task::spawn_local(async move {
-            service.connected(Change::Begun);
-            if let Err(error) = connection(visitor, service.clone(), limits, budget).await {
+        let (service, lobby_here) = (service.clone(), lobby.clone());
+        let counted = Connected::new(&service, &open);
+        let stranger = lobby.strangers.enter();
+        let number = stranger.number;
+        let task = tokio::task::spawn_local(async move {
+            if let Err(error) = connection(visitor, service, limits, lobby_here, stranger).await {
                 debug!(error = %Chain(&error), "a client's connection ended");
             }
-            service.connected(Change::Ended);
-            drop(slot);
+            drop(counted);
         });
+        lobby.strangers.runs(number, task.abort_handle());
     }
 }
 
-/// One of the allowed connections.
-struct Slot(Rc<Cell<usize>>);
+/// What all connections of a listener share.
+#[derive(Clone)]
+pub(super) struct Lobby {
+    /// Messages of those who are known that have not arrived whole.
+    budget: Budget,
+    /// The same of strangers: they take nothing from the others.
+    strangers_budget: Budget,
+    strangers: Strangers,
+}
 
-impl Slot {
-    fn taken(open: &Rc<Cell<usize>>) -> Slot {
+impl Default for Lobby {
+    fn default() -> Lobby {
+        Lobby {
+            budget: Budget::default(),
+            strangers_budget: Budget::of(strangers::PARTIAL_BYTES_MAX),
+            strangers: Strangers::default(),
+        }
+    }
+}
+
+/// One of the allowed connections, however it ends.
+struct Connected<S: Service>(Rc<S>, Rc<Cell<usize>>);
+
+impl<S: Service> Connected<S> {
+    fn new(service: &Rc<S>, open: &Rc<Cell<usize>>) -> Connected<S> {
         open.set(open.get() + 1);
-        Slot(open.clone())
+        service.connected(Change::Begun);
+        Connected(service.clone(), open.clone())
     }
 }
 
-impl Drop for Slot {
+impl<S: Service> Drop for Connected<S> {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.1.set(self.1.get() - 1);
+        self.0.connected(Change::Ended);
     }
 }
 
@@ -155,7 +187,8 @@ async fn connection<S: Service>(
     visitor: Visitor,
     service: Rc<S>,
     limits: Limits,
-    budget: Budget,
+    lobby: Lobby,
+    stranger: Stranger,
 ) -> io::Result<()> {
     let mut socket = visitor.socket;
     if let Some(tcp) = socket.as_plain_tcp() {
@@ -172,9 +205,10 @@ async fn connection<S: Service>(
     let hello = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, sniff(&mut socket)).await;
     let (first, is_http2) = hello.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if is_http2 {
-        return http2(Output::new(socket, first), service, limits, budget, guest).await;
+        let output = Output::new(socket, first);
+        return http2(output, service, limits, lobby, guest, stranger).await;
     }
-    web::serve(socket, first, service, limits, budget, guest).await
+    web::serve(socket, first, service, limits, lobby, guest, stranger).await
 }
 
 /// Who is on a connection, as far as the transport knows.
@@ -209,16 +243,18 @@ async fn http2<S: Service>(
     output: Output,
     service: Rc<S>,
     limits: Limits,
-    budget: Budget,
+    lobby: Lobby,
     guest: Guest,
+    stranger: Stranger,
 ) -> io::Result<()> {
+    let mut stranger = Some(stranger);
     let mut handshake = pin!(
         h2::server::Builder::new()
             .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .max_frame_size(limits::FRAME_BYTES_MAX)
             .initial_window_size(limits::STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+            .initial_connection_window_size(strangers::WINDOW_BYTES)
             .data_frame_budget(limits::SMALL_FRAMES_BUDGET)
             .max_send_buffer_size(limits::SEND_BUFFER_BYTES_MAX)
             .max_pending_accept_reset_streams(limits::PENDING_RESET_STREAMS_MAX)
@@ -238,9 +274,15 @@ async fn http2<S: Service>(
     let _guest = service.drain().as_ref().map(Drain::enter);
     let mut ending = pin!(end_of(&*service));
     let mut is_ending = false;
-    let (turns, place) = (service.turns(), Place::default());
+    let (turns, place) = (service.turns(), Place::of_stranger());
+    let mut patience: Option<Pin<Box<Sleep>>> = None;
     loop {
         let accepted = poll_fn(|cx| {
+            if let Some(patience) = &mut patience
+                && patience.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Some(Err(h2::Reason::ENHANCE_YOUR_CALM.into())));
+            }
             if !is_ending && ending.as_mut().poll(cx).is_ready() {
                 is_ending = true;
                 connection.graceful_shutdown();
@@ -250,6 +292,8 @@ async fn http2<S: Service>(
             {
                 return Poll::Pending;
             }
+            let is_bounded = stranger.is_some().then_some(strangers::TURN_BYTES_MAX);
+            output.begin_turn(is_bounded);
             let polled = connection.poll_accept(cx);
             if polled.is_pending()
                 && let Poll::Ready(Err(error)) = output.flush(cx)
@@ -258,7 +302,7 @@ async fn http2<S: Service>(
             }
             polled
         });
-        let (request, respond) = match accepted.await {
+        let (request, mut respond) = match accepted.await {
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
                 // What the error made h2 say (GOAWAY and why) leaves before the socket closes.
@@ -267,18 +311,65 @@ async fn http2<S: Service>(
             }
             None => return poll_fn(|cx| output.flush(cx)).await,
         };
+        if stranger.is_some() && service.knows(request.headers(), guest.common_name.as_ref()) {
+            stranger = None;
+            place.becomes_known();
+            connection.set_target_window_size(limits::CONNECTION_WINDOW_BYTES);
+        }
+        let allowed = Allowed::to(stranger.is_some(), limits, &lobby);
+        let mut held = None;
+        if let Some(stranger) = &stranger {
+            if stranger.is_tiresome() && patience.is_none() {
+                connection.graceful_shutdown();
+                patience = Some(Box::pin(tokio::time::sleep(limits::HANDSHAKE_TIMEOUT)));
+            }
+            let head = strangers::head_bytes(request.headers(), request.uri());
+            held = match is_grpc(request.headers()) {
+                true => stranger.begin(head),
+                false => stranger.begin_page(head),
+            };
+            if held.is_none() {
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+                continue;
+            }
+        }
         if !is_grpc(request.headers()) {
-            let (service, budget) = (service.clone(), budget.clone());
-            let serving =
-                web::serve_http2(request, respond, service, limits, budget, guest.clone());
-            tokio::task::spawn_local(serving);
+            let service = service.clone();
+            let serving = web::serve_http2(request, respond, service, allowed, guest.clone());
+            tokio::task::spawn_local(while_held(serving, held));
             continue;
         }
-        let (mut call, shared) =
-            Call::new(request, respond, limits.message_bytes_max, budget.clone());
+        let Allowed { limits, budget } = allowed;
+        let (mut call, shared) = Call::new(request, respond, limits.message_bytes_max, budget);
         call.head.common_name.clone_from(&guest.common_name);
         call.head.from = guest.from;
-        tokio::task::spawn_local(drive(service.clone(), call, shared));
+        let driven = drive(service.clone(), call, shared);
+        tokio::task::spawn_local(while_held(driven, held));
+    }
+}
+
+async fn while_held(serving: impl Future<Output = ()>, held: Option<Held>) {
+    serving.await;
+    drop(held);
+}
+
+/// What somebody may send.
+pub(super) struct Allowed {
+    pub(super) limits: Limits,
+    pub(super) budget: Budget,
+}
+
+impl Allowed {
+    pub(super) fn to(is_stranger: bool, mut limits: Limits, lobby: &Lobby) -> Allowed {
+        let budget = match is_stranger {
+            false => lobby.budget.clone(),
+            true => {
+                let max = limits.message_bytes_max;
+                limits.message_bytes_max = max.min(strangers::MESSAGE_BYTES_MAX);
+                lobby.strangers_budget.clone()
+            }
+        };
+        Allowed { limits, budget }
     }
 }
 

@@ -53,6 +53,9 @@ pub const HTTP1_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a body may still come that nobody wants: a moment, so that a client which is sending hears its answer.
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The time in which the one message of a gRPC call must have come.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Server-sent events that wait for a client which does not read; then their producer waits.
 pub const EVENTS_WAITING_MAX: usize = 4;
 

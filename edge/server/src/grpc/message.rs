@@ -18,34 +18,57 @@ use std::rc::Rc;
 
 const PREFIX_BYTES: usize = 5;
 
-/// Bytes in large messages that have not arrived whole, shared by all calls of a member.
-#[derive(Clone, Default)]
-pub struct Budget(Rc<Cell<usize>>);
+/// Bytes in large messages that have not arrived whole, shared by many calls.
+#[derive(Clone)]
+pub struct Budget {
+    used: Rc<Cell<usize>>,
+    bytes_max: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget::of(PARTIAL_BYTES_MAX)
+    }
+}
 
 impl Budget {
+    /// So many bytes.
+    pub(super) fn of(bytes_max: usize) -> Budget {
+        Budget {
+            used: Rc::default(),
+            bytes_max,
+        }
+    }
+
     /// Room for so many bytes until the claim is dropped.
     pub(super) fn take(&self, bytes: usize) -> Result<Claim, Status> {
-        let after = self.0.get().saturating_add(bytes);
-        if after > PARTIAL_BYTES_MAX {
+        let after = self.used.get().saturating_add(bytes);
+        if after > self.bytes_max {
             let text = "grpc: too many bytes in requests under way";
             return Err(Status::new(Code::ResourceExhausted, text));
         }
-        self.0.set(after);
+        self.used.set(after);
         Ok(Claim(self.clone(), bytes))
     }
 
     /// Bytes claimed now.
     pub fn used(&self) -> usize {
-        self.0.get()
+        self.used.get()
     }
 }
 
 /// Bytes that are claimed of a budget.
 pub(crate) struct Claim(Budget, usize);
 
+impl Claim {
+    fn bytes(&self) -> usize {
+        self.1
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.0.set(self.0.0.get() - self.1);
+        self.0.used.set(self.0.used.get() - self.1);
     }
 }
 
@@ -112,11 +135,7 @@ impl Assembler {
         }
         self.gather(PREFIX_BYTES.max(self.gathered.len()));
         let length = self.length(&self.gathered[..PREFIX_BYTES])?;
-        if self.claim.is_none() && length > PARTIAL_FREE_BYTES {
-            self.claim = Some(self.budget.take(length)?);
-        }
-        self.gathered
-            .reserve((PREFIX_BYTES + length).saturating_sub(self.gathered.len()));
+        self.claim((PREFIX_BYTES + length).min(self.gathered.len() + self.chunk.len()))?;
         self.gather(PREFIX_BYTES + length);
         if self.gathered.len() < PREFIX_BYTES + length {
             return Ok(None);
@@ -125,6 +144,17 @@ impl Assembler {
         let mut message = std::mem::take(&mut self.gathered).freeze();
         message.advance(PREFIX_BYTES);
         Ok(Some(message))
+    }
+
+    /// Room for `held` bytes, in steps. What came is counted and not what was announced: who announces much and sends
+    /// nothing takes nothing from others.
+    fn claim(&mut self, held: usize) -> Result<(), Status> {
+        let claimed = self.claim.as_ref().map_or(PARTIAL_FREE_BYTES, Claim::bytes);
+        if held > claimed {
+            self.claim = None;
+            self.claim = Some(self.budget.take(held.next_power_of_two())?);
+        }
+        Ok(())
     }
 
     /// Moves bytes from the chunk until `gathered` has `wanted`.
@@ -237,18 +267,33 @@ mod tests {
     #[test]
     fn partial_messages_share_one_budget_and_give_it_back() {
         let budget = Budget::default();
-        let prefix = Bytes::from_static(&[0, 0x10, 0, 0, 0]); // 256 MiB: all there is
+        let all_but_a_bit = budget.take(PARTIAL_BYTES_MAX - 32 * 1024).expect("room");
+        let begun = |bytes: usize| {
+            let mut begun = vec![0, 0x10, 0, 0, 0]; // a message of 256 MiB
+            begun.resize(bytes, 7);
+            Bytes::from(begun)
+        };
         let mut first = Assembler::new(1 << 30, budget.clone());
-        first.push(prefix.clone());
+        first.push(begun(20_000));
         assert_eq!(first.next_message(), Ok(None));
         assert_eq!(budget.used(), PARTIAL_BYTES_MAX);
         let mut second = Assembler::new(1 << 30, budget.clone());
-        second.push(prefix);
+        second.push(begun(20_000));
         assert_eq!(
             second.next_message().expect_err("no room").code,
             Code::ResourceExhausted
         );
-        drop(first);
+        drop((first, all_but_a_bit));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_announced_and_does_not_come_takes_no_room() {
+        let budget = Budget::default();
+        let mut assembler = Assembler::new(1 << 30, budget.clone());
+        assembler.push(Bytes::from_static(&[0, 0x10, 0, 0, 0, 7]));
+        assert_eq!(assembler.next_message(), Ok(None));
+        assert_eq!(budget.used(), 0);
+        assert!(assembler.gathered.capacity() < PARTIAL_FREE_BYTES);
     }
 }

@@ -9,6 +9,7 @@
 //!   message.rs   five bytes of prefix + a message, bounded before memory is taken
 //!   status.rs    the end of a call: a code and a text, percent-encoded
 //!   drain.rs     the end of service in peace
+//!   strangers.rs less for those who have not said who they are
 //!   turns.rs     connections take turns, so that members' own business is never held up
 //!   output.rs    the socket's outgoing side: many frames, one system call
 //!   counts.rs    what is counted of calls
@@ -33,6 +34,7 @@ pub mod limits;
 mod message;
 mod output;
 mod status;
+mod strangers;
 mod turns;
 mod web;
 

@@ -11,7 +11,7 @@ use super::authority::AuthorityMend;
 use super::limits::OUTPUT_BYTES_MAX;
 use crate::entrance::Socket;
 use bytes::{Buf, BytesMut};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -27,6 +27,8 @@ struct Shared {
     socket: RefCell<Socket>,
     input: RefCell<Input>,
     out: RefCell<Gathered>,
+    /// Bytes that may still be read in this turn.
+    allowance: Cell<usize>,
 }
 
 /// What was read and not given out yet.
@@ -56,7 +58,13 @@ impl Output {
             socket: RefCell::new(socket),
             input: RefCell::new(input),
             out: RefCell::new(Gathered::default()),
+            allowance: Cell::new(usize::MAX),
         }))
+    }
+
+    /// A turn begins, in which so many bytes may be read; nothing: as many as there are.
+    pub(super) fn begin_turn(&self, bytes_max: Option<usize>) {
+        self.0.allowance.set(bytes_max.unwrap_or(usize::MAX));
     }
 
     /// Writes what was gathered.
@@ -85,6 +93,22 @@ impl AsyncRead for Output {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.0.allowance.get() == 0 {
+            // There is more, and it waits for the next turn.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let read = self.read(cx, buf);
+        let n = buf.filled().len() - before;
+        let left = self.0.allowance.get().saturating_sub(n);
+        self.0.allowance.set(left);
+        read
+    }
+}
+
+impl Output {
+    fn read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut input = self.0.input.borrow_mut();
         while input.looked_at == 0 {
             if input.mend.is_off() && input.bytes.is_empty() {

@@ -10,13 +10,16 @@
 //! body (bytes and time), the events that wait for a client which does not read. A client that goes away drops its
 //! exchange at an `.await`, and the producer of its events ends.
 
-use super::connection::{Guest, Service};
+use super::connection::{Allowed, Guest, Lobby, Service, end_of};
+use super::drain::Drain;
 use super::http1::Page;
 use super::limits::{
     DISCARD_TIMEOUT, EVENTS_WAITING_MAX, HANDSHAKE_TIMEOUT, HTTP1_BODY_TIMEOUT,
     HTTP1_HEAD_BYTES_MAX, Limits, PARTIAL_FREE_BYTES,
 };
 use super::message::{Budget, Claim};
+use super::strangers::Stranger;
+use super::turns::{Place, Turns};
 use crate::entrance::Socket;
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -26,6 +29,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -82,13 +86,7 @@ pub enum BodyError {
 }
 
 impl Exchange {
-    fn new(
-        parts: Parts,
-        source: Source,
-        limits: &Limits,
-        budget: Budget,
-        guest: Guest,
-    ) -> Exchange {
+    fn new(parts: Parts, source: Source, allowed: Allowed, guest: Guest) -> Exchange {
         let length = match &source {
             Source::Http1(body) => body.size_hint().exact(),
             Source::Http2(body) if body.is_end_stream() => Some(0),
@@ -105,8 +103,8 @@ impl Exchange {
             body: RequestBody {
                 source,
                 length,
-                bytes_max: BODY_SHARE * limits.message_bytes_max,
-                budget,
+                bytes_max: BODY_SHARE * allowed.limits.message_bytes_max,
+                budget: allowed.budget,
             },
         }
     }
@@ -342,29 +340,49 @@ pub(super) async fn serve<S: Service>(
     first: BytesMut,
     service: Rc<S>,
     limits: Limits,
-    budget: Budget,
+    lobby: Lobby,
     guest: Guest,
+    stranger: Stranger,
 ) -> io::Result<()> {
-    let io = TokioIo::new(Prefixed { first, socket });
-    let served = hyper::server::conn::http1::Builder::new()
+    let _guest = service.drain().as_ref().map(Drain::enter);
+    let place = Place::of_stranger();
+    let io = TokioIo::new(Prefixed {
+        first,
+        socket,
+        turns: service.turns(),
+        place: place.clone(),
+    });
+    let stranger = RefCell::new(Some(stranger));
+    let answer = service_fn(|request: Request<Incoming>| {
+        let service = service.clone();
+        let guest = guest.clone();
+        let (parts, body) = request.into_parts();
+        let is_known = service.knows(&parts.headers, guest.common_name.as_ref());
+        if is_known {
+            stranger.take();
+            place.becomes_known();
+        }
+        let allowed = Allowed::to(!is_known, limits, &lobby);
+        async move {
+            let exchange = Exchange::new(parts, Source::Http1(body), allowed, guest);
+            Ok::<_, Infallible>(rendered(service.exchange(exchange).await))
+        }
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT)
         .max_buf_size(HTTP1_HEAD_BYTES_MAX)
-        .serve_connection(
-            io,
-            service_fn(|request: Request<Incoming>| {
-                let (service, budget) = (service.clone(), budget.clone());
-                let guest = guest.clone();
-                async move {
-                    let (parts, body) = request.into_parts();
-                    let exchange =
-                        Exchange::new(parts, Source::Http1(body), &limits, budget, guest);
-                    Ok::<_, Infallible>(rendered(service.exchange(exchange).await))
-                }
-            }),
-        )
-        .await;
-    served.map_err(io::Error::other)
+        .serve_connection(io, answer);
+    let (mut serving, mut ending) = (pin!(serving), pin!(end_of(&*service)));
+    let mut is_ending = false;
+    let served = poll_fn(|cx| {
+        if !is_ending && ending.as_mut().poll(cx).is_ready() {
+            is_ending = true;
+            serving.as_mut().graceful_shutdown();
+        }
+        serving.as_mut().poll(cx)
+    });
+    served.await.map_err(io::Error::other)
 }
 
 /// Serves one request that came over HTTP/2 and is no gRPC.
@@ -372,13 +390,12 @@ pub(super) async fn serve_http2<S: Service>(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     service: Rc<S>,
-    limits: Limits,
-    budget: Budget,
+    allowed: Allowed,
     guest: Guest,
 ) {
     let (parts, body) = request.into_parts();
     let is_head = parts.method == http::Method::HEAD;
-    let exchange = Exchange::new(parts, Source::Http2(body), &limits, budget, guest);
+    let exchange = Exchange::new(parts, Source::Http2(body), allowed, guest);
     let reply = {
         let mut serving = pin!(service.exchange(exchange));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
@@ -424,10 +441,18 @@ async fn write_http2(
         stream.reserve_capacity(bytes.len());
         while !bytes.is_empty() {
             let room = match stream.capacity() {
-                0 => match poll_fn(|cx| stream.poll_capacity(cx)).await {
-                    Some(room) => room?,
-                    None => return Ok(()),
-                },
+                0 => {
+                    let room = poll_fn(|cx| stream.poll_capacity(cx));
+                    // Whoever takes nothing for so long does not want it.
+                    match tokio::time::timeout(HTTP1_BODY_TIMEOUT, room).await {
+                        Ok(Some(room)) => room?,
+                        Ok(None) => return Ok(()),
+                        Err(_) => {
+                            stream.send_reset(h2::Reason::CANCEL);
+                            return Ok(());
+                        }
+                    }
+                }
                 room => room,
             };
             stream.send_data(bytes.split_to(room.min(bytes.len())), false)?;
@@ -463,10 +488,12 @@ fn rendered(reply: Reply) -> Response<Content> {
     response
 }
 
-/// A socket of which something was read already.
+/// A socket of which something was read already. It waits for its turn before it reads more.
 struct Prefixed {
     first: BytesMut,
     socket: Socket,
+    turns: Option<Rc<Turns>>,
+    place: Place,
 }
 
 impl AsyncRead for Prefixed {
@@ -475,6 +502,9 @@ impl AsyncRead for Prefixed {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(turns) = &self.turns {
+            ready!(turns.poll_enter(&self.place, cx));
+        }
         if self.first.is_empty() {
             return Pin::new(&mut self.socket).poll_read(cx, buf);
         }

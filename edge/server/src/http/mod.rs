@@ -17,6 +17,7 @@ mod access;
 mod routes;
 mod vars;
 
+use crate::auth::Asking;
 use crate::front::Front;
 use crate::gateway::{self, Gateway};
 use crate::grpc::{
@@ -75,6 +76,16 @@ impl Service for Port {
 
     fn turns(&self) -> Option<Rc<Turns>> {
         Some(self.front.0.turns.clone())
+    }
+
+    fn knows(&self, headers: &http::HeaderMap, common_name: Option<&Rc<str>>) -> bool {
+        let member = &self.front.0;
+        if !member.with_state(etcd::auth::is_enabled) {
+            return true;
+        }
+        let is_user = |asking: &Asking| matches!(member.identify(asking), Ok(Some(_)));
+        is_user(&Asking::of_call(headers, common_name.cloned()))
+            || is_user(&gateway::asking(headers))
     }
 
     fn is_endless(&self, path: &str) -> bool {

@@ -268,7 +268,6 @@ fn role_delete(
     for mut user in holders {
         user.roles.retain(|role| *role != request.role);
         put_user(txn, &user);
-        token::end(txn, Some(&user.name));
     }
     changed(txn);
     Ok(())

@@ -49,7 +49,9 @@ pub use records::{
 pub(crate) use records::{answer_role, answer_roles, answer_status, answer_user, answer_users};
 pub use rights::{Caller, Rights, permit, permit_caller, permit_root, user_identity};
 pub use root_only::RootOnly;
-pub use token::{IssueToken, TOKENS_MAX, Token, find_token, may_come, token_number};
+pub use token::{
+    IssueToken, TOKENS_MAX, Token, USER_TOKENS_MAX, find_token, is_token, may_come, token_number,
+};
 
 /// Bytes of the name of a user or a role; what an identity may have.
 pub const NAME_BYTES_MAX: usize = store::command::IDENTITY_BYTES_MAX;

@@ -5,8 +5,9 @@
 //! has no token. The entry says as of which revision the password was checked, and is refused when users have changed
 //! since: so a password that is changed at the same moment lets nobody in.
 //!
-//! How long a token may rest unused is the edge's matter, which has a clock. Here at most [`TOKENS_MAX`] are kept: the
-//! oldest goes, and its client authenticates anew, as it does after the end of any token.
+//! How long a token may rest unused is the edge's matter, which has a clock. Here at most [`TOKENS_MAX`] are kept, and of
+//! one user at most [`USER_TOKENS_MAX`]: the oldest goes, and its client authenticates anew, as it does after the end of
+//! any token. So one user who logs in for ever ends no tokens but their own.
 
 use super::records::{Settings, TOKENS, user};
 use crate::pb;
@@ -18,6 +19,12 @@ use store::{Stamp, State, WriteTxn};
 
 /// Tokens that are known at a time.
 pub const TOKENS_MAX: usize = 16_384;
+
+/// Tokens of one user: as many clients may have theirs at a time.
+pub const USER_TOKENS_MAX: usize = 1024;
+
+/// From this version on the tokens of one user are bounded; before, the oldest numbers went, whosever they were.
+const FAIR_VERSION: u16 = 4;
 
 /// Bytes of a digest.
 const DIGEST_BYTES: usize = 32;
@@ -132,13 +139,46 @@ pub(super) fn issue(
         ..settings
     }
     .write(txn);
-    let oldest = number.saturating_sub(TOKENS_MAX as u64);
-    if txn.record(TOKENS, &oldest.to_be_bytes()).is_some() {
-        txn.record_delete(TOKENS, &oldest.to_be_bytes());
+    match txn.state().apply_version() >= FAIR_VERSION {
+        true => end_oldest(txn, name),
+        false => {
+            let oldest = number.saturating_sub(TOKENS_MAX as u64);
+            if txn.record(TOKENS, &oldest.to_be_bytes()).is_some() {
+                txn.record_delete(TOKENS, &oldest.to_be_bytes());
+            }
+        }
     }
     let mut body = Vec::new();
     pb::uint(&mut body, 2, number);
     Ok(body)
+}
+
+/// Ends the oldest token of `user` if they have too many, else the oldest of all if there are too many. One was added, so
+/// one is enough; where there were more before there was a bound, they go one by one.
+fn end_oldest(txn: &mut WriteTxn<'_>, user: &[u8]) {
+    let (mut n_all, mut n_own) = (0, 0);
+    let (mut oldest, mut oldest_own) = (None, None);
+    for (number, record) in txn.state().records(TOKENS) {
+        n_all += 1;
+        if split(&record).is_some_and(|(_, _, owner)| owner == user) {
+            n_own += 1;
+            oldest_own.get_or_insert_with(|| number.clone());
+        }
+        oldest.get_or_insert(number);
+    }
+    let ended = match (n_own > USER_TOKENS_MAX, n_all > TOKENS_MAX) {
+        (true, _) => oldest_own,
+        (false, true) => oldest,
+        (false, false) => None,
+    };
+    if let Some(number) = ended {
+        txn.record_delete(TOKENS, &number);
+    }
+}
+
+/// Whether a token of this number is known as of `state`, whosever it is.
+pub fn is_token(state: &State, number: u64) -> bool {
+    state.record(TOKENS, &number.to_be_bytes()).is_some()
 }
 
 /// Ends the tokens of `user`, or of everybody.

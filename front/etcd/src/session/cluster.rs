@@ -29,6 +29,9 @@ pub enum ClusterOp {
         /// Where other members reach it from now on; at least one, sorted.
         peer_urls: Vec<String>,
     },
+    /// A member would move to where no URL leads. Refused, but only after whoever asks was judged and the member looked
+    /// for, as etcd does.
+    UpdateNowhere(MemberId),
     /// A learner becomes a voter.
     Promote(MemberId),
 }
@@ -49,9 +52,10 @@ pub(super) fn plan(method: Method, body: Bytes) -> Result<ClusterOp, Status> {
         }
         Method::MemberUpdate => {
             let request = pbs::MemberUpdateRequest::decode(body).map_err(malformed)?;
-            Ok(ClusterOp::Update {
-                member: MemberId(request.id),
-                peer_urls: urls(request.peer_ur_ls)?,
+            let member = MemberId(request.id);
+            Ok(match urls(request.peer_ur_ls) {
+                Ok(peer_urls) => ClusterOp::Update { member, peer_urls },
+                Err(_) => ClusterOp::UpdateNowhere(member),
             })
         }
         Method::MemberPromote => Ok(ClusterOp::Promote(member(&body)?)),
@@ -60,10 +64,10 @@ pub(super) fn plan(method: Method, body: Bytes) -> Result<ClusterOp, Status> {
 }
 
 /// At least one URL, each of a scheme and an address and nothing more; sorted, as etcd keeps them.
-fn urls(urls: Vec<String>) -> Result<Vec<String>, Status> {
+fn urls(urls: Vec<String>) -> Result<Vec<String>, Refusal> {
     let mut urls: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
     if urls.is_empty() || !urls.iter().all(|url| is_member_url(url)) {
-        return Err(Refusal::BadMemberUrls.into());
+        return Err(Refusal::BadMemberUrls);
     }
     urls.sort();
     Ok(urls)
@@ -96,7 +100,7 @@ pub const LEARNERS_MAX: usize = 1;
 /// Whether a quorum would be left, and whether a learner has caught up, only the member knows.
 ///
 /// # Errors
-/// [`Refusal::MemberNotFound`], [`Refusal::PeerUrlExists`], [`Refusal::MemberNotLearner`],
+/// [`Refusal::MemberNotFound`], [`Refusal::PeerUrlExists`], [`Refusal::BadMemberUrls`], [`Refusal::MemberNotLearner`],
 /// [`Refusal::TooManyLearners`].
 pub fn check_cluster_op(state: &State, op: &ClusterOp, learners_max: usize) -> Result<(), Refusal> {
     let members = state.members();
@@ -128,6 +132,10 @@ pub fn check_cluster_op(state: &State, op: &ClusterOp, learners_max: usize) -> R
             if taken(peer_urls, *member) {
                 return Err(Refusal::PeerUrlExists);
             }
+        }
+        ClusterOp::UpdateNowhere(id) => {
+            known(*id).ok_or(Refusal::MemberNotFound)?;
+            return Err(Refusal::BadMemberUrls);
         }
         ClusterOp::Promote(id) => {
             if !known(*id).ok_or(Refusal::MemberNotFound)?.is_learner {

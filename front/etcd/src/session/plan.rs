@@ -324,19 +324,20 @@ impl Session {
     }
 
     fn range_stream(&self, body: &Bytes) -> Result<Plan, Status> {
-        let view = RangeView::read(body).map_err(Refusal::from)?;
+        let mut view = RangeView::read(body).map_err(Refusal::from)?;
         check::range(&view)?;
         let options = &view.options;
         if options.is_filtered() {
             return Err(Refusal::RangeStreamFilter.into());
         }
-        // Ascending by key is the natural order, and so is no order.
-        if options.sort_target != 0 || options.sort_order == 2 {
-            return Err(Refusal::RangeStreamSort.into());
+        // Ascending by key is the natural order, and so is no order, whatever it would be of.
+        match (options.sort_order, options.sort_target) {
+            (0, _) | (1, 0) => view.options.sort_target = 0,
+            _ => return Err(Refusal::RangeStreamSort.into()),
         }
         Ok(Plan::ReadStream(Read {
             query: Query::Range(RangeQuery::of(body, &view)),
-            linearizable: !options.serializable,
+            linearizable: !view.options.serializable,
         }))
     }
 

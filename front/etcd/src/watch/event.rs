@@ -69,6 +69,12 @@ impl EventCache {
 
     /// Appends an event to a response.
     pub(crate) fn append(&mut self, out: &mut Vec<u8>, event: &Arc<Event>, form: Form) {
+        // Without a version before both forms are the same. What is read from history may have lost it to a compaction,
+        // and must not be taken for the live event, which had one.
+        let form = match previous(event) {
+            Some(_) => form,
+            None => Form::Plain,
+        };
         let key = (event.record.place(), form);
         if let Some(encoded) = self.encoded.get(&key) {
             out.extend_from_slice(encoded);
@@ -76,8 +82,7 @@ impl EventCache {
         }
         let start = out.len();
         write(out, event, form);
-        // Nobody else holds it: nobody else will ask. So what a slow watcher reads from history, perhaps
-        // without the version before because that is compacted by now, is never taken for the live one.
+        // Nobody else holds it: nobody else will ask.
         if Arc::strong_count(event) > 1 {
             self.keep(key, Bytes::copy_from_slice(&out[start..]));
         }

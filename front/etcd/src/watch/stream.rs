@@ -41,6 +41,8 @@ pub struct Handled {
 #[derive(Debug)]
 struct Watch {
     watcher: WatcherId,
+    /// The revision with which it begins, or 0 for whatever came next.
+    start: Revision,
     form: Form,
     fragment: bool,
     progress: bool,
@@ -166,8 +168,9 @@ impl WatchStream {
             key => request.slice_ref(key),
         };
         let range = record::key_range(key, request.slice_ref(create.end));
-        let may = auth::permit_caller(state, caller, &Needs::of_read(&range));
-        let checked = match may {
+        let checked = match auth::permit_caller(state, caller, &Needs::of_read(&range)) {
+            // No state has such a revision, whoever asks: etcd says so first.
+            _ if create.start < 0 => Err(Cow::Borrowed(Refusal::Compacted.message())),
             Ok(()) => self.check(create).map_err(Cow::Borrowed),
             Err(refusal) => Err(Cow::Owned(Status::from(refusal).in_words())),
         };
@@ -188,10 +191,11 @@ impl WatchStream {
                 };
             }
         };
+        let start = Revision(create.start as u64);
         let spec = WatchSpec {
             root: crate::ROOT,
             range: range.clone(),
-            start: Revision(create.start as u64),
+            start,
             no_put: create.no_put,
             no_delete: create.no_delete,
         };
@@ -201,6 +205,7 @@ impl WatchStream {
             id,
             Watch {
                 watcher,
+                start,
                 form: if create.prev_kv {
                     Form::WithPrevious
                 } else {
@@ -234,9 +239,6 @@ impl WatchStream {
         } else {
             create.key
         };
-        if create.start < 0 {
-            return Err(Refusal::Compacted.message());
-        }
         if !create.end.is_empty() && create.end != [0] && create.end <= key {
             return Err("mvcc: watcher range is empty");
         }
@@ -389,9 +391,12 @@ impl WatchStream {
                 events.encode(&self.header, cache, responses);
                 Turn::Sent
             }
-            Polled::Idle {
-                synced_to: Revision(0),
-            } => Turn::Future,
+            // Also when it begins with the very next revision: whoever asked for that is told nothing before it.
+            Polled::Idle { synced_to }
+                if synced_to == Revision(0) || watch.start > state.revision() =>
+            {
+                Turn::Future
+            }
             Polled::Idle { synced_to } if synced_to < state.revision() => Turn::Behind,
             Polled::Idle { synced_to } => Turn::Synced(synced_to),
             Polled::Compacted { at } => {

@@ -7,6 +7,7 @@ use super::{BARRIER_KEY, KEYS, one_of, range};
 use crate::operation::{Ask, Operation};
 use crate::proto::authpb;
 use crate::proto::etcdserverpb as pb;
+use crate::side::OLD_TOKEN;
 use base::Rng;
 
 const USERS: u64 = 4;
@@ -28,7 +29,9 @@ impl Callers {
     pub(super) fn see(&mut self, rng: &mut Rng, operation: &mut Operation) {
         let somebody = match (self.is_on, rng.below(20)) {
             (true, 0..10) => Some(0),
-            (true, 10..18) | (false, 0) => Some(1 + rng.below(USERS - 1) as u8),
+            (true, 10..17) | (false, 0) => Some(1 + rng.below(USERS - 1) as u8),
+            // A token that was good before the last one was asked for.
+            (true, 17) => Some(OLD_TOKEN + rng.below(USERS) as u8),
             _ => None,
         };
         match operation {
@@ -40,7 +43,9 @@ impl Callers {
                 };
                 ask.caller = ask.caller.or(somebody);
             }
-            Operation::Watch { caller, .. } | Operation::KeepAlive { caller, .. } => {
+            Operation::Watch { caller, .. }
+            | Operation::KeepAlive { caller, .. }
+            | Operation::RangeStream { caller, .. } => {
                 *caller = somebody;
             }
             _ => {}

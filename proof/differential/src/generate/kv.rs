@@ -51,6 +51,14 @@ pub(super) fn range_request(rng: &mut Rng) -> pb::RangeRequest {
     request
 }
 
+/// A range that is answered in parts.
+pub(super) fn stream(rng: &mut Rng) -> Operation {
+    Operation::RangeStream {
+        caller: None,
+        message: range_request(rng).encode_to_vec(),
+    }
+}
+
 pub(super) fn everything() -> pb::RangeRequest {
     pb::RangeRequest {
         key: vec![0],

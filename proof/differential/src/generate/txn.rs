@@ -139,8 +139,15 @@ fn compare(rng: &mut Rng) -> pb::Compare {
             _ => TargetUnion::Lease(lease::any(rng)),
         }),
     };
+    let mut result = choice(rng, 4);
+    // Which of two numbers that a server chose is the greater one is chance: only whether they are the same.
+    if let Some(TargetUnion::Lease(lease::NAMED..)) = union
+        && matches!(result, 1 | 2)
+    {
+        result = if result == 1 { 0 } else { 3 };
+    }
     pb::Compare {
-        result: choice(rng, 4),
+        result,
         target,
         key,
         target_union: union,

@@ -2,7 +2,7 @@
 
 use super::{extreme, one_of, range, small};
 use crate::marks::{COMPACTED, NOW};
-use crate::operation::Operation;
+use crate::operation::{Ask, Operation};
 use crate::proto::etcdserverpb as pb;
 use base::Rng;
 use pb::watch_request::RequestUnion;
@@ -29,6 +29,62 @@ pub(super) fn operation(rng: &mut Rng) -> Operation {
         caller: None,
         message: message.encode_to_vec(),
     }
+}
+
+/// Values so large that the past of a moment does not fit into one message, and watches of it with fragments and
+/// without.
+pub(super) fn large(rng: &mut Rng) -> Vec<Operation> {
+    let put = |key: &[u8], letter| pb::PutRequest {
+        key: key.to_vec(),
+        value: vec![letter; 400_000],
+        ..Default::default()
+    };
+    let n = 4 + rng.below(4);
+    let mut block: Vec<Operation> = (0..n)
+        .map(|at| {
+            let key = one_of(rng, &[b"a".as_slice(), b"b", b"c"]);
+            Operation::Ask(Ask::new("KV/Put", &put(key, b'0' + at as u8)))
+        })
+        .collect();
+    // With the versions before these are more than one message may carry.
+    for letter in [b'x', b'y'] {
+        let op = |key: &[u8]| pb::RequestOp {
+            request: Some(pb::request_op::Request::RequestPut(put(key, letter))),
+        };
+        let txn = pb::TxnRequest {
+            success: [b"a", b"b", b"c"].map(|key| op(key)).to_vec(),
+            ..Default::default()
+        };
+        block.push(Operation::Ask(Ask::new("KV/Txn", &txn)));
+    }
+    for fragment in [true, false] {
+        let create = pb::WatchCreateRequest {
+            key: b"a".to_vec(),
+            range_end: b"d".to_vec(),
+            start_revision: NOW - small(rng, n),
+            prev_kv: !rng.one_in(4),
+            fragment,
+            ..Default::default()
+        };
+        let message = pb::WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(create)),
+        };
+        block.push(Operation::Watch {
+            stream: rng.below(STREAMS) as u8,
+            caller: None,
+            message: message.encode_to_vec(),
+        });
+    }
+    block.push(Operation::Settle);
+    // What so large is does not stay.
+    for key in [b"a", b"b", b"c"] {
+        let delete = pb::DeleteRangeRequest {
+            key: key.to_vec(),
+            ..Default::default()
+        };
+        block.push(Operation::Ask(Ask::new("KV/DeleteRange", &delete)));
+    }
+    block
 }
 
 fn id(rng: &mut Rng) -> i64 {

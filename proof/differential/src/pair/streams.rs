@@ -67,9 +67,13 @@ impl Pair {
             self.ours.fill(&method, &body, self.known),
         );
         self.absorb();
-        let Some((peer, ours)) = self.streams.get(&number) else {
+        let Some((peer, ours)) = self.streams.get_mut(&number) else {
             return Ok(());
         };
+        if let Some(RequestUnion::CreateRequest(create)) = &request.request_union {
+            peer.sorted.asked.push_back(create.fragment);
+            ours.sorted.asked.push_back(create.fragment);
+        }
         let created = (peer.sorted.n_created, ours.sorted.n_created);
         let canceled = (peer.sorted.n_canceled, ours.sorted.n_canceled);
         let is_alive =
@@ -102,7 +106,9 @@ impl Pair {
                 Arc::clone(&self.news),
             )
         };
-        let streams = (open(&self.peer, 0), open(&self.ours, member));
+        let mut streams = (open(&self.peer, 0), open(&self.ours, member));
+        streams.0.sorted.asked.push_back(false);
+        streams.1.sorted.asked.push_back(false);
         let barrier = pb::WatchCreateRequest {
             key: BARRIER_KEY.to_vec(),
             watch_id: BARRIER,
@@ -196,9 +202,10 @@ impl Pair {
             }
             let (found, n_events) = Sorted::compare(&mut peer.sorted, &mut ours.sorted);
             self.tally.n_events += n_events;
-            for difference in found {
+            self.tally.n_fragments += std::mem::take(&mut ours.sorted.n_fragments);
+            for (difference, whole) in found {
                 outcome =
-                    outcome.and_then(|()| self.explain("Watch/Watch", None, difference, None));
+                    outcome.and_then(|()| self.explain("Watch/Watch", None, difference, whole));
             }
         }
         for (peer, ours) in streams.values_mut() {
