@@ -61,6 +61,7 @@ const MET: &[(Code, &[&str])] = &[
     ),
     (Code::NoSpace, &["edge/cli/tests/refused.rs"]),
     (Code::Learner, &["edge/client/tests/client/retries.rs"]),
+    (Code::Corrupt, &["edge/cli/tests/refused.rs"]),
     (
         Code::Compacted,
         &[

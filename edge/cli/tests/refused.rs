@@ -43,6 +43,25 @@ fn a_member_without_space_refuses_writes_and_goes_on_reading() {
 }
 
 #[test]
+fn a_cluster_whose_members_differ_takes_no_write() {
+    let scratch = Scratch::new();
+    let member = Lone::start(&scratch);
+    let alarm = |action: &str| {
+        // Of a member that is none, so that nobody compares for itself.
+        let body = format!(r#"{{"action":"{action}","memberID":"77","alarm":"CORRUPT"}}"#);
+        let _ = post(member.client, "/v3/maintenance/alarm", &body);
+    };
+    assert_eq!(quorate(&member, &["put", "k", "v"]).code, Some(0));
+    alarm("ACTIVATE");
+    let refused = quorate(&member, &["put", "k", "w"]);
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert_eq!(refused.error()["code"], "Q2107", "{refused:?}");
+    assert_eq!(quorate(&member, &["get", "k"]).code, Some(0));
+    alarm("DEACTIVATE");
+    assert_eq!(quorate(&member, &["put", "k", "w"]).code, Some(0));
+}
+
+#[test]
 fn commit_wait_works_where_the_error_of_the_clock_is_known_and_only_there() {
     let scratch = Scratch::new();
     let stated = Lone::start_with(&scratch, &["--clock-error-max=5"]);
