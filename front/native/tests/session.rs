@@ -358,9 +358,11 @@ fn every_error_that_can_be_said_is_met() {
         assert_eq!(json["code"], code.text());
         met.insert(code);
     }
-    // The node's refusals of numbered writes, and what nobody knows.
+    // What alarms say, the node's refusals of numbered writes, and what nobody knows.
     let state = member.state();
     for (status, code) in [
+        (native::Refusal::NoSpace as u16, Code::NoSpace),
+        (native::Refusal::Corrupt as u16, Code::Corrupt),
         (60_001, Code::SessionOver),
         (60_002, Code::Superseded),
         (60_003, Code::NumberReused),
@@ -380,7 +382,7 @@ fn every_error_that_can_be_said_is_met() {
     let said: Vec<&str> = met.iter().map(|code| code.text()).collect();
     assert_eq!(
         said.join(" "),
-        "Q1001 Q1002 Q1003 Q1004 Q1005 Q1006 Q1007 Q1008 Q2101 Q3101 Q3102 Q3106 Q4001 Q4002 Q4003 Q4004 \
+        "Q1001 Q1002 Q1003 Q1004 Q1005 Q1006 Q1007 Q1008 Q2101 Q2105 Q2107 Q3101 Q3102 Q3106 Q4001 Q4002 Q4003 Q4004 \
          Q5001 Q5003 Q5004 Q6001 Q6002 Q6003 Q6004 Q8001 Q8002 Q9001"
     );
     for refusal in native::Refusal::ALL {

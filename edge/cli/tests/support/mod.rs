@@ -189,7 +189,14 @@ impl Lone {
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(QUORATE);
     command.args(arguments);
-    for name in ["QUORATE_ENDPOINTS", "QUORATE_CONTEXT", "QUORATE_SESSION"] {
+    for name in [
+        "QUORATE_ENDPOINTS",
+        "QUORATE_CONTEXT",
+        "QUORATE_SESSION",
+        "QUORATE_USER",
+        "QUORATE_PASSWORD",
+        "QUORATE_PASSWORD_FILE",
+    ] {
         command.env_remove(name);
     }
     command.env("QUORATE_CONFIG_DIR", "/nowhere/at/all");
