@@ -199,7 +199,8 @@ fn a_leader_that_raises_too_early_stops_the_member_that_was_not_asked() {
     }
     world.elect();
     world.run(10 * SECOND);
-    let needs = APPLY_VERSION;
+    // One step at a time.
+    let needs = FORMER + 1;
     assert_eq!(
         world.stopped.get(&id(3)),
         Some(&StopReason::TooOld { needs })

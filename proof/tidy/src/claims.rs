@@ -74,8 +74,8 @@ mod tests {
             [
                 "page:4: says \"works\" and names no test",
                 "page:5: there is no test `gone`",
-                "page:8: says \"taken\" and names no test",
-                "page:9: there is no test `gone`"
+                "page:7: says \"taken\" and names no test",
+                "page:8: there is no test `gone`"
             ]
         );
     }

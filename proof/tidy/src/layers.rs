@@ -95,7 +95,11 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     ),
     ("proof/cluster", "cluster", &[]),
     ("proof/levels", "levels", &["checker", "cluster"]),
-    ("proof/chaos", "chaos", &["base", "checker", "cluster"]),
+    (
+        "proof/chaos",
+        "chaos",
+        &["base", "checker", "cluster", "pki"],
+    ),
     // Knows the server by its flags and its answers alone.
     ("proof/differential", "differential", &["base", "cluster"]),
     ("proof/conformance", "conformance", &["cluster", "client"]),

@@ -141,7 +141,12 @@ pub fn permit_caller(state: &State, caller: &Caller, needs: &Needs) -> Result<()
     if !Settings::of(state).enabled || needs.level == Level::Open {
         return Ok(());
     }
-    permit(state, caller.as_ref().map_err(|it| *it)?.as_ref(), needs)
+    match caller {
+        Ok(identity) => permit(state, identity.as_ref(), needs),
+        // A certificate without a name in it: where root is needed, etcd asks for a name.
+        Err(Refusal::PermissionDenied) if needs.level == Level::Root => Err(Refusal::UserEmpty),
+        Err(refusal) => Err(*refusal),
+    }
 }
 
 /// Whether `identity` has the role root, where that is needed.
