@@ -458,26 +458,7 @@ fn release(world: &mut World, n: u64) {
 
 #[test]
 fn a_write_that_meets_a_leader_just_gone_goes_to_the_next_one() {
-    let mut world = World::new(3);
-    let first = world.elect();
-    let (next, third) = match first {
-        1 => (2, 3),
-        2 => (3, 1),
-        _ => (1, 2),
-    };
-    world.run(SECOND);
-    world.held.insert(id(third));
-    world
-        .node(first)
-        .transfer_leader(id(next))
-        .expect("a voter");
-    world.settle();
-    assert!(world.nodes[&id(next)].is_leader());
-    // The third has not heard of it, and sends its client's write where it believes the leader to be. Twice.
-    let tags: Vec<_> = (0..2)
-        .map(|n| world.propose(third, &format!("k{n}=1")))
-        .collect();
-    release(&mut world, third);
+    let (mut world, next, third, tags) = with_two_that_came_back();
     world.run(SECOND);
     for tag in &tags {
         let (_, status) = world.outcome(third, *tag).expect("answered");

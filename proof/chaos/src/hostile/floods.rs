@@ -3,7 +3,7 @@
 use super::arms::Arms;
 use super::http2::{
     DATA, END_HEADERS, END_STREAM, HEADERS, Http2, PING, PRIORITY, RST_STREAM, WINDOW_UPDATE,
-    frame, request, settings,
+    frame, range_call, settings,
 };
 use std::io;
 
@@ -26,12 +26,7 @@ async fn again(arms: &Arms, line: &mut Http2, frames: &[u8]) -> io::Result<()> {
 pub(super) async fn rapid_reset(arms: &Arms) -> io::Result<()> {
     let mut line = Http2::open(arms, &[]).await?;
     line.listen();
-    let head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let head = range_call(&arms.authority());
     let mut stream = 1;
     while stream < STREAM_MAX - 2 * TOGETHER {
         arms.pace(TOGETHER).await;
@@ -88,12 +83,7 @@ pub(super) async fn priorities(arms: &Arms) -> io::Result<()> {
 pub(super) async fn empty_data(arms: &Arms) -> io::Result<()> {
     let mut line = Http2::open(arms, &[]).await?;
     line.listen();
-    let head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let head = range_call(&arms.authority());
     line.send(&frame(HEADERS, END_HEADERS, 1, &head)).await?;
     again(arms, &mut line, &frame(DATA, 0, 1, &[])).await
 }
@@ -102,12 +92,7 @@ pub(super) async fn empty_data(arms: &Arms) -> io::Result<()> {
 pub(super) async fn requests(arms: &Arms) -> io::Result<()> {
     let mut line = Http2::open(arms, &[]).await?;
     line.listen();
-    let head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let head = range_call(&arms.authority());
     let message = [0, 0, 0, 0, 3, 0x0a, 1, b'h'];
     for stream in (1..STREAM_MAX).step_by(2) {
         arms.pace(1).await;

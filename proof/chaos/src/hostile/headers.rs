@@ -2,7 +2,7 @@
 
 use super::arms::Arms;
 use super::http2::{
-    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, Http2, frame, indexed, plain, request,
+    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, Http2, frame, indexed, plain, range_call,
 };
 use std::io;
 
@@ -19,12 +19,7 @@ const FIRST_OF_TABLE: u8 = 0x80 | 62;
 pub(super) async fn continuations(arms: &Arms) -> io::Result<()> {
     let mut line = Http2::open(arms, &[]).await?;
     line.listen();
-    let head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let head = range_call(&arms.authority());
     line.send(&frame(HEADERS, 0, 1, &head)).await?;
     let mut more = Vec::new();
     plain(&mut more, "x", &[b'x'; 8000]);
@@ -41,12 +36,7 @@ pub(super) async fn bombs(arms: &Arms) -> io::Result<()> {
     line.listen();
     for stream in (1..2 * STREAMS).step_by(2) {
         arms.pace(1).await;
-        let mut head = request(
-            &arms.authority(),
-            "POST",
-            "/etcdserverpb.KV/Range",
-            "application/grpc",
-        );
+        let mut head = range_call(&arms.authority());
         indexed(&mut head, "x", &[b'x'; ENTRY_BYTES]);
         head.resize(head.len() + 8000, FIRST_OF_TABLE);
         line.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head))
@@ -59,12 +49,7 @@ pub(super) async fn bombs(arms: &Arms) -> io::Result<()> {
 pub(super) async fn crumbs(arms: &Arms) -> io::Result<()> {
     let mut line = Http2::open(arms, &[]).await?;
     line.listen();
-    let mut head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let mut head = range_call(&arms.authority());
     for n in 0..400 {
         plain(&mut head, &format!("h{n}"), b"");
     }
@@ -80,12 +65,7 @@ pub(super) async fn crumbs(arms: &Arms) -> io::Result<()> {
 pub(super) async fn left_streams(arms: &Arms) -> io::Result<()> {
     let mut line = Http2::open(arms, &[]).await?;
     line.listen();
-    let mut head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let mut head = range_call(&arms.authority());
     plain(&mut head, "x", &[b'x'; 15_000]);
     for stream in (1..2 * STREAMS).step_by(2) {
         arms.pace(1).await;

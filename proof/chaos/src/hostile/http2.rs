@@ -90,6 +90,16 @@ pub(super) fn indexed(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     string(out, value);
 }
 
+/// The head of a gRPC call that reads, whose message is still to come.
+pub(super) fn range_call(authority: &str) -> Vec<u8> {
+    request(
+        authority,
+        "POST",
+        "/etcdserverpb.KV/Range",
+        "application/grpc",
+    )
+}
+
 /// The headers of a request; `content_type` says whether it is gRPC.
 pub(super) fn request(authority: &str, method: &str, path: &str, content_type: &str) -> Vec<u8> {
     let mut out = Vec::new();

@@ -1,7 +1,7 @@
 //! Attackers that say one byte a second.
 
 use super::arms::Arms;
-use super::http2::{DATA, END_HEADERS, HEADERS, Http2, PREFACE, frame, request, settings};
+use super::http2::{DATA, END_HEADERS, HEADERS, Http2, PREFACE, frame, range_call, settings};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -39,12 +39,7 @@ pub(super) async fn preface(arms: &Arms) -> io::Result<()> {
 
 /// The head of an HTTP/2 request.
 pub(super) async fn head(arms: &Arms) -> io::Result<()> {
-    let head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let head = range_call(&arms.authority());
     let frame = frame(HEADERS, END_HEADERS, 1, &head);
     let at_once = [PREFACE, &settings(&[]), &frame[..9]].concat();
     say(arms, &at_once, &frame[9..]).await
@@ -55,12 +50,7 @@ pub(super) async fn message(arms: &Arms) -> io::Result<()> {
     arms.pace(1).await;
     let mut line = Http2::open(arms, &[]).await?;
     line.listen();
-    let head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let head = range_call(&arms.authority());
     line.send(&frame(HEADERS, END_HEADERS, 1, &head)).await?;
     line.send(&frame(DATA, 0, 1, &[0, 0, 0, 3, 0])).await?;
     loop {

@@ -2,7 +2,7 @@
 
 use super::arms::Arms;
 use super::http2::{
-    DATA, END_HEADERS, END_STREAM, HEADERS, Http2, INITIAL_WINDOW_SIZE, frame, request,
+    DATA, END_HEADERS, END_STREAM, HEADERS, Http2, INITIAL_WINDOW_SIZE, frame, range_call, request,
 };
 use std::io;
 
@@ -28,12 +28,7 @@ pub(super) async fn pages(arms: &Arms) -> io::Result<()> {
 /// Requests that are refused, and nobody reads from the socket.
 pub(super) async fn refusals(arms: &Arms) -> io::Result<()> {
     let mut line = Http2::open(arms, &[]).await?;
-    let head = request(
-        &arms.authority(),
-        "POST",
-        "/etcdserverpb.KV/Range",
-        "application/grpc",
-    );
+    let head = range_call(&arms.authority());
     for stream in (1..2 * STREAMS).step_by(2) {
         arms.pace(1).await;
         let mut both = frame(HEADERS, END_HEADERS, stream, &head);
