@@ -11,9 +11,16 @@ pub static ALL: &[&dyn Exhibit] = &[
     // Election.
     // Replication.
     // Locks.
+    &Of::<of::fenced_lock::FencedLock>::new(),
+    &Of::<of::redlock::Redlock>::new(),
+    &Of::<of::set_nx::SetNx>::new(),
+    &Of::<of::leader_lease::LeaderLease>::new(),
     // Consistency.
     // Time.
     // Membership.
+    &Of::<of::gossip::Gossip>::new(),
+    &Of::<of::swim::Swim>::new(),
+    &of::phi_accrual::PhiAccrual,
     // Limits.
 ];
 
