@@ -27,11 +27,13 @@ pub mod governing;
 pub mod judge;
 pub mod member;
 pub mod misfortune;
+#[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod natives;
 pub mod network;
 pub mod night;
 pub mod plan;
+#[cfg(feature = "mutants")]
 pub mod plant;
 pub mod reader;
 pub mod report;
