@@ -41,6 +41,8 @@ pub mod run;
 pub mod schedule;
 pub mod speak;
 pub mod spying;
+pub mod stage;
+pub mod tape;
 pub mod trace;
 pub mod watching;
 pub mod workload;
