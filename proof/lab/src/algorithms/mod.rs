@@ -1,0 +1,3 @@
+//! The algorithms, one folder each: `story.md` is the lecture, `mod.rs` the code, `scenarios/` the plays.
+
+pub mod paxos;

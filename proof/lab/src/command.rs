@@ -1,0 +1,194 @@
+//! `quorate lab`: what it takes, what it prints, how it ends.
+//!
+//! It ends with 0 when every law holds, with 1 when one does not (its name is the last line), and with 2 when what
+//! was asked for is not there.
+
+use crate::catalogue;
+use crate::exhibit::{Ask, Exhibit, Hand, Shown};
+use clap::{Args, Subcommand, ValueEnum};
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `quorate lab …`.
+#[derive(Args, Debug)]
+pub struct Lab {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Everything there is, one line each
+    List {
+        /// How to print it
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Run one: its story, its picture, its laws over everything that can happen
+    Run(Run),
+    /// The lecture alone
+    Story {
+        /// Which: `quorate lab list` tells
+        name: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Args, Debug)]
+struct Run {
+    /// Which: `quorate lab list` tells
+    name: String,
+    /// Leave this rule out and see what breaks
+    #[arg(long = "break", value_name = "RULE")]
+    broken: Option<String>,
+    /// Draw the random run of this one seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many random runs
+    #[arg(long, value_name = "N", default_value_t = Ask::default().seeds)]
+    seeds: u64,
+    /// Play this scenario only
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
+    /// Choose each step yourself
+    #[arg(long, conflicts_with_all = ["seed", "scenario", "svg", "trace"])]
+    step: bool,
+    /// Leave the story out
+    #[arg(long)]
+    brief: bool,
+    /// Write the last picture to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Write the last picture to this file, as JSON lines with vector clocks
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+/// Ended with what was asked for not being there.
+const USAGE: u8 = 2;
+
+impl Lab {
+    /// Does what was asked for.
+    pub fn run(self, input: &mut dyn BufRead, out: &mut dyn Write) -> ExitCode {
+        let done = match self.what {
+            None => list(Output::Text, out),
+            Some(What::List { output }) => list(output, out),
+            Some(What::Story { name }) => find(&name)
+                .and_then(|exhibit| write(out, &format!("{}\n", exhibit.story().trim_end()))),
+            Some(What::Run(run)) => run.run(input, out),
+        };
+        done.unwrap_or_else(|complaint| {
+            eprintln!("{complaint}");
+            ExitCode::from(USAGE)
+        })
+    }
+}
+
+impl Run {
+    fn run(self, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<ExitCode, String> {
+        let exhibit = find(&self.name)?;
+        let ask = Ask {
+            broken: self.broken,
+            seed: self.seed,
+            seeds: self.seeds,
+            scenario: self.scenario,
+            is_brief: self.brief,
+        };
+        if self.step {
+            let mut hand = Hand {
+                read: input,
+                write: out,
+            };
+            exhibit
+                .step(&ask, &mut hand)
+                .map_err(|error| error.to_string())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut text = String::new();
+        let shown = exhibit.run(&ask, &mut text);
+        write(out, &text)?;
+        let shown: Shown = shown.map_err(|error| base::Chain(&error).to_string())?;
+        for (file, picture) in [
+            (self.svg, Shown::svg as fn(&Shown) -> String),
+            (self.trace, Shown::trace),
+        ] {
+            if let Some(file) = file {
+                std::fs::write(&file, picture(&shown))
+                    .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+            }
+        }
+        match shown.fall {
+            None => Ok(ExitCode::SUCCESS),
+            Some(fall) => {
+                write(out, &format!("\nlaw broken: {}\n", fall.law))?;
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+impl Shown {
+    fn svg(&self) -> String {
+        self.picture.svg()
+    }
+
+    fn trace(&self) -> String {
+        self.picture.trace()
+    }
+}
+
+fn find(name: &str) -> Result<&'static dyn Exhibit, String> {
+    catalogue::find(name).ok_or_else(|| {
+        format!("there is no {name:?} in the lab; `quorate lab list` tells what there is")
+    })
+}
+
+/// A reader that has gone away (`quorate lab run paxos | head`) is no error.
+fn write(out: &mut dyn Write, text: &str) -> Result<ExitCode, String> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn list(output: Output, out: &mut dyn Write) -> Result<ExitCode, String> {
+    let mut text = String::new();
+    match output {
+        Output::Json => {
+            let all: Vec<serde_json::Value> = catalogue::ALL.iter().map(|one| card(*one)).collect();
+            text = serde_json::Value::from(all).to_string() + "\n";
+        }
+        Output::Text => {
+            let mut kind = None;
+            for one in catalogue::ALL {
+                if kind != Some(one.kind()) {
+                    kind = Some(one.kind());
+                    text += &format!("{}\n", one.kind().name());
+                }
+                text += &format!("  {:<22}{}\n", one.name(), one.line());
+            }
+            text += "\nquorate lab run NAME         its story, its picture, its laws over everything that can happen\n\
+                     quorate lab run NAME --break RULE    the same without one of its rules\n";
+        }
+    }
+    write(out, &text)
+}
+
+fn card(exhibit: &dyn Exhibit) -> serde_json::Value {
+    let breaks = exhibit.breaks().iter();
+    serde_json::json!({
+        "name": exhibit.name(),
+        "kind": exhibit.kind().name(),
+        "line": exhibit.line(),
+        "breaks": breaks.map(|one| serde_json::json!({
+            "rule": one.rule, "law": one.law, "says": one.says,
+        })).collect::<Vec<_>>(),
+        "scenarios": exhibit.scenarios().iter().map(|one| one.name).collect::<Vec<_>>(),
+    })
+}
