@@ -4,6 +4,7 @@
 //! was asked for is not there.
 
 use crate::catalogue;
+use crate::cluster::Cluster;
 use crate::exhibit::{Ask, Exhibit, Hand, Shown};
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::{BufRead, Write};
@@ -32,6 +33,8 @@ enum What {
         /// Which: `quorate lab list` tells
         name: String,
     },
+    /// Three members of the production core, driven from a prompt or a script, and judged
+    Cluster(Cluster),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,6 +85,7 @@ impl Lab {
             Some(What::Story { name }) => find(&name)
                 .and_then(|exhibit| write(out, &format!("{}\n", exhibit.story().trim_end()))),
             Some(What::Run(run)) => run.run(input, out),
+            Some(What::Cluster(cluster)) => cluster.run(input, out),
         };
         done.unwrap_or_else(|complaint| {
             eprintln!("{complaint}");

@@ -12,7 +12,8 @@ use crate::workload::Worker;
 use crate::world::{Event, World};
 use base::{LeaseId, Mutant, Rng};
 use bytes::Bytes;
-use checker::{Answer, Operation, Outcome, Request, Violation};
+use checker::history::text;
+use checker::{Answer, Level, Operation, Outcome, Request, Target, Violation};
 use etcd::auth::Needs;
 use etcd::{HeaderParts, Reply, Status};
 use node::{LeaseAnswer, RetryRefusal, Ticket};
@@ -288,7 +289,7 @@ impl World {
         let now = self.now();
         if let Some(tape) = &mut self.tape {
             let asked = &self.asking.history[number as usize - 1];
-            let text = format!("#{number} {}", asked.request);
+            let text = format!("#{number} {}", plain(&asked.request));
             tape.asks(now, asked.client, self.members[member].id, number, text);
         }
         let event = ClientEvent::Arrives {
@@ -384,7 +385,8 @@ impl World {
         let request = self.asking.history[operation as usize - 1].request.clone();
         if let Some(tape) = self.tape.as_mut().filter(|_| it.process.is_some()) {
             let now = self.schedule.now();
-            tape.is_asked(now, it.id, operation, format!("#{operation} {request}"));
+            let text = format!("#{operation} {}", plain(&request));
+            tape.is_asked(now, it.id, operation, text);
         }
         let Some(process) = it.process.as_mut().filter(|_| it.life == life) else {
             let reason = "connection refused".to_owned();
@@ -605,6 +607,7 @@ impl World {
         let now = self.now();
         if let Some(tape) = &mut self.tape
             && let Some(open) = self.asking.open.get(&operation)
+            && outcome != Outcome::Unknown
         {
             let (from, client) = (self.members[open.member].id, open.client as u64 + 1);
             let text = format!("#{operation} {}", brief(&outcome));
@@ -738,6 +741,31 @@ impl World {
     }
 }
 
+/// What is asked, in a few words.
+pub fn plain(request: &Request) -> String {
+    let (compares, then) = match request {
+        Request::Txn { compares, then, .. } => (&compares[..], &then[..]),
+        Request::Range {
+            level: Level::Serializable,
+            span,
+            at: None,
+        } => return format!("get {span} stale"),
+        Request::Grant { lease, ttl } => {
+            return format!("grant {lease} {}", ttl / 1_000_000_000);
+        }
+        other => return other.to_string(),
+    };
+    let ([compare], [Request::Put { key, value, .. }]) = (compares, then) else {
+        return format!("txn of {} compares, {} writes", compares.len(), then.len());
+    };
+    let old = match &compare.target {
+        Target::Value(value) => text(value),
+        Target::Version(0) => "-".to_owned(),
+        _ => return format!("txn on {}", text(key)),
+    };
+    format!("cas {} {old} {}", text(key), text(value))
+}
+
 /// How an operation ended, in a few words.
 pub fn brief(outcome: &Outcome) -> String {
     match outcome {
@@ -746,7 +774,7 @@ pub fn brief(outcome: &Outcome) -> String {
             ..
         } => match &rows[..] {
             [] => "nothing".to_owned(),
-            [row] => checker::history::text(&row.value),
+            [row] => text(&row.value),
             rows => format!("{} rows", rows.len()),
         },
         Outcome::Answered {

@@ -95,7 +95,7 @@ impl Kind {
             "leadership" | "transfer" | "membership" => Kind::Role,
             "disk" | "checkpoint" | "durable" => Kind::Disk,
             "send-state" | "state" | "damaged" => Kind::Message,
-            "ask-again" => Kind::Client,
+            "ask-again" | "spy" => Kind::Client,
             _ => Kind::Fault,
         }
     }
@@ -110,6 +110,33 @@ pub enum Link {
     Loses(u64, Who),
     /// It gets the message with this number, from whom.
     Receives(u64, Who),
+}
+
+/// What a process becomes by an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It runs.
+    Starts,
+    /// It runs no more.
+    Ends,
+    /// It stands still.
+    Pauses,
+    /// It goes on.
+    Resumes,
+}
+
+impl Change {
+    fn of_note(note: &str, text: &str) -> Option<Change> {
+        Some(match note {
+            "start" if text == "runs" || text.starts_with("recovers") => Change::Starts,
+            "start" | "kill" | "power-cut" | "crash" | "abort" | "upgrade" | "retire" | "stopped" => {
+                Change::Ends
+            }
+            "pause" => Change::Pauses,
+            "resume" => Change::Resumes,
+            _ => return None,
+        })
+    }
 }
 
 /// One event.
@@ -129,6 +156,8 @@ pub struct Event {
     pub is_quiet: bool,
     /// The operation that it is about, when it is a client's.
     pub operation: Option<u64>,
+    /// What its process becomes by it.
+    pub change: Option<Change>,
 }
 
 /// A message of a client: its question, or the answer.
@@ -151,6 +180,12 @@ impl Tape {
     /// What was kept, in order.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.events.iter()
+    }
+
+    /// Begins anew: what happened until now is of no interest.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.n_forgotten = 0;
     }
 
     /// Events that happened before the first one that is kept.
@@ -180,20 +215,27 @@ impl Tape {
             link: None,
             is_quiet: kind == Kind::Disk,
             operation: None,
+            change: None,
         });
     }
 
     /// A member's note in the trace, under its name there.
     pub(crate) fn noted(&mut self, at: Time, member: MemberId, note: &str, text: &str) {
         let kind = Kind::of_note(note);
+        let change = Change::of_note(note, text);
         let text = match (note, text) {
-            ("leadership", text) => text.to_owned(),
+            ("leadership", text) => match text.split_once(" leader ") {
+                Some((term, "n0")) => format!("nobody leads {term}"),
+                Some((term, leader)) => format!("{leader} leads {term}"),
+                None => text.to_owned(),
+            },
             (note, "") => note.to_owned(),
             (note, text) => format!("{note}: {text}"),
         };
         self.happened(at, Who::Member(member), kind, text);
         if let Some(event) = self.events.back_mut() {
-            event.is_quiet = matches!(note, "checkpoint" | "durable");
+            event.is_quiet = matches!(note, "checkpoint" | "durable" | "spy");
+            event.change = change;
         }
     }
 
@@ -219,6 +261,7 @@ impl Tape {
             }),
             is_quiet: is_quiet(message),
             operation: None,
+            change: None,
         });
         number
     }
@@ -240,6 +283,7 @@ impl Tape {
             link: Some(Link::Receives(number, Who::Member(from))),
             is_quiet: is_quiet(message),
             operation: None,
+            change: None,
         });
     }
 
@@ -326,6 +370,7 @@ impl Tape {
             link: Some(Link::Sends(self.n_messages, to)),
             is_quiet: false,
             operation: Some(operation),
+            change: None,
         });
     }
 
@@ -339,6 +384,7 @@ impl Tape {
             link: link.map(|(number, from)| Link::Receives(number, from)),
             is_quiet: false,
             operation: Some(operation),
+            change: None,
         });
     }
 }
@@ -399,7 +445,8 @@ fn words(message: &PeerMessage) -> String {
                         false => format!("append {first}-{last}, commit {commit}"),
                     }
                 }
-                _ => format!("append nothing after {after}, commit {commit}"),
+                _ if message.position.index <= commit => format!("commit {commit}"),
+                _ => format!("do you have {after}? commit {commit}"),
             }
         }
         MessageKind::AppendResponse if message.reject => {

@@ -28,3 +28,12 @@ fn show() {
         println!("===== {} {:?}\n{}", story.name, story.bug, play(story.text, 0, story.bug).0);
     }
 }
+
+#[test]
+fn debug_early() {
+    let mut stage = Stage::new(0, Some(Bug::named("answer-early").unwrap()));
+    let script = Script::parse(Script::STORIES[1].text).unwrap();
+    script.run(&mut stage, &mut |_| ()).unwrap();
+    for op in stage.history() { println!("{op}"); }
+    for v in stage.finish().violations { println!("{v}"); }
+}

@@ -3,7 +3,7 @@
 use super::bug::{Bug, ShellBug};
 use super::command::{Command, Question, Whom};
 use super::verdict::Finding;
-use crate::asking::brief;
+use crate::asking::{brief, plain};
 use crate::disk::PowerCut;
 use crate::member::{Condition, Process, Settings};
 use crate::plan::{Consensus, Corruption, Mix, Plan, Rates, Walls};
@@ -11,7 +11,6 @@ use crate::run::{catch_panics_quietly, last_panic};
 use crate::tape::Event as TapeEvent;
 use crate::world::{Event, World};
 use base::{LeaseId, MemberId, Mutants};
-use checker::history::text;
 use checker::{
     Compare, Level, Operation, Outcome, Relation, Request, Span, Target, Time, Violation,
 };
@@ -33,6 +32,12 @@ const LIFE_MAX: Duration = Duration::from_secs(1800);
 
 /// Operations of one world: as many as a person reads.
 const OPERATIONS_MAX: usize = 2000;
+
+/// What passes between an answer and the next command: so that one is before the other, and does not overlap it.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// What passes until a cluster that has just elected somebody has nothing more to say.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// Names that `let` may give.
 const NAMES_MAX: usize = 100;
@@ -90,7 +95,6 @@ pub struct Stage {
     names: BTreeMap<String, usize>,
     /// Whom each client asks, by the client's place.
     homes: BTreeMap<usize, usize>,
-    is_worth_a_look: bool,
 }
 
 /// Three members in good weather, and nobody who asks by himself.
@@ -166,12 +170,19 @@ impl Stage {
             bug,
             names: BTreeMap::new(),
             homes: BTreeMap::new(),
-            is_worth_a_look: false,
         };
         // Three members in good weather elect somebody; if a planted bug keeps them from it, `status` shows it.
         stage.until(LEADER_MAX, |stage| {
             stage.leader().is_some() && stage.all_follow()
         });
+        stage.pass(QUIET);
+        if let Some(tape) = &mut stage.world.tape {
+            tape.clear();
+        }
+        if let Some(leader) = stage.leader() {
+            let what = format!("{} leads", stage.called(leader));
+            stage.world.tell(what);
+        }
         stage
     }
 
@@ -626,8 +637,8 @@ impl Stage {
             self.until(PATIENCE * 2, |stage| !stage.world.asking.is_open(open));
             lines.push(line(&self.history()[open as usize - 1]));
         }
+        self.pass(PAUSE);
         let operation = self.world.ask(client, member, request);
-        self.is_worth_a_look = true;
         if is_background {
             lines.push(format!(
                 "#{operation} c{number} asks {}",
@@ -755,38 +766,13 @@ fn request(question: &Question) -> Request {
     }
 }
 
-/// What a client asks, as it was typed.
-pub(super) fn asked(request: &Request) -> String {
-    match request {
-        Request::Txn { compares, then, .. } => {
-            let (Some(compare), Some(Request::Put { value, .. })) =
-                (compares.first(), then.first())
-            else {
-                return request.to_string();
-            };
-            let old = match &compare.target {
-                Target::Value(value) => text(value),
-                _ => "-".to_owned(),
-            };
-            format!("cas {} {old} {}", text(&compare.key), text(value))
-        }
-        Request::Range {
-            level: Level::Serializable,
-            span,
-            ..
-        } => format!("get {span} stale"),
-        Request::Grant { lease, ttl } => format!("grant {lease} {}", ttl / (1000 * MS)),
-        other => other.to_string(),
-    }
-}
-
 /// An operation in one line.
 pub(super) fn line(operation: &Operation) -> String {
     let head = format!(
         "#{} c{} {} -> {}",
         operation.number,
         operation.client,
-        asked(&operation.request),
+        plain(&operation.request),
         brief(&operation.outcome)
     );
     match operation.outcome {

@@ -162,8 +162,8 @@ impl Guilt {
     }
 }
 
-/// What has to do with `operations`: their own letters, and all that is not a message or somebody else's between the first
-/// call and the last answer.
+/// What has to do with `operations`: their own letters, what members did while one of them was under way, and whatever
+/// befell anybody between the first call and the last answer.
 fn around(operations: &[Operation], events: &[Event]) -> Vec<Event> {
     let first = operations.iter().map(|op| op.call).min();
     let end = |op: &Operation| match op.outcome {
@@ -174,18 +174,16 @@ fn around(operations: &[Operation], events: &[Event]) -> Vec<Event> {
     let (first, last) = (first.unwrap_or(Time(0)), last.unwrap_or(Time(u64::MAX)));
     let numbers: BTreeSet<u64> = operations.iter().map(|op| op.number).collect();
     let within = |event: &&Event| event.at >= first && event.at <= last;
+    let is_under_way =
+        |event: &&Event| operations.iter().any(|op| event.at >= op.call && event.at <= end(op));
     let counts = |event: &&Event| match event.kind {
+        Kind::Message | Kind::Apply => !event.is_quiet && is_under_way(event),
         Kind::Client => event.operation.is_some_and(|op| numbers.contains(&op)),
         Kind::Broken => false,
         _ => !event.is_quiet,
     };
-    let kept: Vec<Event> = events
-        .iter()
-        .filter(within)
-        .filter(counts)
-        .cloned()
-        .collect();
-    kept
+    let kept = events.iter().filter(within).filter(counts);
+    kept.cloned().collect()
 }
 
 /// Bars of time, one lane for each client: the order of calls and answers, not their distance.
