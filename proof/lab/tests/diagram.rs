@@ -121,3 +121,10 @@ fn svg_is_well_formed_and_shows_everything() {
     assert_eq!(counts["circle"], 7);
     assert!(svg.contains("c&lt;&quot;&amp;"));
 }
+
+#[test]
+fn the_guide_tells_how_shiviz_reads_it() {
+    let guide = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/lab.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide is there");
+    assert!(guide.lines().any(|line| line == SHIVIZ));
+}
