@@ -95,7 +95,7 @@ impl Kind {
             "leadership" | "transfer" | "membership" => Kind::Role,
             "disk" | "checkpoint" | "durable" => Kind::Disk,
             "send-state" | "state" | "damaged" => Kind::Message,
-            "ask-again" | "spy" => Kind::Client,
+            "ask-again" | "spy" | "watch" => Kind::Client,
             _ => Kind::Fault,
         }
     }
@@ -234,7 +234,7 @@ impl Tape {
         };
         self.happened(at, Who::Member(member), kind, text);
         if let Some(event) = self.events.back_mut() {
-            event.is_quiet = matches!(note, "checkpoint" | "durable" | "spy");
+            event.is_quiet = matches!(note, "checkpoint" | "durable" | "spy" | "watch");
             event.change = change;
         }
     }

@@ -93,6 +93,8 @@ pub enum Event {
     Watcher(crate::watching::WatcherEvent),
     /// Something of the trouble.
     Trouble(crate::misfortune::Trouble),
+    /// Nothing but that time has come so far, for somebody who waits for it.
+    Moment,
 }
 
 /// One seed's world.

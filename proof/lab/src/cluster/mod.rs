@@ -15,6 +15,7 @@
 mod drawing;
 mod view;
 
+use crate::command::Form;
 use crate::diagram::Picture;
 use clap::Args;
 use sim::stage::{Bug, Command, Finding, Script, ShellBug, Stage, USAGE, open};
@@ -33,54 +34,87 @@ const SCRIPT_ROWS: usize = 400;
 /// Events of a seed's picture, when nobody says how many.
 const SEED_EVENTS: usize = 60;
 
-/// `quorate lab cluster …`
+/// Drive three members of the production core from a prompt or a script, and judge what clients saw.
+///
+/// Without --script, commands are read from the prompt, or from standard input; `help` lists them there. Ends with 0 when
+/// the history is linearizable and nothing else is broken, and with 1 when not: the last line names what is broken.
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Without --script, commands are read from the prompt, or from standard input: `help` lists them.\n\
-  quorate lab cluster --list\n\
-  quorate lab cluster --script partition\n\
-  quorate lab cluster --script read-locally --break read-locally\n\
-  quorate lab cluster --sim-seed 7 --only client,fault,role --last 30")]
+#[command(before_help = "\
+Examples:
+  quorate lab cluster                                     a prompt
+  quorate lab cluster --list                              the stories and the bugs that there are
+  quorate lab cluster --script partition                  a partition and a crash, drawn and judged
+  quorate lab cluster --script read-locally --break read-locally
+                                                          the same core behind a front that asks nobody
+  quorate lab cluster --sim-seed 7 --only client,fault,role
+                                                          the world of a seed of the simulator")]
 pub struct Cluster {
-    /// The stories and the bugs that there are
+    /// The stories and the bugs that there are.
     #[arg(long)]
     list: bool,
-    /// A file of commands, or the name of a story: `--list` tells
+    /// A file of commands, or the name of a story: `--list` tells.
     #[arg(long, value_name = "FILE|STORY")]
     script: Option<String>,
-    /// The chances of this world: delays, who is elected
+    /// The chances of this world: delays, who is elected.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Draw the world of this seed of the simulator instead
+    /// Draw the world of this seed of the simulator instead.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["script", "seed"])]
     sim_seed: Option<u64>,
-    /// Plant this bug: `--list` tells
+    /// Plant this bug: `--list` tells.
     #[arg(long = "break", value_name = "BUG")]
     bug: Option<String>,
-    /// The judgement, and no picture unless something is broken
+    /// The judgement, and no picture unless something is broken.
     #[arg(long)]
     brief: bool,
     #[command(flatten)]
     view: View,
-    /// Write the picture to this file, as SVG
+    /// Write the picture to this file, as SVG.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Write what happened to this file, as JSON lines with vector clocks
+    /// Write what happened to this file, as JSON lines with vector clocks.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
 
-type Outcome = Result<ExitCode, String>;
+/// How it ended.
+struct Done {
+    /// With which code.
+    code: ExitCode,
+    /// The judgement, for programs.
+    card: serde_json::Value,
+}
+
+type Outcome = Result<Done, String>;
 
 impl Cluster {
-    /// Does what was asked for.
+    /// Does what was asked for; for programs, only the judgement is printed.
     ///
     /// # Errors
     /// In words, when it cannot.
-    pub fn run(self, input: &mut dyn BufRead, out: &mut dyn Write) -> Outcome {
+    pub fn run(
+        self,
+        form: Form,
+        input: &mut dyn BufRead,
+        out: &mut dyn Write,
+    ) -> Result<ExitCode, String> {
+        match form {
+            Form::Text => self.tell(form, input, out).map(|done| done.code),
+            Form::Json => {
+                let done = self.tell(form, input, &mut std::io::sink())?;
+                write(out, &format!("{}\n", done.card))?;
+                Ok(done.code)
+            }
+        }
+    }
+
+    fn tell(&self, form: Form, input: &mut dyn BufRead, out: &mut dyn Write) -> Outcome {
         if self.list {
             write(out, &list())?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Done {
+                code: ExitCode::SUCCESS,
+                card: catalogue(),
+            });
         }
         let bug = self.bug.as_deref().map(Bug::named).transpose();
         let bug = bug.map_err(|error| error.to_string())?;
@@ -88,10 +122,9 @@ impl Cluster {
         if let Some(seed) = self.sim_seed {
             return self.open(seed, bug, out);
         }
-        let mut stage = Stage::new(self.seed, bug);
         let text = match &self.script {
             Some(name) => Some(script(name)?),
-            None if std::io::stdin().is_terminal() => None,
+            None if form == Form::Text && std::io::stdin().is_terminal() => None,
             None => {
                 let mut text = String::new();
                 let read = input.take(READ_BYTES_MAX).read_to_string(&mut text);
@@ -99,6 +132,7 @@ impl Cluster {
                 Some(text)
             }
         };
+        let mut stage = Stage::new(self.seed, bug);
         match text {
             Some(text) => self.play(&text, &mut stage, out)?,
             None => self.prompt(&mut stage, input, out)?,
@@ -189,13 +223,21 @@ impl Cluster {
         self.keep(&picture, drawn)?;
         let lines = finding.lines().join("\n");
         write(out, &format!("\n{lines}\n"))?;
-        match finding.broken() {
-            None => Ok(ExitCode::SUCCESS),
-            Some(claim) => {
-                write(out, &format!("\nlaw broken: {}\n", claim.replace('_', "-")))?;
-                Ok(ExitCode::FAILURE)
-            }
+        let broken: Vec<String> = finding.claims().map(law).collect();
+        if let Some(law) = broken.first() {
+            write(out, &format!("\nlaw broken: {law}\n"))?;
         }
+        let proof = finding.guilt.iter().flat_map(|guilt| &guilt.operations);
+        Ok(Done {
+            code: ExitCode::from(u8::from(!broken.is_empty())),
+            card: serde_json::json!({
+                "holds": broken.is_empty(),
+                "broken": broken,
+                "operations": finding.n_operations,
+                "unknown": finding.n_unknown,
+                "proof": proof.map(ToString::to_string).collect::<Vec<_>>(),
+            }),
+        })
     }
 
     /// The world of one seed of the simulator.
@@ -221,18 +263,27 @@ impl Cluster {
                 report.hash
             ),
         )?;
+        let broken: Vec<String> = report
+            .violations
+            .iter()
+            .map(|violation| law(violation.claim))
+            .collect();
         match report.violations.first() {
-            None => {
-                write(out, "no promise is broken\n")?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Some(violation) => {
-                write(out, &format!("{}\n", violation.evidence))?;
-                let claim = violation.claim.replace('_', "-");
-                write(out, &format!("\nlaw broken: {claim}\n"))?;
-                Ok(ExitCode::FAILURE)
-            }
+            None => write(out, "no promise is broken\n")?,
+            Some(violation) => write(
+                out,
+                &format!("{}\n\nlaw broken: {}\n", violation.evidence, law(violation.claim)),
+            )?,
         }
+        Ok(Done {
+            code: ExitCode::from(u8::from(!broken.is_empty())),
+            card: serde_json::json!({
+                "holds": broken.is_empty(),
+                "broken": broken,
+                "operations": report.n_operations,
+                "hash": format!("{:016x}", report.hash),
+            }),
+        })
     }
 
     /// The picture of what the view lets through, and its text with a word about what it does not.
@@ -281,6 +332,24 @@ fn script(name: &str) -> Result<String, String> {
     let read = file.take(READ_BYTES_MAX).read_to_string(&mut text);
     read.map_err(|error| format!("cannot read {name}: {error}"))?;
     Ok(text)
+}
+
+/// A claim as the lab names its laws.
+fn law(claim: &str) -> String {
+    claim.replace('_', "-")
+}
+
+fn catalogue() -> serde_json::Value {
+    let stories = Script::STORIES.iter();
+    let bugs = ShellBug::ALL.iter();
+    serde_json::json!({
+        "stories": stories
+            .map(|story| serde_json::json!({ "name": story.name, "line": story.about(), "bug": story.bug }))
+            .collect::<Vec<_>>(),
+        "bugs": bugs
+            .map(|bug| serde_json::json!({ "name": bug.name(), "says": bug.about() }))
+            .collect::<Vec<_>>(),
+    })
 }
 
 fn list() -> String {

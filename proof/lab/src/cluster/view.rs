@@ -6,22 +6,22 @@ use sim::tape::{Event, Kind, Link, Who};
 /// What is drawn.
 #[derive(Args, Debug, Default)]
 pub(super) struct View {
-    /// Draw this many events at most: the last ones
+    /// Draw this many events at most: the last ones.
     #[arg(long, value_name = "N")]
     last: Option<usize>,
-    /// Draw from this second on
+    /// Draw from this second on.
     #[arg(long, value_name = "SECONDS")]
     from: Option<f64>,
-    /// Draw until this second
+    /// Draw until this second.
     #[arg(long, value_name = "SECONDS")]
     to: Option<f64>,
-    /// Draw these columns only, as n1,n2,c1
+    /// Draw these columns only, as n1,n2,c1.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     members: Vec<String>,
-    /// Draw these kinds only: client, message, role, apply, disk, fault, broken
+    /// Draw these kinds only: client, message, role, apply, disk, fault, broken.
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     only: Vec<String>,
-    /// Draw heartbeats, syncs and other things that go on all the time, too
+    /// Draw heartbeats, syncs and other things that go on all the time, too.
     #[arg(long)]
     pub(super) all: bool,
 }

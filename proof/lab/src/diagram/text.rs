@@ -38,7 +38,7 @@ impl Picture {
             let (mut marks, mut arrow) = (life.clone(), None);
             match &event.kind {
                 Kind::Everywhere => {
-                    let dots: String = "┄".repeat(width * self.processes.len() - 2);
+                    let dots: String = "┄".repeat((width * self.processes.len()).saturating_sub(2));
                     let _ = writeln!(rows, "{number:>4}  {dots}  {line}");
                     continue;
                 }

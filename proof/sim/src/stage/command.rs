@@ -9,7 +9,7 @@
 //!   cut A [B ...]  |  cut A ... / B ...  |  cut A > B     heal [A ...]
 //!   pause A ...   resume A ...   skew A +MS|-MS   drift A +PERCENT|-PERCENT
 //!   kill A ...    crash A ...    restart A ...
-//!   wait MS | wait 2s | wait leader | wait answers
+//!   wait MS | wait 2s | wait 500us | wait leader | wait answers
 //!   let NAME = A
 //!   status   history   check   diagram   help   quit
 //! ```
@@ -451,17 +451,15 @@ fn number(name: &str, what: &str, text: &str) -> Result<u32, NotACommand> {
     number.ok_or_else(|| misused(name, format!("{what} is a number from 1, and not {text}")))
 }
 
-/// `300`, `300ms` or `2s`.
+/// `300`, `300ms`, `300us` or `2s`.
 fn duration(text: &str) -> Result<Duration, NotACommand> {
-    let (digits, unit_ms) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(digits), _) => (digits, 1),
-        (None, Some(digits)) => (digits, 1000),
-        (None, None) => (text, 1),
-    };
+    let units = [("us", 1), ("ms", 1000), ("s", 1_000_000), ("", 1000)];
+    let cut = |(unit, us): &(&str, u64)| Some((text.strip_suffix(unit)?, *us));
+    let (digits, unit_us) = units.iter().find_map(cut).unwrap_or((text, 1000));
     let Ok(number) = digits.parse::<u64>() else {
         return Err(misused("wait", format!("{text} is no time")));
     };
-    let time = Duration::from_millis(number.saturating_mul(unit_ms));
+    let time = Duration::from_micros(number.saturating_mul(unit_us));
     match time > WAIT_MAX {
         true => Err(NotACommand::TooMuch {
             what: text.to_owned(),

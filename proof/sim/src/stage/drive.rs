@@ -279,6 +279,8 @@ impl Stage {
 
     fn until(&mut self, limit: Duration, done: impl Fn(&Stage) -> bool) -> bool {
         let end = Time(self.now().0 + limit.as_nanos() as u64);
+        // When nobody runs nothing happens, and time passes all the same.
+        self.world.schedule.after(limit, Event::Moment);
         while self.now() < end {
             if done(self) {
                 return true;

@@ -88,6 +88,17 @@ impl Finding {
         self.violations.first().map(|violation| violation.claim)
     }
 
+    /// All promises that are broken, each once.
+    pub fn claims(&self) -> impl Iterator<Item = &'static str> {
+        let mut claims: Vec<&'static str> = Vec::new();
+        for violation in &self.violations {
+            if !claims.contains(&violation.claim) {
+                claims.push(violation.claim);
+            }
+        }
+        claims.into_iter()
+    }
+
     /// The judgement in words, the counter-example included.
     pub fn lines(&self) -> Vec<String> {
         let n = self.n_operations;
@@ -122,12 +133,7 @@ impl Finding {
         {
             lines.extend(first.evidence.lines().map(|line| format!("  {line}")));
         }
-        let mut others: Vec<&str> = Vec::new();
-        for violation in &self.violations {
-            if violation.claim != broken && !others.contains(&violation.claim) {
-                others.push(violation.claim);
-            }
-        }
+        let others: Vec<&str> = self.claims().filter(|claim| *claim != broken).collect();
         if !others.is_empty() {
             let names: Vec<String> = others.iter().map(|claim| claim.replace('_', " ")).collect();
             lines.push(format!("broken, too: {}", names.join("; ")));
