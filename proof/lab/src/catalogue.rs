@@ -10,6 +10,7 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::paxos::Paxos>::new(),
     // Election.
     // Replication.
+    &Of::<of::primary_backup::PrimaryBackup>::new(),
     // Locks.
     // Consistency.
     // Time.

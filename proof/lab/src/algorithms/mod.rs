@@ -6,3 +6,4 @@ pub mod interval_clock;
 pub mod lamport_clock;
 pub mod paxos;
 pub mod vector_clock;
+pub mod primary_backup;
