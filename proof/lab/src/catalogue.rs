@@ -10,6 +10,7 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::paxos::Paxos>::new(),
     // Election.
     // Replication.
+    &Of::<of::primary_backup::PrimaryBackup>::new(),
     // Locks.
     &Of::<of::fenced_lock::FencedLock>::new(),
     &Of::<of::redlock::Redlock>::new(),
@@ -17,6 +18,10 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::leader_lease::LeaderLease>::new(),
     // Consistency.
     // Time.
+    &Of::<of::lamport_clock::LamportClock>::new(),
+    &Of::<of::vector_clock::VectorClock>::new(),
+    &Of::<of::hybrid_clock::HybridClock>::new(),
+    &Of::<of::interval_clock::IntervalClock>::new(),
     // Membership.
     &Of::<of::gossip::Gossip>::new(),
     &Of::<of::swim::Swim>::new(),

@@ -45,7 +45,7 @@ const CHECK_VERSION: Break = Break {
     says: "the resource takes a write whatever version its writer has read",
 };
 
-/// The value of the key: who, in which of its tries. Values have no order.
+/// Who, in which of its tries. Values have no order.
 pub type Value = (char, u8);
 
 /// What they say.
@@ -131,11 +131,7 @@ pub struct Resource {
 /// How long a client may be inside. The fastest clock goes on by four ticks in three: `ttl` of them are gone after
 /// three quarters, and a tick is as short as time is seen.
 fn inside_max(ttl: i64, broken: Broken) -> i64 {
-    let allowance = if broken.is(&DRIFT_ALLOWANCE) {
-        0
-    } else {
-        ttl / 4 + 1
-    };
+    let allowance = i64::from(!broken.is(&DRIFT_ALLOWANCE)) * (ttl / 4 + 1);
     ttl - allowance
 }
 
