@@ -46,6 +46,11 @@ fn setup(
     }
 }
 
+/// Old news and new at the same time.
+fn two_changes(broken: Broken) -> Setup<Node> {
+    setup(2, 2, 1, 0, 0, broken)
+}
+
 impl Algorithm for Gossip {
     type Process = Node;
 
@@ -90,25 +95,22 @@ impl Algorithm for Gossip {
     }
 
     fn small(broken: Broken) -> Setup<Node> {
-        // Two changes are a larger case, and more than the other rules need.
-        let (changes, drops) = if broken.is(&KEEP_NEWEST) {
-            (2, 0)
-        } else {
-            (1, 1)
-        };
-        setup(3, changes, 1, 0, drops, broken)
+        if broken.is(&KEEP_NEWEST) {
+            return two_changes(broken);
+        }
+        setup(3, 1, 1, 0, 1, broken)
     }
 
     fn small_is(broken: Broken) -> &'static str {
         if broken.is(&KEEP_NEWEST) {
-            "3 nodes, two changes, silence after one doubt"
+            "2 nodes, two changes, silence after one doubt"
         } else {
             Self::SMALL
         }
     }
 
     fn kept(rule: &Break) -> Option<Setup<Node>> {
-        (*rule == KEEP_NEWEST).then(|| setup(3, 2, 1, 0, 0, Broken::NOTHING))
+        (*rule == KEEP_NEWEST).then(|| two_changes(Broken::NOTHING))
     }
 
     fn stage(broken: Broken) -> Setup<Node> {
