@@ -8,6 +8,8 @@ use crate::exhibit::Exhibit;
 pub static ALL: &[&dyn Exhibit] = &[
     // Consensus.
     &Of::<of::paxos::Paxos>::new(),
+    &Of::<of::multi_paxos::MultiPaxos>::new(),
+    &Of::<of::flexible_paxos::FlexiblePaxos>::new(),
     // Election.
     // Replication.
     &Of::<of::primary_backup::PrimaryBackup>::new(),

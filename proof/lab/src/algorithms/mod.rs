@@ -4,6 +4,8 @@ pub mod happened;
 pub mod hybrid_clock;
 pub mod interval_clock;
 pub mod lamport_clock;
+pub mod flexible_paxos;
+pub mod multi_paxos;
 pub mod paxos;
 pub mod vector_clock;
 pub mod primary_backup;
