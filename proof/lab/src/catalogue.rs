@@ -9,6 +9,9 @@ pub static ALL: &[&dyn Exhibit] = &[
     // Consensus.
     &Of::<of::paxos::Paxos>::new(),
     // Election.
+    &Of::<of::bully::Bully>::new(),
+    &Of::<of::lowest_node::LowestNode>::new(),
+    &Of::<of::lease_election::LeaseElection>::new(),
     // Replication.
     &Of::<of::primary_backup::PrimaryBackup>::new(),
     // Locks.

@@ -1,4 +1,7 @@
 //! The algorithms, one folder each: `story.md` is the lecture, `mod.rs` the code, `scenarios/` the plays.
 
+pub mod bully;
+pub mod lease_election;
+pub mod lowest_node;
 pub mod paxos;
 pub mod primary_backup;
