@@ -14,6 +14,7 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::lease_election::LeaseElection>::new(),
     // Replication.
     &Of::<of::primary_backup::PrimaryBackup>::new(),
+    &Of::<of::two_phase_commit::TwoPhaseCommit>::new(),
     // Locks.
     // Consistency.
     // Time.

@@ -5,3 +5,4 @@ pub mod lease_election;
 pub mod lowest_node;
 pub mod paxos;
 pub mod primary_backup;
+pub mod two_phase_commit;
