@@ -46,6 +46,10 @@ pub trait Algorithm: Sync + 'static {
     fn small_is(broken: Broken) -> &'static str {
         let _ = broken;
         Self::SMALL
+    /// Where [`Algorithm::small`] is another case without `rule`: that case, with the rule kept.
+    fn kept(rule: &Break) -> Option<Setup<Self::Process>> {
+        let _ = rule;
+        None
     }
 
     /// The case that is tried with seeds.
@@ -159,6 +163,16 @@ impl<A: Algorithm> Exhibit for Of<A> {
         shown.fall = shown.fall.or(proved.fall);
         (shown.n_states, shown.n_seeds) = (proved.n_states, proved.n_seeds);
         Ok(shown)
+    }
+
+    fn kept(&self, rule: &Break) -> Option<Fall> {
+        let explored = explore(&Rc::new(A::kept(rule)?), &A::laws(), A::within);
+        let is_cut_short = !explored.is_whole && explored.trouble.is_none();
+        let short = is_cut_short.then(|| Fall {
+            law: "small",
+            why: format!("{} states, and not all of them", explored.states),
+        });
+        explored.trouble.map(|way| way.breach.into()).or(short)
     }
 
     fn step(&self, ask: &Ask, hand: &mut Hand<'_>) -> Result<(), Unable> {

@@ -18,6 +18,10 @@ pub static ALL: &[&dyn Exhibit] = &[
     // Locks.
     // Consistency.
     // Time.
+    &Of::<of::lamport_clock::LamportClock>::new(),
+    &Of::<of::vector_clock::VectorClock>::new(),
+    &Of::<of::hybrid_clock::HybridClock>::new(),
+    &Of::<of::interval_clock::IntervalClock>::new(),
     // Membership.
     // Limits.
 ];

@@ -4,6 +4,7 @@
 //! was asked for is not there.
 
 use crate::catalogue;
+use crate::cluster::Cluster;
 use crate::exhibit::{Ask, Exhibit, Hand, Shown};
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::{BufRead, Write};
@@ -39,6 +40,7 @@ Examples:
         /// Which: `quorate lab list` tells.
         name: String,
     },
+    Cluster(Cluster),
 }
 
 /// How lists and figures are printed: `-o`. The binary that the lab is part of has that flag for everything.
@@ -107,6 +109,7 @@ impl Lab {
             Some(What::Story { name }) => find(&name)
                 .and_then(|exhibit| write(out, &format!("{}\n", exhibit.story().trim_end()))),
             Some(What::Run(run)) => run.run(input, out),
+            Some(What::Cluster(cluster)) => cluster.run(form, input, out),
         }
     }
 }

@@ -13,6 +13,7 @@
 //!        │
 //!    kernel/         processes, choices, worlds; everything explored, seeds, scripts
 //!    diagram/        space-time pictures: text, SVG, traces
+//!    cluster/        the production core, driven from a prompt or a script
 //! ```
 //!
 //! The lab is for reading. What it shows is small and complete: no optimisation, nothing for production. The one
@@ -30,6 +31,8 @@ pub mod exhibit;
 pub mod algorithm;
 
 pub mod algorithms;
+
+pub mod cluster;
 
 pub mod diagram;
 pub mod kernel;

@@ -137,3 +137,23 @@ fn a_visitor_chooses_each_step() {
         assert!(last.contains(row), "{last}");
     }
 }
+
+#[test]
+fn every_command_of_the_guide_does_what_it_says() {
+    let guide = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/lab.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide is there");
+    let commands: Vec<&str> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ quorate lab"))
+        .collect();
+    assert!(commands.len() >= 6);
+    for command in commands {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let expected = i32::from(words.contains(&"--break"));
+        assert_eq!(
+            lab(&words).status.code(),
+            Some(expected),
+            "quorate lab{command}"
+        );
+    }
+}

@@ -62,7 +62,7 @@ fn text_has_a_row_for_each_event() {
    2  │       ✕       │       b  crashes
    3  ├───────┼──────▶●       a → c<\"&  x  (sent at 1)
    4  ├───────┼──────▶✕       a → c<\"&  x is lost  (sent at 1)
-   5  ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄time 1
+   5  ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄  time 1
    6  │       ◉       │       b  is back: knows \"nothing\"
    7  │       │       ‖       c<\"&  stands still
    8  !       │       ┊       a  its clock jumps
@@ -120,4 +120,11 @@ fn svg_is_well_formed_and_shows_everything() {
     assert_eq!(counts["line"], 3 + 2 + 1);
     assert_eq!(counts["circle"], 7);
     assert!(svg.contains("c&lt;&quot;&amp;"));
+}
+
+#[test]
+fn the_guide_tells_how_shiviz_reads_it() {
+    let guide = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/lab.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide is there");
+    assert!(guide.lines().any(|line| line == SHIVIZ));
 }

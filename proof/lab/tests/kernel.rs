@@ -176,6 +176,32 @@ fn the_way_into_trouble_is_a_shortest_one() {
         }
     );
     assert_eq!(way.choices.len(), 1);
+    // Whoever looks deep first delivers b on the way.
+    let both = Law {
+        name: "not-both",
+        says: "r never has x and y",
+        when: When::Always,
+        holds: |world: &World<Letters>| {
+            let kept = &world.process(LAST).kept;
+            match kept.contains(&'x') && kept.contains(&'y') {
+                true => Err("it has".into()),
+                false => Ok(()),
+            }
+        },
+    };
+    let setup = Rc::new(letters("xy", "b"));
+    let way = explore(&setup, &[both], anything)
+        .trouble
+        .expect("it can have both");
+    assert_eq!(way.choices.len(), 2);
+}
+
+#[test]
+fn equal_messages_are_one_choice() {
+    assert_eq!(
+        told(&World::new(&Rc::new(letters("aa", "a")))),
+        ["deliver s1 r a", "deliver s2 r a"]
+    );
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("proof/spec", "spec", &["base", "consensus"]),
-    ("proof/lab", "lab", &["base"]),
+    ("proof/lab", "lab", &["base", "sim"]),
     // A workspace of its own, with the same arrows.
     (
         "proof/fuzz",

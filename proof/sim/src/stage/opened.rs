@@ -1,0 +1,16 @@
+//! The world of any seed, on tape: what `sim replay` says in lines can be drawn.
+
+use super::bug::Bug;
+use crate::plan::Plan;
+use crate::run::{Report, run_on_tape};
+use crate::tape::Event;
+use base::Mutants;
+
+/// Runs the world of `seed`, perhaps with one of the core's planted bugs; returns what became of it, and all that happened
+/// of which the tape has not forgotten it. A bug of the stage's own shell is not planted here: it is the stage's.
+pub fn open(seed: u64, bug: Option<Bug>) -> (Report, Vec<Event>) {
+    let mutants = bug.map_or(Mutants::none(), Bug::of_core);
+    let (report, tape) = run_on_tape(Plan::draw(seed), mutants, false, Some(Box::default()));
+    let events = tape.map_or(Vec::new(), |tape| tape.events().cloned().collect());
+    (report, events)
+}
