@@ -51,11 +51,6 @@ fn two(faults: Faults, broken: Broken) -> Setup<Member> {
     setup(2, 12, faults, broken)
 }
 
-/// The cases that some broken rules need, with every rule kept.
-pub fn other_cases() -> Vec<Setup<Member>> {
-    vec![two(ONE_RETURNS, Broken::NOTHING)]
-}
-
 impl Algorithm for Bully {
     type Process = Member;
 
@@ -123,6 +118,17 @@ impl Algorithm for Bully {
             "2 processes for 12 ticks, messages take 0 or 1; one crashes and comes back"
         } else {
             Self::SMALL
+        }
+    }
+
+    fn kept(rule: &Break) -> Option<Setup<Member>> {
+        let needs = |other: &Break| other.rule == rule.rule;
+        if needs(&NO_PARTITION) {
+            Some(two(Faults::default(), Broken::NOTHING))
+        } else if needs(&TAKE_ITS_PLACE) {
+            Some(two(ONE_RETURNS, Broken::NOTHING))
+        } else {
+            None
         }
     }
 

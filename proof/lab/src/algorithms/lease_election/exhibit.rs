@@ -88,14 +88,6 @@ const ONE_PAUSE: Faults = Faults {
     jumps: 0,
 };
 
-/// The cases that some broken rules need, with every rule kept.
-pub fn other_cases() -> Vec<Setup<Party>> {
-    vec![
-        slow(Faults::default(), Broken::NOTHING),
-        late(Broken::NOTHING),
-    ]
-}
-
 impl Algorithm for LeaseElection {
     type Process = Party;
 
@@ -174,6 +166,17 @@ impl Algorithm for LeaseElection {
         } else {
             "a store and 2 candidates for 8 ticks, messages take 0 to 2, c1's clock shows 4 where 5 have passed"
         }
+    }
+
+    fn kept(rule: &Break) -> Option<Setup<Party>> {
+        let is_late = [COUNT_FROM_SENDING, TELL_WAITING]
+            .iter()
+            .any(|other| other.rule == rule.rule);
+        Some(if is_late {
+            late(Broken::NOTHING)
+        } else {
+            slow(Faults::default(), Broken::NOTHING)
+        })
     }
 
     fn stage(broken: Broken) -> Setup<Party> {
