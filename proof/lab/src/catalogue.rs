@@ -11,8 +11,12 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::multi_paxos::MultiPaxos>::new(),
     &Of::<of::flexible_paxos::FlexiblePaxos>::new(),
     // Election.
+    &Of::<of::bully::Bully>::new(),
+    &Of::<of::lowest_node::LowestNode>::new(),
+    &Of::<of::lease_election::LeaseElection>::new(),
     // Replication.
     &Of::<of::primary_backup::PrimaryBackup>::new(),
+    &Of::<of::two_phase_commit::TwoPhaseCommit>::new(),
     // Locks.
     // Consistency.
     // Time.

@@ -272,7 +272,11 @@ impl Cluster {
             None => write(out, "no promise is broken\n")?,
             Some(violation) => write(
                 out,
-                &format!("{}\n\nlaw broken: {}\n", violation.evidence, law(violation.claim)),
+                &format!(
+                    "{}\n\nlaw broken: {}\n",
+                    violation.evidence,
+                    law(violation.claim)
+                ),
             )?,
         }
         Ok(Done {
