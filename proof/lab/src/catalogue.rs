@@ -18,6 +18,10 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::primary_backup::PrimaryBackup>::new(),
     &Of::<of::two_phase_commit::TwoPhaseCommit>::new(),
     // Locks.
+    &Of::<of::fenced_lock::FencedLock>::new(),
+    &Of::<of::redlock::Redlock>::new(),
+    &Of::<of::set_nx::SetNx>::new(),
+    &Of::<of::leader_lease::LeaderLease>::new(),
     // Consistency.
     // Time.
     &Of::<of::lamport_clock::LamportClock>::new(),
@@ -25,6 +29,9 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::hybrid_clock::HybridClock>::new(),
     &Of::<of::interval_clock::IntervalClock>::new(),
     // Membership.
+    &Of::<of::gossip::Gossip>::new(),
+    &Of::<of::swim::Swim>::new(),
+    &of::phi_accrual::PhiAccrual,
     // Limits.
 ];
 

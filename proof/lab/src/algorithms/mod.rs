@@ -1,6 +1,8 @@
 //! The algorithms, one folder each: `story.md` is the lecture, `mod.rs` the code, `scenarios/` the plays.
 
 pub mod bully;
+pub mod fenced_lock;
+pub mod gossip;
 pub mod happened;
 pub mod hybrid_clock;
 pub mod interval_clock;
@@ -12,4 +14,11 @@ pub mod lowest_node;
 pub mod paxos;
 pub mod primary_backup;
 pub mod two_phase_commit;
+pub mod leader_lease;
+pub mod paxos;
+pub mod phi_accrual;
+pub mod primary_backup;
+pub mod redlock;
+pub mod set_nx;
+pub mod swim;
 pub mod vector_clock;
