@@ -23,6 +23,9 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::set_nx::SetNx>::new(),
     &Of::<of::leader_lease::LeaderLease>::new(),
     // Consistency.
+    &Of::<of::crdt_counter::CrdtCounter>::new(),
+    &Of::<of::crdt_set::CrdtSet>::new(),
+    &Of::<of::causal_chat::CausalChat>::new(),
     // Time.
     &Of::<of::lamport_clock::LamportClock>::new(),
     &Of::<of::vector_clock::VectorClock>::new(),

@@ -3,6 +3,9 @@
 pub mod bully;
 pub mod fenced_lock;
 pub mod gossip;
+pub mod causal_chat;
+pub mod crdt_counter;
+pub mod crdt_set;
 pub mod happened;
 pub mod hybrid_clock;
 pub mod interval_clock;
