@@ -15,6 +15,7 @@ pub static ALL: &[&dyn Exhibit] = &[
     // Time.
     // Membership.
     // Limits.
+    &of::flp::Flp,
 ];
 
 /// The exhibit of this name.
