@@ -36,6 +36,7 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::swim::Swim>::new(),
     &of::phi_accrual::PhiAccrual,
     // Limits.
+    &of::flp::Flp,
 ];
 
 /// The exhibit of this name.

@@ -14,6 +14,7 @@ pub mod flexible_paxos;
 pub mod multi_paxos;
 pub mod lease_election;
 pub mod lowest_node;
+pub mod flp;
 pub mod paxos;
 pub mod primary_backup;
 pub mod two_phase_commit;
