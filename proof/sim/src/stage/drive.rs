@@ -70,7 +70,9 @@ pub enum Refused {
         n: usize,
     },
     /// The judges tell values apart by their names.
-    #[error("{value} was put before, by #{by}: the judge needs each value to be put once, so put another")]
+    #[error(
+        "{value} was put before, by #{by}: the judge needs each value to be put once, so put another"
+    )]
     ValueNotNew {
         /// The value.
         value: String,
@@ -242,7 +244,12 @@ impl Stage {
         violations.extend(
             judged.unwrap_or_else(|_| vec![Violation::new("no_invariant_breaks", last_panic())]),
         );
-        Finding::new(violations, &self.world.asking.history, &self.events(), self.bug)
+        Finding::new(
+            violations,
+            &self.world.asking.history,
+            &self.events(),
+            self.bug,
+        )
     }
 
     /// All operations until now.
@@ -606,9 +613,9 @@ impl Stage {
         }
         // It decides an entry of its own before it answers anybody.
         self.pass(Duration::from_millis(20));
-        Ok(self.leader().map_or(Vec::new(), |at| {
-            vec![format!("{} leads", self.called(at))]
-        }))
+        Ok(self
+            .leader()
+            .map_or(Vec::new(), |at| vec![format!("{} leads", self.called(at))]))
     }
 
     // ---- clients ------------------------------------------------------------------------------
