@@ -152,8 +152,10 @@ impl Stage {
     /// The stage of `seed`, perhaps with a planted bug; somebody leads already.
     pub fn new(seed: u64, bug: Option<Bug>) -> Stage {
         catch_panics_quietly();
+        let mut plan = plan(seed);
+        plan.consensus = bug.and_then(Bug::engine).unwrap_or(plan.consensus);
         let settings = Settings {
-            plan: plan(seed),
+            plan,
             mutants: bug.map_or(Mutants::none(), Bug::of_core),
         };
         let mut world = World::new(settings, false);
