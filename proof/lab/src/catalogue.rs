@@ -10,9 +10,14 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::paxos::Paxos>::new(),
     // Election.
     // Replication.
+    &Of::<of::primary_backup::PrimaryBackup>::new(),
     // Locks.
     // Consistency.
     // Time.
+    &Of::<of::lamport_clock::LamportClock>::new(),
+    &Of::<of::vector_clock::VectorClock>::new(),
+    &Of::<of::hybrid_clock::HybridClock>::new(),
+    &Of::<of::interval_clock::IntervalClock>::new(),
     // Membership.
     // Limits.
 ];

@@ -1,3 +1,9 @@
 //! The algorithms, one folder each: `story.md` is the lecture, `mod.rs` the code, `scenarios/` the plays.
 
+pub mod happened;
+pub mod hybrid_clock;
+pub mod interval_clock;
+pub mod lamport_clock;
 pub mod paxos;
+pub mod vector_clock;
+pub mod primary_backup;
