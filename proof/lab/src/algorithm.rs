@@ -46,6 +46,8 @@ pub trait Algorithm: Sync + 'static {
     fn small_is(broken: Broken) -> &'static str {
         let _ = broken;
         Self::SMALL
+    }
+
     /// Where [`Algorithm::small`] is another case without `rule`: that case, with the rule kept.
     fn kept(rule: &Break) -> Option<Setup<Self::Process>> {
         let _ = rule;
