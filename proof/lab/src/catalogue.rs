@@ -16,6 +16,8 @@ pub static ALL: &[&dyn Exhibit] = &[
     // Membership.
     // Limits.
     &of::flp::Flp,
+    &of::two_generals::TwoGenerals,
+    &of::byzantine_count::ByzantineCount,
 ];
 
 /// The exhibit of this name.
