@@ -1,6 +1,7 @@
 //! The algorithms, one folder each: `story.md` is the lecture, `mod.rs` the code, `scenarios/` the plays.
 
 pub mod bully;
+pub mod byzantine_count;
 pub mod causal_chat;
 pub mod crdt_counter;
 pub mod crdt_set;
@@ -22,6 +23,7 @@ pub mod primary_backup;
 pub mod redlock;
 pub mod set_nx;
 pub mod swim;
+pub mod two_generals;
 pub mod two_phase_commit;
 pub mod last_writer_wins;
 pub mod paxos;
