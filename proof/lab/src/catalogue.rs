@@ -11,6 +11,7 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::multi_paxos::MultiPaxos>::new(),
     &Of::<of::flexible_paxos::FlexiblePaxos>::new(),
     &Of::<of::epaxos::EPaxos>::new(),
+    &Of::<of::zab::Zab>::new(),
     // Election.
     &Of::<of::bully::Bully>::new(),
     &Of::<of::lowest_node::LowestNode>::new(),

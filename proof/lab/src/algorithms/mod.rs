@@ -31,3 +31,4 @@ pub mod swim;
 pub mod two_generals;
 pub mod two_phase_commit;
 pub mod vector_clock;
+pub mod zab;
