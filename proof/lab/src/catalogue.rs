@@ -8,6 +8,7 @@ use crate::exhibit::Exhibit;
 pub static ALL: &[&dyn Exhibit] = &[
     // Consensus.
     &Of::<of::paxos::Paxos>::new(),
+    &of::raft::Raft,
     // Election.
     &Of::<of::bully::Bully>::new(),
     &Of::<of::lowest_node::LowestNode>::new(),

@@ -9,5 +9,6 @@ pub mod lease_election;
 pub mod lowest_node;
 pub mod paxos;
 pub mod primary_backup;
+pub mod raft;
 pub mod two_phase_commit;
 pub mod vector_clock;
