@@ -608,6 +608,7 @@ impl World {
         if let Some(tape) = &mut self.tape
             && let Some(open) = self.asking.open.get(&operation)
             && outcome != Outcome::Unknown
+            && self.members[open.member].process.is_some()
         {
             let (from, client) = (self.members[open.member].id, open.client as u64 + 1);
             let text = format!("#{operation} {}", brief(&outcome));

@@ -129,9 +129,8 @@ impl Change {
     fn of_note(note: &str, text: &str) -> Option<Change> {
         Some(match note {
             "start" if text == "runs" || text.starts_with("recovers") => Change::Starts,
-            "start" | "kill" | "power-cut" | "crash" | "abort" | "upgrade" | "retire" | "stopped" => {
-                Change::Ends
-            }
+            "start" | "kill" | "power-cut" | "crash" | "abort" | "upgrade" | "retire"
+            | "stopped" => Change::Ends,
             "pause" => Change::Pauses,
             "resume" => Change::Resumes,
             _ => return None,

@@ -55,6 +55,9 @@ pub struct Cluster {
     /// A file of commands, or the name of a story: `--list` tells.
     #[arg(long, value_name = "FILE|STORY")]
     script: Option<String>,
+    /// Ask for commands even where standard input is no terminal.
+    #[arg(long, conflicts_with = "script")]
+    prompt: bool,
     /// The chances of this world: delays, who is elected.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -119,12 +122,13 @@ impl Cluster {
         let bug = self.bug.as_deref().map(Bug::named).transpose();
         let bug = bug.map_err(|error| error.to_string())?;
         self.view.check()?;
+        end_in_words();
         if let Some(seed) = self.sim_seed {
             return self.open(seed, bug, out);
         }
         let text = match &self.script {
             Some(name) => Some(script(name)?),
-            None if form == Form::Text && std::io::stdin().is_terminal() => None,
+            None if form == Form::Text && (self.prompt || std::io::stdin().is_terminal()) => None,
             None => {
                 let mut text = String::new();
                 let read = input.take(READ_BYTES_MAX).read_to_string(&mut text);
@@ -249,7 +253,11 @@ impl Cluster {
                  --script {name} --break {name}"
             ));
         }
-        let (report, events) = open(seed, bug);
+        let (report, mut events) = open(seed, bug);
+        let proof = report.violations.first().map(|first| &first.operations[..]);
+        if let Some(proof) = proof.filter(|proof| !proof.is_empty() && !self.view.has_times()) {
+            events = view::around(&events, proof);
+        }
         write(out, &format!("seed {seed}: {}\n", report.plan))?;
         let (text, picture) = self.picture(&events, SEED_EVENTS);
         write(out, &format!("\n{text}\n"))?;
@@ -295,6 +303,9 @@ impl Cluster {
         let shown = self.view.choose(events, n_default);
         let picture = drawing::brief(&shown.events, self.view.all);
         let mut text = picture.text();
+        if shown.events.is_empty() {
+            text = "nothing happened that is to be drawn\n".to_owned();
+        }
         if shown.n_left_out > 0 {
             text = format!(
                 "{} events before are left out: --last, --from, --to, --members and --only choose\n{text}",
@@ -317,6 +328,18 @@ impl Cluster {
             save(file, drawing::whole(&shown.events).trace())?;
         }
         Ok(())
+    }
+}
+
+/// Where a panic is the end of the process, as in what ships, a broken invariant of the core is told as a broken law all the
+/// same: what a member would say with its last breath, and the exit code 1. The simulator's own hook, which comes later,
+/// calls this one.
+fn end_in_words() {
+    if cfg!(panic = "abort") {
+        std::panic::set_hook(Box::new(|info| {
+            println!("\na member stops itself: {info}\n\nlaw broken: no-invariant-breaks");
+            std::process::exit(1);
+        }));
     }
 }
 

@@ -34,6 +34,17 @@ pub(super) struct Shown {
     pub(super) n_left_out: usize,
 }
 
+/// What happened while these operations were under way, from the first to the last.
+pub(super) fn around(events: &[Event], operations: &[u64]) -> Vec<Event> {
+    let is_theirs = |event: &&Event| event.operation.is_some_and(|op| operations.contains(&op));
+    let times = || events.iter().filter(is_theirs).map(|event| event.at);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else {
+        return events.to_vec();
+    };
+    let within = |event: &&Event| event.at >= first && event.at <= last;
+    events.iter().filter(within).cloned().collect()
+}
+
 impl View {
     /// Whether it can be followed.
     pub(super) fn check(&self) -> Result<(), String> {
@@ -45,6 +56,11 @@ impl View {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Whether somebody said from when, or until when.
+    pub(super) fn has_times(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
     }
 
     /// Chooses from `events`: `n_default` at most, when nobody says how many.
@@ -72,7 +88,7 @@ impl View {
         let at = event.at.0 as f64 / 1e9;
         let is_named = |who: &Who| {
             let name = who.to_string();
-            self.members.iter().any(|wanted| *wanted == name)
+            self.members.contains(&name)
         };
         let is_theirs = match event.link {
             // A message is theirs when both ends are: an arrow needs two columns.

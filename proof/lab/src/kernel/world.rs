@@ -138,6 +138,12 @@ impl<P: Process> World<P> {
         self.now
     }
 
+    /// How much may still go wrong. With [`Setup::faults`] it tells what has gone wrong so far: for laws that hold
+    /// only as long as nobody pauses.
+    pub fn left(&self) -> &Faults {
+        &self.left
+    }
+
     /// What the clock of a process shows.
     pub fn clock(&self, at: ProcessId) -> i64 {
         let (ticks, of) = self.setup.rates.get(at.0).copied().unwrap_or((1, 1));

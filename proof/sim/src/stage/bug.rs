@@ -6,6 +6,7 @@
 //! where most real systems were broken: a disk that lied about a sync, a proxy that answered too soon, a read that asked
 //! nobody.
 
+use crate::plan::Consensus;
 use base::{Mutant, Mutants};
 
 /// A bug of the shell around the production core.
@@ -139,6 +140,14 @@ impl Bug {
         match self {
             Bug::Shell(bug) => Some(bug),
             Bug::Core(_) => None,
+        }
+    }
+
+    /// The engine in which it is: nothing, if it is in either.
+    pub fn engine(self) -> Option<Consensus> {
+        match self {
+            Bug::Core(mutant) if mutant.is_of_specification() => Some(Consensus::Specification),
+            _ => None,
         }
     }
 

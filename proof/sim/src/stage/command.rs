@@ -181,24 +181,68 @@ fn suggestion(meant: &Option<&'static str>) -> String {
 
 /// What may be typed, and how.
 pub const USAGE: [(&str, &str, &str); 23] = [
-    ("put", "[CLIENT[@MEMBER]] put KEY VALUE [lease N] [&]", "write a key; & does not wait for the answer"),
-    ("get", "[CLIENT[@MEMBER]] get KEY [stale] [&]", "read it; stale: what the member itself has"),
+    (
+        "put",
+        "[CLIENT[@MEMBER]] put KEY VALUE [lease N] [&]",
+        "write a key; & does not wait for the answer",
+    ),
+    (
+        "get",
+        "[CLIENT[@MEMBER]] get KEY [stale] [&]",
+        "read it; stale: what the member itself has",
+    ),
     ("delete", "[CLIENT[@MEMBER]] delete KEY [&]", "delete it"),
-    ("cas", "[CLIENT[@MEMBER]] cas KEY OLD NEW [&]", "write NEW if it is OLD now; - stands for no such key"),
-    ("grant", "[CLIENT[@MEMBER]] grant LEASE SECONDS [&]", "begin a lease"),
-    ("renew", "[CLIENT[@MEMBER]] renew LEASE [&]", "keep it alive"),
+    (
+        "cas",
+        "[CLIENT[@MEMBER]] cas KEY OLD NEW [&]",
+        "write NEW if it is OLD now; - stands for no such key",
+    ),
+    (
+        "grant",
+        "[CLIENT[@MEMBER]] grant LEASE SECONDS [&]",
+        "begin a lease",
+    ),
+    (
+        "renew",
+        "[CLIENT[@MEMBER]] renew LEASE [&]",
+        "keep it alive",
+    ),
     ("revoke", "[CLIENT[@MEMBER]] revoke LEASE [&]", "end it"),
-    ("cut", "cut A ... [/ B ...], or cut A ... > B ...", "no message passes: both ways (from A to all others), or one way"),
+    (
+        "cut",
+        "cut A ... [/ B ...], or cut A ... > B ...",
+        "no message passes: both ways (from A to all others), or one way",
+    ),
     ("heal", "heal [A ...]", "all links are whole, or all of A"),
     ("pause", "pause A ...", "a member stands still"),
     ("resume", "resume A ...", "it goes on"),
     ("skew", "skew A +MS", "its wall clock jumps"),
-    ("drift", "drift A +PERCENT", "its clocks run too fast or too slow"),
-    ("kill", "kill A ...", "its process dies; the disk keeps everything"),
-    ("crash", "crash A ...", "its power goes; what was not synced is lost"),
+    (
+        "drift",
+        "drift A +PERCENT",
+        "its clocks run too fast or too slow",
+    ),
+    (
+        "kill",
+        "kill A ...",
+        "its process dies; the disk keeps everything",
+    ),
+    (
+        "crash",
+        "crash A ...",
+        "its power goes; what was not synced is lost",
+    ),
     ("restart", "restart A ...", "its process starts again"),
-    ("wait", "wait MS, wait 2s, wait leader, wait answers", "time passes"),
-    ("let", "let NAME = A", "NAME stands for a member from now on"),
+    (
+        "wait",
+        "wait MS, wait 2s, wait leader, wait answers",
+        "time passes",
+    ),
+    (
+        "let",
+        "let NAME = A",
+        "NAME stands for a member from now on",
+    ),
     ("status", "status", "where everybody stands"),
     ("history", "history", "what was asked and answered"),
     ("check", "check", "is it linearizable so far?"),
@@ -377,7 +421,11 @@ fn question(name: &str, words: &[&str]) -> Result<Option<(Question, bool)>, NotA
 fn trouble(name: &str, words: &[&str]) -> Result<Command, NotACommand> {
     let some = |words: &[&str]| match words.is_empty() {
         true => Err(misused(name, format!("{name} whom?"))),
-        false => words.iter().map(|it| word(it)).collect::<Result<_, _>>().map(Whom),
+        false => words
+            .iter()
+            .map(|it| word(it))
+            .collect::<Result<_, _>>()
+            .map(Whom),
     };
     let sides = |mark: &str| {
         let at = words.iter().position(|word| *word == mark)?;
@@ -406,7 +454,7 @@ fn trouble(name: &str, words: &[&str]) -> Result<Command, NotACommand> {
                 "skew" => (SKEW_MS_MAX, "milliseconds"),
                 _ => (DRIFT_PERCENT_MAX, "percent"),
             };
-            if by.abs() > limit {
+            if by.unsigned_abs() > limit.unsigned_abs() {
                 return Err(NotACommand::TooMuch {
                     what: format!("{by} {unit}"),
                     limit: format!("a clock may be off: {limit} {unit}"),

@@ -70,7 +70,9 @@ pub enum Refused {
         n: usize,
     },
     /// The judges tell values apart by their names.
-    #[error("{value} was put before, by #{by}: the judge needs each value to be put once, so put another")]
+    #[error(
+        "{value} was put before, by #{by}: the judge needs each value to be put once, so put another"
+    )]
     ValueNotNew {
         /// The value.
         value: String,
@@ -150,8 +152,10 @@ impl Stage {
     /// The stage of `seed`, perhaps with a planted bug; somebody leads already.
     pub fn new(seed: u64, bug: Option<Bug>) -> Stage {
         catch_panics_quietly();
+        let mut plan = plan(seed);
+        plan.consensus = bug.and_then(Bug::engine).unwrap_or(plan.consensus);
         let settings = Settings {
-            plan: plan(seed),
+            plan,
             mutants: bug.map_or(Mutants::none(), Bug::of_core),
         };
         let mut world = World::new(settings, false);
@@ -242,7 +246,12 @@ impl Stage {
         violations.extend(
             judged.unwrap_or_else(|_| vec![Violation::new("no_invariant_breaks", last_panic())]),
         );
-        Finding::new(violations, &self.world.asking.history, &self.events(), self.bug)
+        Finding::new(
+            violations,
+            &self.world.asking.history,
+            &self.events(),
+            self.bug,
+        )
     }
 
     /// All operations until now.
@@ -606,9 +615,9 @@ impl Stage {
         }
         // It decides an entry of its own before it answers anybody.
         self.pass(Duration::from_millis(20));
-        Ok(self.leader().map_or(Vec::new(), |at| {
-            vec![format!("{} leads", self.called(at))]
-        }))
+        Ok(self
+            .leader()
+            .map_or(Vec::new(), |at| vec![format!("{} leads", self.called(at))]))
     }
 
     // ---- clients ------------------------------------------------------------------------------

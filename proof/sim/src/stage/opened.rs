@@ -10,7 +10,9 @@ use base::Mutants;
 /// of which the tape has not forgotten it. A bug of the stage's own shell is not planted here: it is the stage's.
 pub fn open(seed: u64, bug: Option<Bug>) -> (Report, Vec<Event>) {
     let mutants = bug.map_or(Mutants::none(), Bug::of_core);
-    let (report, tape) = run_on_tape(Plan::draw(seed), mutants, false, Some(Box::default()));
+    let mut plan = Plan::draw(seed);
+    plan.consensus = bug.and_then(Bug::engine).unwrap_or(plan.consensus);
+    let (report, tape) = run_on_tape(plan, mutants, false, Some(Box::default()));
     let events = tape.map_or(Vec::new(), |tape| tape.events().cloned().collect());
     (report, events)
 }

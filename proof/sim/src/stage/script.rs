@@ -130,13 +130,11 @@ impl Script {
             if matches!(command, Command::Quit) {
                 return Ok(());
             }
-            let said = stage
-                .run(command)
-                .map_err(|source| ScriptError::Refused {
-                    line,
-                    text: text.to_owned(),
-                    source,
-                })?;
+            let said = stage.run(command).map_err(|source| ScriptError::Refused {
+                line,
+                text: text.to_owned(),
+                source,
+            })?;
             said.iter().for_each(|line| tell(&format!("  {line}")));
         }
         Ok(())

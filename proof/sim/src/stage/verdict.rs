@@ -128,7 +128,10 @@ impl Finding {
                 lines.extend(guilt.orders.iter().map(|order| format!("  {order}")));
             }
         }
-        if self.guilt.as_ref().is_none_or(|guilt| guilt.claim != broken)
+        if self
+            .guilt
+            .as_ref()
+            .is_none_or(|guilt| guilt.claim != broken)
             && let Some(first) = self.violations.first()
         {
             lines.extend(first.evidence.lines().map(|line| format!("  {line}")));
@@ -180,8 +183,11 @@ fn around(operations: &[Operation], events: &[Event]) -> Vec<Event> {
     let (first, last) = (first.unwrap_or(Time(0)), last.unwrap_or(Time(u64::MAX)));
     let numbers: BTreeSet<u64> = operations.iter().map(|op| op.number).collect();
     let within = |event: &&Event| event.at >= first && event.at <= last;
-    let is_under_way =
-        |event: &&Event| operations.iter().any(|op| event.at >= op.call && event.at <= end(op));
+    let is_under_way = |event: &&Event| {
+        operations
+            .iter()
+            .any(|op| event.at >= op.call && event.at <= end(op))
+    };
     let counts = |event: &&Event| match event.kind {
         Kind::Message | Kind::Apply => !event.is_quiet && is_under_way(event),
         Kind::Client => event.operation.is_some_and(|op| numbers.contains(&op)),
@@ -232,7 +238,11 @@ fn bars(operations: &[Operation]) -> Vec<String> {
                 continue;
             }
             let (from, to) = spans[at];
-            let end = if op.outcome == Outcome::Unknown { '…' } else { '┤' };
+            let end = if op.outcome == Outcome::Unknown {
+                '…'
+            } else {
+                '┤'
+            };
             while lane.chars().count() < from {
                 lane.push(' ');
             }
