@@ -23,6 +23,7 @@ pub mod paxos;
 pub mod phi_accrual;
 pub mod primary_backup;
 pub mod quorum_register;
+pub mod raft;
 pub mod redlock;
 pub mod session_guarantees;
 pub mod set_nx;
