@@ -23,8 +23,12 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::set_nx::SetNx>::new(),
     &Of::<of::leader_lease::LeaderLease>::new(),
     // Consistency.
+    &Of::<of::quorum_register::QuorumRegister>::new(),
+    &Of::<of::last_writer_wins::LastWriterWins>::new(),
+    &Of::<of::siblings::Siblings>::new(),
     &Of::<of::crdt_counter::CrdtCounter>::new(),
     &Of::<of::crdt_set::CrdtSet>::new(),
+    &Of::<of::session_guarantees::SessionGuarantees>::new(),
     &Of::<of::causal_chat::CausalChat>::new(),
     // Time.
     &Of::<of::lamport_clock::LamportClock>::new(),
