@@ -5,5 +5,5 @@ pub mod hybrid_clock;
 pub mod interval_clock;
 pub mod lamport_clock;
 pub mod paxos;
-pub mod vector_clock;
 pub mod primary_backup;
+pub mod vector_clock;
