@@ -6,6 +6,7 @@
 use crate::catalogue;
 use crate::cluster::Cluster;
 use crate::exhibit::{Ask, Exhibit, Hand, Shown};
+use crate::measure;
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -39,6 +40,15 @@ Examples:
     Story {
         /// Which: `quorate lab list` tells.
         name: String,
+    },
+    /// Take a figure of the literature anew; without a name: list them.
+    #[command(before_help = "\
+Examples:
+  quorate lab measure             what can be measured
+  quorate lab measure gossip      one table, the same every time")]
+    Measure {
+        /// Which.
+        name: Option<String>,
     },
     Cluster(Cluster),
 }
@@ -109,6 +119,8 @@ impl Lab {
             Some(What::Story { name }) => find(&name)
                 .and_then(|exhibit| write(out, &format!("{}\n", exhibit.story().trim_end()))),
             Some(What::Run(run)) => run.run(input, out),
+            Some(What::Measure { name: None }) => write(out, &measurements(form)),
+            Some(What::Measure { name: Some(name) }) => write(out, &measured(&name, form)?),
             Some(What::Cluster(cluster)) => cluster.run(form, input, out),
         }
     }
@@ -202,6 +214,35 @@ fn list(form: Form, out: &mut dyn Write) -> Result<ExitCode, String> {
         }
     }
     write(out, &text)
+}
+
+fn measurements(form: Form) -> String {
+    match form {
+        Form::Json => {
+            let all = measure::ALL.iter();
+            let all: Vec<serde_json::Value> = all
+                .map(|one| serde_json::json!({ "name": one.name, "line": one.line }))
+                .collect();
+            serde_json::Value::from(all).to_string() + "\n"
+        }
+        Form::Text => {
+            let all = measure::ALL.iter();
+            let lines: Vec<String> = all
+                .map(|one| format!("  {:<22}{}\n", one.name, one.line))
+                .collect();
+            lines.concat() + "\nquorate lab measure NAME     the table, the same every time\n"
+        }
+    }
+}
+
+fn measured(name: &str, form: Form) -> Result<String, String> {
+    let one = measure::find(name)
+        .ok_or_else(|| format!("{name:?} is not measured; `quorate lab measure` tells what is"))?;
+    let table = (one.table)();
+    Ok(match form {
+        Form::Json => serde_json::json!({ "name": one.name, "table": table }).to_string() + "\n",
+        Form::Text => table,
+    })
 }
 
 fn card(exhibit: &dyn Exhibit) -> serde_json::Value {

@@ -11,6 +11,8 @@
 //!        │
 //!    algorithms/     one folder each: the lecture, the code (under 300 lines), the scenarios
 //!        │
+//!    measure/        figures of the literature, taken anew
+//!        │
 //!    kernel/         processes, choices, worlds; everything explored, seeds, scripts
 //!    diagram/        space-time pictures: text, SVG, traces
 //!    cluster/        the production core, driven from a prompt or a script
@@ -31,6 +33,8 @@ pub mod exhibit;
 pub mod algorithm;
 
 pub mod algorithms;
+
+pub mod measure;
 
 pub mod cluster;
 

@@ -325,6 +325,29 @@ fn a_paused_process_does_not_stop_time_and_a_crashed_one_forgets_its_timers() {
 }
 
 #[test]
+fn what_nobody_can_hear_in_time_is_lost() {
+    let cut = Cut {
+        name: "off",
+        sides: vec![vec![FIRST], vec![LAST]],
+    };
+    let setup = Rc::new(Setup {
+        cuts: vec![cut],
+        ..timed(&[(1, 'a'), (1, 'b')])
+    });
+    for fault in [Choice::Crash(LAST), Choice::Cut(0), Choice::Pause(LAST)] {
+        let mut world = World::new(&setup);
+        world.apply(&Choice::Tick);
+        world.apply(&Choice::Wake(FIRST, 'a'));
+        world.apply(&Choice::Wake(FIRST, 'b'));
+        assert!(world.apply(&fault) && world.apply(&Choice::Tick));
+        assert_eq!(world.in_flight().count(), 2, "one tick is allowed");
+        assert!(world.apply(&Choice::Tick));
+        let kept = if fault == Choice::Pause(LAST) { 2 } else { 0 };
+        assert_eq!(world.in_flight().count(), kept, "{}", fault.tell(&world));
+    }
+}
+
+#[test]
 fn clocks_go_wrong_as_they_are_told() {
     let setup = Setup {
         rates: vec![(3, 2)],

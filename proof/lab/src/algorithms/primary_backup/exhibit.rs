@@ -125,11 +125,6 @@ fn returning(broken: Broken) -> Setup<Party> {
     }
 }
 
-/// The cases that some broken rules need, with every rule kept.
-pub fn other_cases() -> Vec<Setup<Party>> {
-    vec![rivals(Broken::NOTHING), returning(Broken::NOTHING)]
-}
-
 impl Algorithm for PrimaryBackup {
     type Process = Party;
 
@@ -205,6 +200,17 @@ impl Algorithm for PrimaryBackup {
             "3 replicas, 2 clients with a write each; r3 crashes and comes back"
         } else {
             Self::SMALL
+        }
+    }
+
+    fn kept(rule: &Break) -> Option<Setup<Party>> {
+        let needs = |other: &Break| other.rule == rule.rule;
+        if needs(&PROMISE_ONCE) {
+            Some(rivals(Broken::NOTHING))
+        } else if needs(&CATCH_UP) {
+            Some(returning(Broken::NOTHING))
+        } else {
+            None
         }
     }
 

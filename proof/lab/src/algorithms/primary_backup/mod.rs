@@ -2,8 +2,6 @@
 
 mod exhibit;
 
-pub use exhibit::other_cases;
-
 use crate::exhibit::Broken;
 use crate::kernel::{Context, Process, ProcessId};
 use exhibit::{
