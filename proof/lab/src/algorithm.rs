@@ -42,6 +42,18 @@ pub trait Algorithm: Sync + 'static {
     /// the rule must hold there when it is kept.
     fn small(broken: Broken) -> Setup<Self::Process>;
 
+    /// What [`Algorithm::small`] is where a broken rule needs another case.
+    fn small_is(broken: Broken) -> &'static str {
+        let _ = broken;
+        Self::SMALL
+    }
+
+    /// Where [`Algorithm::small`] is another case without `rule`: that case, with the rule kept.
+    fn kept(rule: &Break) -> Option<Setup<Self::Process>> {
+        let _ = rule;
+        None
+    }
+
     /// The case that is tried with seeds.
     fn large(broken: Broken, rng: &mut Rng) -> Setup<Self::Process>;
 
@@ -155,6 +167,16 @@ impl<A: Algorithm> Exhibit for Of<A> {
         Ok(shown)
     }
 
+    fn kept(&self, rule: &Break) -> Option<Fall> {
+        let explored = explore(&Rc::new(A::kept(rule)?), &A::laws(), A::within);
+        let is_cut_short = !explored.is_whole && explored.trouble.is_none();
+        let short = is_cut_short.then(|| Fall {
+            law: "small",
+            why: format!("{} states, and not all of them", explored.states),
+        });
+        explored.trouble.map(|way| way.breach.into()).or(short)
+    }
+
     fn step(&self, ask: &Ask, hand: &mut Hand<'_>) -> Result<(), Unable> {
         let broken = self.rule(ask.broken.as_deref())?;
         by_hand::<A>(broken, hand);
@@ -211,7 +233,7 @@ fn prove<A: Algorithm>(broken: Broken, ask: &Ask, out: &mut dyn Write) -> Shown 
         say!(
             out,
             "\nevery interleaving of {}: trouble after {states} states, {steps} steps",
-            A::SMALL
+            A::small_is(broken)
         );
         trouble(&setup, way, &mut shown, out);
         return shown;

@@ -8,9 +8,20 @@ use crate::exhibit::Exhibit;
 pub static ALL: &[&dyn Exhibit] = &[
     // Consensus.
     &Of::<of::paxos::Paxos>::new(),
+    &Of::<of::multi_paxos::MultiPaxos>::new(),
+    &Of::<of::flexible_paxos::FlexiblePaxos>::new(),
     // Election.
+    &Of::<of::bully::Bully>::new(),
+    &Of::<of::lowest_node::LowestNode>::new(),
+    &Of::<of::lease_election::LeaseElection>::new(),
     // Replication.
+    &Of::<of::primary_backup::PrimaryBackup>::new(),
+    &Of::<of::two_phase_commit::TwoPhaseCommit>::new(),
     // Locks.
+    &Of::<of::fenced_lock::FencedLock>::new(),
+    &Of::<of::redlock::Redlock>::new(),
+    &Of::<of::set_nx::SetNx>::new(),
+    &Of::<of::leader_lease::LeaderLease>::new(),
     // Consistency.
     &Of::<of::quorum_register::QuorumRegister>::new(),
     &Of::<of::last_writer_wins::LastWriterWins>::new(),
@@ -25,7 +36,11 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::hybrid_clock::HybridClock>::new(),
     &Of::<of::interval_clock::IntervalClock>::new(),
     // Membership.
+    &Of::<of::gossip::Gossip>::new(),
+    &Of::<of::swim::Swim>::new(),
+    &of::phi_accrual::PhiAccrual,
     // Limits.
+    &of::flp::Flp,
 ];
 
 /// The exhibit of this name.

@@ -4,14 +4,21 @@
 //! was asked for is not there.
 
 use crate::catalogue;
+use crate::cluster::Cluster;
 use crate::exhibit::{Ask, Exhibit, Hand, Shown};
+use crate::measure;
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// `quorate lab …`.
+/// Run the ideas of the field, break them, look at them.
 #[derive(Args, Debug)]
+#[command(before_help = "\
+Examples:
+  quorate lab                                     everything there is, one line each
+  quorate lab run paxos                           one: its story, its picture, its laws
+  quorate lab run paxos --break adopt-highest     the same without one of its rules")]
 pub struct Lab {
     #[command(subcommand)]
     what: Option<What>,
@@ -19,74 +26,103 @@ pub struct Lab {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Everything there is, one line each
-    List {
-        /// How to print it
-        #[arg(short, long, value_enum, default_value = "text")]
-        output: Output,
-    },
-    /// Run one: its story, its picture, its laws over everything that can happen
+    /// List everything there is, one line each.
+    #[command(before_help = "\
+Examples:
+  quorate lab list              for people
+  quorate lab list -o json      with the rules that can be broken, for programs")]
+    List,
     Run(Run),
-    /// The lecture alone
+    /// Print the lecture alone.
+    #[command(before_help = "\
+Examples:
+  quorate lab story paxos      what it is, and where it is from")]
     Story {
-        /// Which: `quorate lab list` tells
+        /// Which: `quorate lab list` tells.
         name: String,
     },
+    /// Take a figure of the literature anew; without a name: list them.
+    #[command(before_help = "\
+Examples:
+  quorate lab measure             what can be measured
+  quorate lab measure gossip      one table, the same every time")]
+    Measure {
+        /// Which.
+        name: Option<String>,
+    },
+    Cluster(Cluster),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
+/// How lists and figures are printed: `-o`. The binary that the lab is part of has that flag for everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people.
+    #[default]
     Text,
+    /// For programs.
     Json,
 }
 
+/// Run one: its story, its picture, its laws over everything that can happen.
+///
+/// Ends with 0 when the laws hold, with 1 when one does not: the last line names it.
 #[derive(Args, Debug)]
+#[command(before_help = "\
+Examples:
+  quorate lab run paxos                           story, scenarios, every interleaving, 10,000 seeds
+  quorate lab run paxos --break adopt-highest     without this rule: the shortest way into trouble
+  quorate lab run paxos --scenario duel           one play
+  quorate lab run paxos --seed 7 --svg duel.svg   one random run, as a picture
+  quorate lab run paxos --step                    you are the network")]
 struct Run {
-    /// Which: `quorate lab list` tells
+    /// Which: `quorate lab list` tells.
     name: String,
-    /// Leave this rule out and see what breaks
+    /// Leave this rule out and see what breaks.
     #[arg(long = "break", value_name = "RULE")]
     broken: Option<String>,
-    /// Draw the random run of this one seed
+    /// Draw the random run of this one seed.
     #[arg(long)]
     seed: Option<u64>,
-    /// How many random runs
+    /// How many random runs.
     #[arg(long, value_name = "N", default_value_t = Ask::default().seeds)]
     seeds: u64,
-    /// Play this scenario only
+    /// Play this scenario only.
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
-    /// Choose each step yourself
+    /// Choose each step yourself.
     #[arg(long, conflicts_with_all = ["seed", "scenario", "svg", "trace"])]
     step: bool,
-    /// Leave the story out
+    /// Leave the story out.
     #[arg(long)]
     brief: bool,
-    /// Write the last picture to this file, as SVG
+    /// Write the last picture to this file, as SVG.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Write the last picture to this file, as JSON lines with vector clocks
+    /// Write the last picture to this file, as JSON lines with vector clocks.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
 
-/// Ended with what was asked for not being there.
-const USAGE: u8 = 2;
-
 impl Lab {
-    /// Does what was asked for.
-    pub fn run(self, input: &mut dyn BufRead, out: &mut dyn Write) -> ExitCode {
-        let done = match self.what {
-            None => list(Output::Text, out),
-            Some(What::List { output }) => list(output, out),
+    /// Does what was asked for. What cannot be done is said by the caller, in its own way: exit code 2.
+    ///
+    /// # Errors
+    /// When what was asked for is not there, or a file cannot be written.
+    pub fn run(
+        self,
+        form: Form,
+        input: &mut dyn BufRead,
+        out: &mut dyn Write,
+    ) -> Result<ExitCode, String> {
+        match self.what {
+            None | Some(What::List) => list(form, out),
             Some(What::Story { name }) => find(&name)
                 .and_then(|exhibit| write(out, &format!("{}\n", exhibit.story().trim_end()))),
             Some(What::Run(run)) => run.run(input, out),
-        };
-        done.unwrap_or_else(|complaint| {
-            eprintln!("{complaint}");
-            ExitCode::from(USAGE)
-        })
+            Some(What::Measure { name: None }) => write(out, &measurements(form)),
+            Some(What::Measure { name: Some(name) }) => write(out, &measured(&name, form)?),
+            Some(What::Cluster(cluster)) => cluster.run(form, input, out),
+        }
     }
 }
 
@@ -157,14 +193,14 @@ fn write(out: &mut dyn Write, text: &str) -> Result<ExitCode, String> {
     }
 }
 
-fn list(output: Output, out: &mut dyn Write) -> Result<ExitCode, String> {
+fn list(form: Form, out: &mut dyn Write) -> Result<ExitCode, String> {
     let mut text = String::new();
-    match output {
-        Output::Json => {
+    match form {
+        Form::Json => {
             let all: Vec<serde_json::Value> = catalogue::ALL.iter().map(|one| card(*one)).collect();
             text = serde_json::Value::from(all).to_string() + "\n";
         }
-        Output::Text => {
+        Form::Text => {
             let mut kind = None;
             for one in catalogue::ALL {
                 if kind != Some(one.kind()) {
@@ -178,6 +214,35 @@ fn list(output: Output, out: &mut dyn Write) -> Result<ExitCode, String> {
         }
     }
     write(out, &text)
+}
+
+fn measurements(form: Form) -> String {
+    match form {
+        Form::Json => {
+            let all = measure::ALL.iter();
+            let all: Vec<serde_json::Value> = all
+                .map(|one| serde_json::json!({ "name": one.name, "line": one.line }))
+                .collect();
+            serde_json::Value::from(all).to_string() + "\n"
+        }
+        Form::Text => {
+            let all = measure::ALL.iter();
+            let lines: Vec<String> = all
+                .map(|one| format!("  {:<22}{}\n", one.name, one.line))
+                .collect();
+            lines.concat() + "\nquorate lab measure NAME     the table, the same every time\n"
+        }
+    }
+}
+
+fn measured(name: &str, form: Form) -> Result<String, String> {
+    let one = measure::find(name)
+        .ok_or_else(|| format!("{name:?} is not measured; `quorate lab measure` tells what is"))?;
+    let table = (one.table)();
+    Ok(match form {
+        Form::Json => serde_json::json!({ "name": one.name, "table": table }).to_string() + "\n",
+        Form::Text => table,
+    })
 }
 
 fn card(exhibit: &dyn Exhibit) -> serde_json::Value {

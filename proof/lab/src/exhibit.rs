@@ -208,6 +208,13 @@ pub trait Exhibit: Sync {
     /// When what was asked for is not there.
     fn run(&self, ask: &Ask, out: &mut dyn Write) -> Result<Shown, Unable>;
 
+    /// Where a broken rule needs a small case of its own: explores that case with the rule kept, and tells what does
+    /// not hold there. A rule is only to blame for what it prevents.
+    fn kept(&self, rule: &Break) -> Option<Fall> {
+        let _ = rule;
+        None
+    }
+
     /// Lets the visitor choose each step.
     ///
     /// # Errors

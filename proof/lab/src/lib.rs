@@ -11,8 +11,11 @@
 //!        │
 //!    algorithms/     one folder each: the lecture, the code (under 300 lines), the scenarios
 //!        │
+//!    measure/        figures of the literature, taken anew
+//!        │
 //!    kernel/         processes, choices, worlds; everything explored, seeds, scripts
 //!    diagram/        space-time pictures: text, SVG, traces
+//!    cluster/        the production core, driven from a prompt or a script
 //! ```
 //!
 //! The lab is for reading. What it shows is small and complete: no optimisation, nothing for production. The one
@@ -30,6 +33,10 @@ pub mod exhibit;
 pub mod algorithm;
 
 pub mod algorithms;
+
+pub mod measure;
+
+pub mod cluster;
 
 pub mod diagram;
 pub mod kernel;

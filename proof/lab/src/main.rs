@@ -1,7 +1,7 @@
 //! `lab`: what `quorate lab` is, without the rest of the binary. Quicker to build while working on the lab.
 
 use clap::Parser;
-use lab::command::Lab;
+use lab::command::{Form, Lab};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -12,10 +12,23 @@ use std::process::ExitCode;
 struct Arguments {
     #[command(flatten)]
     lab: Lab,
+    /// How to print it
+    #[arg(short, long, global = true, value_enum, default_value = "text")]
+    output: Form,
 }
 
+/// What was asked for is not there: what clap ends with, too.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    Arguments::parse()
-        .lab
-        .run(&mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+    let Arguments { lab, output } = Arguments::parse();
+    let done = lab.run(
+        output,
+        &mut std::io::stdin().lock(),
+        &mut std::io::stdout().lock(),
+    );
+    done.unwrap_or_else(|complaint| {
+        eprintln!("{complaint}");
+        ExitCode::from(USAGE)
+    })
 }

@@ -38,8 +38,8 @@ impl Picture {
             let (mut marks, mut arrow) = (life.clone(), None);
             match &event.kind {
                 Kind::Everywhere => {
-                    let dots: String = "┄".repeat(width * self.processes.len());
-                    let _ = writeln!(rows, "{number:>4}  {dots}{line}");
+                    let dots: String = "┄".repeat((width * self.processes.len()).saturating_sub(2));
+                    let _ = writeln!(rows, "{number:>4}  {dots}  {line}");
                     continue;
                 }
                 Kind::Received { from, message } | Kind::Lost { from, message } => {

@@ -7,7 +7,7 @@ use super::{Kind, Picture};
 use std::collections::BTreeMap;
 
 /// The regular expression that ShiViz (or anybody) reads a trace with.
-pub const SHIVIZ: &str = r#"^\{"host":"(?<host>[^"]+)","clock":(?<clock>\{[^}]*\}),"event":"(?<event>(?:[^"\\]|\\.)*)","step":\d+\}$"#;
+pub const SHIVIZ: &str = r#"^\{"host":"(?<host>(?:[^"\\]|\\.)+)","clock":(?<clock>\{[^}]*\}),"event":"(?<event>(?:[^"\\]|\\.)*)","step":\d+\}$"#;
 
 impl Picture {
     /// A line for each event that happened to a process; the clock counts what each process had done that this

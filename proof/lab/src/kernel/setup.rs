@@ -22,7 +22,8 @@ pub enum Time {
     Ticks {
         /// How many ticks there are.
         horizon: u32,
-        /// A message is delivered (or lost) within so many ticks; `None`: whenever the network likes.
+        /// A message is delivered within so many ticks; `None`: whenever the network likes. It is lost when its
+        /// time is over while its receiver is down or cut off.
         delay_max: Option<u32>,
     },
 }

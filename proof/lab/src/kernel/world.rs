@@ -138,6 +138,12 @@ impl<P: Process> World<P> {
         self.now
     }
 
+    /// How much may still go wrong. With [`Setup::faults`] it tells what has gone wrong so far: for laws that hold
+    /// only as long as nobody pauses.
+    pub fn left(&self) -> &Faults {
+        &self.left
+    }
+
     /// What the clock of a process shows.
     pub fn clock(&self, at: ProcessId) -> i64 {
         let (ticks, of) = self.setup.rates.get(at.0).copied().unwrap_or((1, 1));
@@ -344,6 +350,7 @@ impl<P: Process> World<P> {
                 if !self.may_tick() {
                     return false;
                 }
+                self.lose_the_late();
                 self.now += 1;
                 let now = self.now;
                 self.draw_all(|| format!("time {now}"));
@@ -425,6 +432,27 @@ impl<P: Process> World<P> {
         self.now < horizon
             && !self.network.iter().any(is_late)
             && !self.seats.iter().enumerate().any(is_urgent)
+    }
+
+    /// What was due by now and has nobody to arrive at, because of a crash or a cut, never arrives: after a restart or
+    /// a healing nothing is older than messages can be. A paused process finds its messages waiting.
+    fn lose_the_late(&mut self) {
+        let Time::Ticks {
+            delay_max: Some(max),
+            ..
+        } = self.setup.time
+        else {
+            return;
+        };
+        let now = self.now;
+        let is_lost: Vec<bool> = (self.network.iter())
+            .map(|sent| {
+                let is_down = self.seats[sent.to.0].condition == Condition::Down;
+                now - sent.sent_at >= max && (is_down || self.is_cut(sent.from, sent.to))
+            })
+            .collect();
+        let mut is_lost = is_lost.into_iter();
+        self.network.retain(|_| !is_lost.next().unwrap_or(false));
     }
 
     fn place(&self, from: ProcessId, to: ProcessId, message: &P::Message) -> Option<usize> {

@@ -3,43 +3,117 @@
 use super::*;
 use crate::algorithm::Algorithm;
 use crate::exhibit::{Kind, Scenario};
-use crate::kernel::{Faults, Law, Setup, When, World};
+use crate::kernel::{Delivery, Faults, Law, Setup, When, World};
 use base::Rng;
 use std::fmt;
 
-/// `n` acceptors, and a proposer for each wish that may begin as many rounds as it says.
-fn setup(acceptors: usize, wishes: &[(Value, u8)], broken: Broken) -> Setup<Party> {
-    let first = wishes.len();
-    let learner = ProcessId(first + acceptors);
-    let mut parties = Vec::new();
-    for (at, (wish, rounds)) in wishes.iter().enumerate() {
-        let proposer = Proposer {
-            broken,
-            acceptors: (first..first + acceptors).map(ProcessId).collect(),
-            wish: *wish,
-            rounds_left: *rounds,
-            ballot: Ballot::default(),
-            promises: BTreeMap::new(),
-        };
-        parties.push((format!("p{}", at + 1), Party::Proposer(proposer)));
+/// How many there are: acceptors with their quorums, learners, and a proposer for each wish that may begin as many
+/// rounds as it says.
+pub(in crate::algorithms) struct Cast<'a> {
+    pub acceptors: usize,
+    pub quorums: Quorums,
+    /// How many acceptors a proposer asks: the first from the first one on, the second from the second on.
+    pub asked: usize,
+    pub learners: usize,
+    pub wishes: &'a [(Value, u8)],
+}
+
+impl Cast<'_> {
+    pub(in crate::algorithms) fn setup(&self, broken: Broken) -> Setup<Party> {
+        let proposers = self.wishes.len();
+        let after = proposers + self.acceptors;
+        let mut parties = Vec::new();
+        for (at, (wish, rounds)) in self.wishes.iter().enumerate() {
+            let proposer = Proposer {
+                broken,
+                acceptors: (at..at + self.asked)
+                    .map(|place| ProcessId(proposers + place % self.acceptors))
+                    .collect(),
+                quorum: self.quorums.promise,
+                wish: *wish,
+                rounds_left: *rounds,
+                ballot: Ballot::default(),
+                promises: BTreeMap::new(),
+            };
+            parties.push((format!("p{}", at + 1), Party::Proposer(proposer)));
+        }
+        for at in 1..=self.acceptors {
+            let acceptor = Acceptor {
+                broken,
+                learners: (after..after + self.learners).map(ProcessId).collect(),
+                promised: Ballot::default(),
+                accepted: None,
+            };
+            parties.push((format!("a{at}"), Party::Acceptor(acceptor)));
+        }
+        for at in 1..=self.learners {
+            let learner = Learner {
+                quorum: self.quorums.accept,
+                heard: BTreeMap::new(),
+            };
+            let name = if self.learners == 1 {
+                "l".into()
+            } else {
+                format!("l{at}")
+            };
+            parties.push((name, Party::Learner(learner)));
+        }
+        Setup::new(parties)
     }
-    for at in 1..=acceptors {
-        let promised = Ballot::default();
-        let acceptor = Acceptor {
-            broken,
-            learner,
-            promised,
-            accepted: None,
-        };
-        parties.push((format!("a{at}"), Party::Acceptor(acceptor)));
+}
+
+fn setup(
+    acceptors: usize,
+    learners: usize,
+    wishes: &[(Value, u8)],
+    broken: Broken,
+) -> Setup<Party> {
+    let quorums = Quorums::majority(acceptors, broken);
+    Cast {
+        acceptors,
+        quorums,
+        asked: acceptors,
+        learners,
+        wishes,
     }
-    let quorum = quorum(acceptors, broken);
-    let learner = Learner {
-        quorum,
-        heard: BTreeMap::new(),
+    .setup(broken)
+}
+
+/// The smallest case in which this rule matters.
+fn small(rule: Broken, broken: Broken) -> Setup<Party> {
+    let setup = setup(3, 1, &[('x', 1), ('y', 1)], broken);
+    if !rule.is(&KEEP_ON_DISK) {
+        return setup;
+    }
+    let faults = Faults {
+        crashes: 1,
+        restarts: 1,
+        ..Faults::default()
     };
-    parties.push(("l".into(), Party::Learner(learner)));
-    Setup::new(parties)
+    Setup {
+        faults,
+        mortal: vec![ProcessId(3)],
+        delivery: Delivery::Fifo,
+        ..setup
+    }
+}
+
+/// What everybody must agree on who calls it Paxos.
+pub(in crate::algorithms) fn laws() -> Vec<Law<Party>> {
+    vec![
+        Law {
+            name: "agreement",
+            says: "no two different values are learnt",
+            when: When::Always,
+            holds: agreement,
+        },
+        Law {
+            name: "validity",
+            says: "what is learnt was somebody's wish",
+            when: When::Always,
+            holds: validity,
+        },
+    ]
 }
 
 impl Algorithm for Paxos {
@@ -49,7 +123,7 @@ impl Algorithm for Paxos {
     const KIND: Kind = Kind::Consensus;
     const LINE: &'static str = "one value, chosen by a majority, never unchosen";
     const STORY: &'static str = include_str!("story.md");
-    const BREAKS: &'static [Break] = &[ADOPT_HIGHEST, KEEP_PROMISE, MAJORITY];
+    const BREAKS: &'static [Break] = &[ADOPT_HIGHEST, KEEP_PROMISE, MAJORITY, KEEP_ON_DISK];
     const SCENARIOS: &'static [Scenario] = &[
         Scenario {
             name: "adopt",
@@ -63,35 +137,32 @@ impl Algorithm for Paxos {
             broken: None,
             script: include_str!("scenarios/duel.txt"),
         },
+        Scenario {
+            name: "amnesia",
+            says: "p2 comes back after a crash, and promises for its old ballot count for nothing",
+            broken: None,
+            script: include_str!("scenarios/amnesia.txt"),
+        },
     ];
     const SMALL: &'static str =
-        "2 proposers with one round each, 3 acceptors, messages in any order";
+        "2 proposers with one round each, 3 acceptors (one crashes where disks matter)";
     const LARGE: &'static str =
-        "3 proposers with 4 rounds each, 3 or 5 acceptors; crashes, losses, duplicates";
+        "3 proposers with 4 rounds each, 3 or 5 acceptors, 2 learners; crashes, losses, duplicates";
 
     fn laws() -> Vec<Law<Party>> {
-        vec![
-            Law {
-                name: "agreement",
-                says: "no two different values are learnt",
-                when: When::Always,
-                holds: agreement,
-            },
-            Law {
-                name: "validity",
-                says: "what is learnt was somebody's wish",
-                when: When::Always,
-                holds: validity,
-            },
-        ]
+        laws()
     }
 
     fn small(broken: Broken) -> Setup<Party> {
-        setup(3, &[('x', 1), ('y', 1)], broken)
+        small(broken, broken)
+    }
+
+    fn kept(rule: &Break) -> Option<Setup<Party>> {
+        (*rule == KEEP_ON_DISK).then(|| small(Broken::without(rule), Broken::NOTHING))
     }
 
     fn stage(broken: Broken) -> Setup<Party> {
-        setup(3, &[('x', 3), ('y', 3)], broken)
+        setup(3, 1, &[('x', 3), ('y', 3)], broken)
     }
 
     fn large(broken: Broken, rng: &mut Rng) -> Setup<Party> {
@@ -105,7 +176,7 @@ impl Algorithm for Paxos {
         };
         Setup {
             faults,
-            ..setup(acceptors, &[('x', 4), ('y', 4), ('z', 4)], broken)
+            ..setup(acceptors, 2, &[('x', 4), ('y', 4), ('z', 4)], broken)
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod exhibit;
 
+pub(super) use exhibit::{Cast, laws};
+
 use crate::exhibit::{Break, Broken};
 use crate::kernel::{Context, Process, ProcessId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Paxos;
 
 /// Without it a proposer takes its own value always.
-const ADOPT_HIGHEST: Break = Break {
+pub(super) const ADOPT_HIGHEST: Break = Break {
     rule: "adopt-highest",
     law: "agreement",
     says: "a proposer takes its own value, whatever the promises told it",
 };
 /// Without it an acceptor answers lower ballots too.
-const KEEP_PROMISE: Break = Break {
+pub(super) const KEEP_PROMISE: Break = Break {
     rule: "keep-promise",
     law: "agreement",
     says: "an acceptor accepts in a ballot below the one it has promised",
@@ -27,6 +29,21 @@ const MAJORITY: Break = Break {
     law: "agreement",
     says: "proposers and learners are content with one acceptor less than a majority",
 };
+
+/// Without it an acceptor that comes back after a crash is a new one.
+const KEEP_ON_DISK: Break = Break {
+    rule: "keep-on-disk",
+    law: "agreement",
+    says: "an acceptor answers before it has written, and a crash makes it forget",
+};
+/// How many acceptors it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Quorums {
+    /// Promises.
+    pub promise: usize,
+    /// Acceptances.
+    pub accept: usize,
+}
 
 /// A round, and who runs it: no two proposers share one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -67,6 +84,8 @@ pub enum Party {
 pub struct Proposer {
     broken: Broken,
     acceptors: Vec<ProcessId>,
+    /// How many promises it needs.
+    quorum: usize,
     wish: Value,
     rounds_left: u8,
     ballot: Ballot,
@@ -77,7 +96,7 @@ pub struct Proposer {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Acceptor {
     broken: Broken,
-    learner: ProcessId,
+    learners: Vec<ProcessId>,
     promised: Ballot,
     accepted: Accepted,
 }
@@ -85,12 +104,20 @@ pub struct Acceptor {
 /// Learns.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Learner {
+    /// How many acceptances it needs.
     quorum: usize,
     heard: BTreeMap<(Ballot, Value), BTreeSet<ProcessId>>,
 }
 
-fn quorum(n: usize, broken: Broken) -> usize {
-    n / 2 + 1 - usize::from(broken.is(&MAJORITY))
+impl Quorums {
+    /// A majority for both.
+    pub fn majority(n: usize, broken: Broken) -> Quorums {
+        let size = n / 2 + 1 - usize::from(broken.is(&MAJORITY));
+        Quorums {
+            promise: size,
+            accept: size,
+        }
+    }
 }
 
 impl Process for Party {
@@ -129,10 +156,20 @@ impl Process for Party {
     }
 
     fn restart(&mut self, cx: &mut Context<'_, Self>) {
-        // A proposer that has forgotten its ballot must not use it again: it goes on with the next.
-        if let Party::Proposer(proposer) = self {
-            proposer.promises.clear();
-            self.start(cx);
+        match self {
+            // What it was told is forgotten. It must not count for the same ballot again, with perhaps another
+            // value: so the ballot is left, whatever still arrives for it.
+            Party::Proposer(proposer) => {
+                proposer.ballot.0 += 1;
+                proposer.promises.clear();
+                self.start(cx);
+            }
+            Party::Acceptor(acceptor) if acceptor.broken.is(&KEEP_ON_DISK) => {
+                acceptor.promised = Ballot::default();
+                acceptor.accepted = None;
+            }
+            Party::Acceptor(_) => {}
+            Party::Learner(learner) => learner.heard.clear(),
         }
     }
 }
@@ -160,7 +197,7 @@ impl Proposer {
         cx: &mut Context<'_, Party>,
     ) {
         let is_new = ballot == self.ballot && self.promises.insert(from, accepted).is_none();
-        if !is_new || self.promises.len() != quorum(self.acceptors.len(), self.broken) {
+        if !is_new || self.promises.len() != self.quorum {
             return;
         }
         let highest = self
@@ -172,7 +209,7 @@ impl Proposer {
             Some((_, value)) if !self.broken.is(&ADOPT_HIGHEST) => *value,
             _ => self.wish,
         };
-        cx.say(format_args!("a majority, so accept {value}"));
+        cx.say(format_args!("a quorum, so accept {value}"));
         cx.send_all(
             self.acceptors.iter().copied(),
             &Message::Accept(ballot, value),
@@ -194,7 +231,10 @@ impl Acceptor {
                 self.promised = ballot;
                 self.accepted = Some((ballot, value));
                 cx.say(format_args!("accepts"));
-                cx.send(self.learner, Message::Accepted(ballot, value));
+                cx.send_all(
+                    self.learners.iter().copied(),
+                    &Message::Accepted(ballot, value),
+                );
             }
             _ => cx.say(format_args!("no: it has promised {}", self.promised)),
         }
