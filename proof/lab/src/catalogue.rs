@@ -41,6 +41,8 @@ pub static ALL: &[&dyn Exhibit] = &[
     &of::phi_accrual::PhiAccrual,
     // Limits.
     &of::flp::Flp,
+    &of::two_generals::TwoGenerals,
+    &of::byzantine_count::ByzantineCount,
 ];
 
 /// The exhibit of this name.

@@ -144,13 +144,11 @@ fn votes_split_less_the_wider_the_range_of_timeouts_is() {
         assert_eq!(full.width_ms, 150);
         assert!(full.split < 0.1 && full.never == 0.0);
     }
-    // "Adding just 5 ms of randomness" brought the paper's median down to 287 ms: one term, or two. With 50 ms the longest
-    // of its 1,000 elections took 513 ms: three terms; there are more of them here.
+    // The paper: 5 ms of randomness brought the median down to 287 ms, and with 50 ms the longest of 1,000 elections
+    // took 513 ms. Here no worse: there, not every log was good enough to win.
     let of = |width: u64| networks[0].iter().find(|one| one.width_ms == width);
-    let five = of(5).expect("it is measured");
-    assert!((165..=330).contains(&five.median_ms), "{}", five.median_ms);
-    let fifty = of(50).expect("it is measured");
-    assert!(fifty.max_ms <= 4 * 215, "{}", fifty.max_ms);
+    assert!(of(5).expect("it is measured").median_ms <= 287);
+    assert!(of(50).expect("it is measured").max_ms <= 513);
     golden("split-vote", &split_vote::table(&rows));
 }
 

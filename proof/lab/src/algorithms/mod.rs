@@ -1,6 +1,7 @@
 //! The algorithms, one folder each: `story.md` is the lecture, `mod.rs` the code, `scenarios/` the plays.
 
 pub mod bully;
+pub mod byzantine_count;
 pub mod causal_chat;
 pub mod crdt_counter;
 pub mod crdt_set;
@@ -26,5 +27,6 @@ pub mod session_guarantees;
 pub mod set_nx;
 pub mod siblings;
 pub mod swim;
+pub mod two_generals;
 pub mod two_phase_commit;
 pub mod vector_clock;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::algorithm::Algorithm;
 use crate::exhibit::{Kind, Scenario};
-use crate::kernel::{Faults, Law, Setup, Time, When, World};
+use crate::kernel::{Cut, Faults, Law, Setup, Time, When, World};
 use base::Rng;
 use std::fmt;
 
@@ -78,8 +78,7 @@ impl Algorithm for LeaderLease {
     ];
     const SMALL: &'static str =
         "3 replicas, a lease of 3 ticks, one election, one write, one read, a slow leader";
-    const LARGE: &'static str =
-        "3 or 5 replicas, a lease of 8 ticks, many reads; crashes, losses, pauses, a slow leader";
+    const LARGE: &'static str = "3 or 5 replicas, a lease of 4 or 8 ticks, many reads; cuts, crashes, losses, pauses, a slow leader";
 
     fn laws() -> Vec<Law<Replica>> {
         vec![Law {
@@ -143,27 +142,33 @@ impl Algorithm for LeaderLease {
     fn large(broken: Broken, rng: &mut Rng) -> Setup<Replica> {
         let plan = Plan {
             stands: 2,
-            writes: 3,
-            reads: 6,
-            renews: 4,
+            writes: 4,
+            reads: 30,
+            renews: 1,
         };
         let n = if rng.one_in(2) { 3 } else { 5 };
+        let lease = if rng.one_in(2) { 4 } else { 8 };
+        let cut = Cut {
+            name: "old leader",
+            sides: vec![vec![ProcessId(0)], (1..n).map(ProcessId).collect()],
+        };
         Setup {
             time: Time::Ticks {
-                horizon: 40,
+                horizon: 24,
                 delay_max: None,
             },
             faults: Faults {
-                crashes: 2,
-                restarts: 2,
-                drops: 4,
-                duplicates: 4,
-                pauses: 2,
+                crashes: 1,
+                restarts: 1,
+                drops: 2,
+                duplicates: 2,
+                pauses: 1,
+                cuts: 3,
                 jumps: u8::from(broken.is(&NO_CLOCK_JUMP)),
-                ..Faults::default()
             },
             jumps: vec![(ProcessId(0), -6)],
-            ..setup(&vec![plan; n], 8, broken)
+            cuts: vec![cut],
+            ..setup(&vec![plan; n], lease, broken)
         }
     }
 }

@@ -67,15 +67,13 @@ pub enum Fact {
     Read(u8),
 }
 
-/// One of the replicas of a register.
+/// One of the replicas of a register. Its term and what it holds are on its disk.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Replica {
     broken: Broken,
     others: Vec<ProcessId>,
     lease: u32,
-    /// On its disk.
     term: Term,
-    /// On its disk.
     held: Held,
     promised_until: i64,
     role: Role,
@@ -128,7 +126,7 @@ impl Process for Replica {
             "renew" if is_leader => {
                 self.append(cx);
                 self.plan.renews -= 1;
-                again(self.plan.renews, timer, cx);
+                later(self.plan.renews, timer, cx);
             }
             _ => {}
         }
@@ -183,6 +181,13 @@ fn again(left: u8, timer: &'static str, cx: &mut Context<'_, Replica>) {
     cx.cancel(&timer);
     if left > 0 {
         cx.anytime(timer);
+    }
+}
+
+/// The same, and not all at once.
+fn later(left: u8, timer: &'static str, cx: &mut Context<'_, Replica>) {
+    if left > 0 {
+        cx.after(1, timer);
     }
 }
 
@@ -262,19 +267,17 @@ impl Replica {
 
     fn write(&mut self, cx: &mut Context<'_, Self>) {
         self.plan.writes -= 1;
-        again(self.plan.writes, "write", cx);
-        match self.role {
-            Role::Leader { committed, .. } if committed == Some(self.held.1) => {
-                self.held.1 += 1;
-                self.append(cx);
-            }
-            _ => {}
+        later(self.plan.writes, "write", cx);
+        // One write at a time.
+        if matches!(self.role, Role::Leader { committed, .. } if committed == Some(self.held.1)) {
+            self.held.1 += 1;
+            self.append(cx);
         }
     }
 
     fn read(&mut self, cx: &mut Context<'_, Self>) {
         self.plan.reads -= 1;
-        again(self.plan.reads, "read", cx);
+        later(self.plan.reads, "read", cx);
         match self.role {
             Role::Leader {
                 committed: Some(number),
@@ -290,10 +293,6 @@ impl Replica {
 
 /// For how long the leader reads, of a lease of so many ticks: clocks go on by three ticks in four at least.
 fn inside(lease: u32, broken: Broken) -> i64 {
-    let guard = if broken.is(&GUARD_BAND) {
-        0
-    } else {
-        lease.div_ceil(4)
-    };
+    let guard = u32::from(!broken.is(&GUARD_BAND)) * lease.div_ceil(4);
     i64::from(lease - guard)
 }

@@ -61,7 +61,7 @@ impl Algorithm for SetNx {
     const SMALL: &'static str =
         "2 workers with 2 tries each, a lock of 2 ticks for work of 1, one pause, one crash";
     const LARGE: &'static str =
-        "3 workers with 6 tries each, a slow network; pauses, crashes, a store whose clock jumps";
+        "3 workers with 6 tries each; pauses, crashes, a store whose clock jumps";
 
     fn laws() -> Vec<Law<Party>> {
         vec![
@@ -114,12 +114,12 @@ impl Algorithm for SetNx {
                 ..Faults::default()
             }
         };
-        // To the store and back three times, and a tick of work: eight ticks are enough.
-        let ttl = 8;
+        // With a slow network, to the store and back three times, and a tick of work: eight ticks are enough.
+        let (delay, ttl) = if rng.one_in(2) { (0, 2) } else { (1, 8) };
         Setup {
             time: Time::Ticks {
-                horizon: 80,
-                delay_max: Some(1),
+                horizon: 10 * ttl,
+                delay_max: Some(delay),
             },
             faults,
             jumps: vec![(ProcessId(3), i64::from(ttl))],

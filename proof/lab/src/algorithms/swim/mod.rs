@@ -234,11 +234,11 @@ impl Member {
         for (at, told) in list.iter().enumerate() {
             let who = ProcessId(at);
             match (self.list[at], *told) {
-                (Opinion::Alive(mine), Opinion::Suspect(told)) if who == cx.me() => {
-                    if told >= mine && !self.broken.is(&REFUTE) {
-                        cx.say(format_args!("it is alive, incarnation {}", told + 1));
-                        self.list[at] = Opinion::Alive(told + 1);
-                    }
+                (Opinion::Alive(mine), Opinion::Suspect(told))
+                    if who == cx.me() && told >= mine && !self.broken.is(&REFUTE) =>
+                {
+                    cx.say(format_args!("it is alive, incarnation {}", told + 1));
+                    self.list[at] = Opinion::Alive(told + 1);
                 }
                 _ if who == cx.me() => {}
                 (Opinion::Dead, _) => {}
