@@ -80,8 +80,8 @@ fn sloppy_case(broken: Broken) -> Setup<Party> {
 /// A write with a stand-in, of which a message is lost: where hints matter for the homes.
 fn hint_case(broken: Broken) -> Setup<Party> {
     let case = Case {
-        n: 3,
-        w: 2,
+        n: 2,
+        w: 1,
         r: 2,
         writes: 1,
         reads: &[],
@@ -175,7 +175,7 @@ impl Algorithm for QuorumRegister {
         if broken.is(&STRICT_QUORUM) {
             "2 homes, W = 1, R = 2, a stand-in; one write, one read; messages in any order"
         } else if broken.is(&HAND_OVER) {
-            "3 homes, W = 2, a stand-in; one write; messages in any order, one is lost"
+            "2 homes, W = 1, a stand-in; one write; messages in any order, one is lost"
         } else {
             Self::SMALL
         }
