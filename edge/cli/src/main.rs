@@ -23,7 +23,6 @@ mod link;
 mod log;
 mod output;
 mod parse;
-mod quorum;
 mod survey;
 mod table;
 mod tree;

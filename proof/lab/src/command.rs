@@ -3,10 +3,12 @@
 //! It ends with 0 when every law holds, with 1 when one does not (its name is the last line), and with 2 when what
 //! was asked for is not there.
 
+use crate::calculate::Calc;
 use crate::catalogue;
 use crate::cluster::Cluster;
 use crate::exhibit::{Ask, Exhibit, Hand, Shown};
 use crate::measure;
+use crate::questions;
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -49,6 +51,18 @@ Examples:
     Measure {
         /// Which.
         name: Option<String>,
+    },
+    /// Do the arithmetic of the field: quorums, failures, availability, φ, leases.
+    #[command(subcommand)]
+    Calc(Calc),
+    /// Answer one of eight questions: tell, run, break, answer; without a number: list them.
+    #[command(before_help = "\
+Examples:
+  quorate lab question       the eight
+  quorate lab question 4     a lock holder that sleeps past its time, with and without fencing")]
+    Question {
+        /// Which.
+        number: Option<u32>,
     },
     Cluster(Cluster),
 }
@@ -121,6 +135,8 @@ impl Lab {
             Some(What::Run(run)) => run.run(input, out),
             Some(What::Measure { name: None }) => write(out, &measurements(form)),
             Some(What::Measure { name: Some(name) }) => write(out, &measured(&name, form)?),
+            Some(What::Calc(calc)) => write(out, &calc.print(form)?),
+            Some(What::Question { number }) => question(number, out),
             Some(What::Cluster(cluster)) => cluster.run(form, input, out),
         }
     }
@@ -256,4 +272,16 @@ fn card(exhibit: &dyn Exhibit) -> serde_json::Value {
         })).collect::<Vec<_>>(),
         "scenarios": exhibit.scenarios().iter().map(|one| one.name).collect::<Vec<_>>(),
     })
+}
+
+fn question(number: Option<u32>, out: &mut dyn Write) -> Result<ExitCode, String> {
+    let Some(number) = number else {
+        return write(out, &questions::list());
+    };
+    let mut text = String::new();
+    let shown = questions::find(number).and_then(|question| question.show(&mut text));
+    write(out, &text)?;
+    shown
+        .map(|()| ExitCode::SUCCESS)
+        .map_err(|error| error.to_string())
 }

@@ -12,6 +12,8 @@
 //!    algorithms/     one folder each: the lecture, the code (under 300 lines), the scenarios
 //!        │
 //!    measure/        figures of the literature, taken anew
+//!    calculate/      its arithmetic
+//!    questions/      eight questions, told, run, broken, answered
 //!        │
 //!    kernel/         processes, choices, worlds; everything explored, seeds, scripts
 //!    diagram/        space-time pictures: text, SVG, traces
@@ -35,6 +37,10 @@ pub mod algorithm;
 pub mod algorithms;
 
 pub mod measure;
+
+pub mod calculate;
+
+pub mod questions;
 
 pub mod cluster;
 

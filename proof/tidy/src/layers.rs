@@ -73,6 +73,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     ),
     ("proof/spec", "spec", &["base", "consensus"]),
     ("proof/lab", "lab", &["base", "sim", "spec"]),
+    ("proof/lab", "lab", &["base", "clock", "sim"]),
     // A workspace of its own, with the same arrows.
     (
         "proof/fuzz",
