@@ -101,7 +101,7 @@ struct Run {
     #[arg(long, value_name = "N", default_value_t = Ask::default().seeds)]
     seeds: u64,
     /// Play this scenario only.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "seed")]
     scenario: Option<String>,
     /// Choose each step yourself.
     #[arg(long, conflicts_with_all = ["seed", "scenario", "svg", "trace"])]
