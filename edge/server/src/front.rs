@@ -241,7 +241,13 @@ impl Front {
         let plan = self.0.session.borrow_mut().plan(method, body)?;
         let asking = asking(call);
         let needs = Needs::of_plan(&plan)?;
-        let who = self.admit(&asking, &needs, is_local(&plan)).await?;
+        let who = match self.admit(&asking, &needs, is_local(&plan)).await {
+            Ok(who) => who,
+            Err(refusal) => {
+                let told = self.0.with_state(|state| auth::told(state, &plan, refusal));
+                return Err(told.into());
+            }
+        };
         self.check_learner(&plan)?;
         if !self.0.is_ready() && !is_local(&plan) {
             self.0.ready().await?;

@@ -81,7 +81,7 @@ impl Touched {
 
     fn put(&mut self, put: &pb::PutRequest, model: &Model) {
         self.writes(&put.key, b"");
-        if put.prev_kv || put.ignore_value {
+        if put.prev_kv {
             self.reads(&put.key, b"");
         }
         if let Some(keys) = model.leases.get(&put.lease) {

@@ -140,6 +140,38 @@ async fn line_is(pair: &mut Pair, name: &[u8], n: usize) -> Result<(), Failure> 
     }
 }
 
+/// The last in a line of `n + 1` goes away while it waits, and so does its key.
+async fn hang_up(pair: &mut Pair, name: &[u8], last: Waiting, n: usize) -> Result<(), Failure> {
+    last.calls.iter().for_each(JoinHandle::abort);
+    if pair.has_auth {
+        // etcd would withdraw it without a token, is refused, and keeps the key until its lease ends
+        // (docs/compat/etcd.md). So it ends, and ours has withdrawn it before.
+        withdrawn_by_ours(pair, name, n).await?;
+        revoke(pair, last.lease).await?;
+    }
+    line_is(pair, name, n).await
+}
+
+/// Waits until our line is that long, whatever etcd's is.
+async fn withdrawn_by_ours(pair: &mut Pair, name: &[u8], n: usize) -> Result<(), Failure> {
+    let ask = Ask {
+        caller: Some(0),
+        ..Ask::new("KV/Range", &line(name))
+    };
+    let started = Instant::now();
+    loop {
+        let known = pair.known;
+        let (peer, ours) = tokio::join!(pair.peer.ask(&ask, known), pair.ours.ask(&ask, known));
+        if ours.is_refused || ours.tree.list(&["kvs"]).len() == n {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            return pair.compare("KV/Range", ask.tree().as_ref(), &peer, &ours);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 async fn is_free(pair: &mut Pair, name: &[u8]) -> Result<bool, Failure> {
     let (answer, _) = pair.say("KV/Range", &line(name)).await?;
     Ok(!answer.is_refused && answer.tree.list(&["kvs"]).is_empty())
@@ -198,8 +230,7 @@ pub(crate) async fn locks(pair: &mut Pair, contest: &Contest) -> Result<(), Fail
                 let Some(last) = waiting.pop_back() else {
                     continue;
                 };
-                last.calls.iter().for_each(JoinHandle::abort);
-                line_is(pair, &contest.name, waiting.len() + 1).await?;
+                hang_up(pair, &contest.name, last, waiting.len() + 1).await?;
                 continue;
             }
             End::LosesLease if first != 0 => revoke(pair, first).await?,
@@ -268,6 +299,10 @@ pub(crate) async fn election(pair: &mut Pair, contest: &Contest) -> Result<(), F
         let call = Waiting::start(pair, METHOD, *lease, &request);
         if n == 0 {
             let (answer, _) = call.answers(pair, METHOD).await?;
+            if answer.is_refused {
+                // An alarm is raised, and nobody leads.
+                return finish(pair, contest, &leases, waiting).await;
+            }
             leader = leader_of(&answer);
         } else {
             waiting.push_back(call);
@@ -282,8 +317,7 @@ pub(crate) async fn election(pair: &mut Pair, contest: &Contest) -> Result<(), F
                 let Some(last) = waiting.pop_back() else {
                     continue;
                 };
-                last.calls.iter().for_each(JoinHandle::abort);
-                line_is(pair, &contest.name, waiting.len() + 1).await?;
+                hang_up(pair, &contest.name, last, waiting.len() + 1).await?;
                 continue;
             }
             End::LosesLease if leader.lease != 0 => revoke(pair, leader.lease).await?,

@@ -14,7 +14,8 @@ pub(crate) struct Rule {
     /// The release of etcd that it is about, by the beginning of its version; nothing for all.
     release: Option<String>,
     at: Vec<String>,
-    asked: Option<String>,
+    #[serde(default)]
+    asked: Vec<String>,
     etcd: Option<String>,
     ours: Option<String>,
     both: Option<Both>,
@@ -90,6 +91,7 @@ impl Rule {
             let Some(pattern) = pattern else { return true };
             is_like(&words(tree), pattern)
         };
+        let asked = words(seen.request);
         let numbers = match (peer, ours) {
             (Some(Tree::Number(peer)), Some(Tree::Number(ours))) => Some((*peer, *ours)),
             _ => None,
@@ -97,7 +99,7 @@ impl Rule {
         let above_zero = numbers.is_some_and(|(peer, ours)| peer > 0 && ours > 0);
         let distance = numbers.map(|(peer, ours)| (peer - ours).abs());
         self.at.iter().any(|pattern| is_like(&place, pattern))
-            && fits(&self.asked, seen.request)
+            && (self.asked.is_empty() || self.asked.iter().any(|it| is_like(&asked, it)))
             && fits(&self.etcd, peer.as_ref())
             && fits(&self.ours, ours.as_ref())
             && match self.both {

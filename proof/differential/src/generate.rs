@@ -17,6 +17,7 @@
 
 mod auth;
 mod cluster;
+mod filled;
 mod kv;
 mod lease;
 mod raw;
@@ -25,6 +26,7 @@ mod txn;
 mod watch;
 
 pub(crate) use auth::{root_token, user_number};
+pub(crate) use lease::SHORT_LEASES;
 pub(crate) use raw::is_odd;
 
 use crate::marks::{COMPACTED, NOW};

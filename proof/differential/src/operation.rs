@@ -100,6 +100,17 @@ pub(crate) enum End {
 }
 
 impl Operation {
+    /// Who asks, where that is somebody.
+    pub(crate) fn caller(&self) -> Option<u8> {
+        match self {
+            Operation::Ask(ask) => ask.caller,
+            Operation::Watch { caller, .. }
+            | Operation::KeepAlive { caller, .. }
+            | Operation::RangeStream { caller, .. } => *caller,
+            _ => None,
+        }
+    }
+
     /// Under what it is counted.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

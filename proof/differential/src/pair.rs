@@ -4,6 +4,7 @@ mod streams;
 
 use crate::contest;
 use crate::differences::{Rules, Seen};
+use crate::generate::SHORT_LEASES;
 use crate::marks::{Known, Names};
 use crate::operation::{Ask, Body, Operation, Which};
 use crate::proto;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_stream::StreamExt;
 
@@ -99,11 +100,36 @@ pub(crate) struct Pair {
     news: Arc<Notify>,
     last_late_watch: Option<Instant>,
     /// Whether authentication is on.
-    has_auth: bool,
+    pub(crate) has_auth: bool,
     /// Whether a key may hang, or have hung, on a lease that the servers named: their hashes differ then.
     pub(crate) has_named_leases: bool,
     /// Whether a run goes on after a difference that no rule explains.
     pub(crate) is_lenient: bool,
+}
+
+/// What etcd may leave unwritten for so long (it is 100 ms), and some more.
+const BATCH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long a new etcd may take to know the version of its storage: it decides that behind its first answers.
+const VERSION_PATIENCE: Duration = Duration::from_secs(10);
+/// What it says before.
+const VERSION_BEFORE: &str = "3.5.0";
+
+/// Waits until a new etcd has decided which version its storage has, or for long enough.
+async fn settle_version(peer: &mut Side) {
+    let known = Known {
+        now: 1,
+        compacted: 0,
+    };
+    let ask = Ask::new("Maintenance/Status", &pb::StatusRequest {});
+    let started = Instant::now();
+    while started.elapsed() < VERSION_PATIENCE {
+        let told = peer.ask(&ask, known).await;
+        match told.tree.at(&["storageVersion"]) {
+            Some(Tree::Text(version)) if version != VERSION_BEFORE => return,
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
 }
 
 const FLAGS: &[&str] = &["--log-level", "error", "--bcrypt-cost", "4"];
@@ -129,9 +155,11 @@ impl Pair {
             Side::start("etcd", &programs.peer, &peer_flags, 1),
             Side::start("ours", &programs.ours, &our_flags, programs.n_members),
         );
+        let (mut peer, ours) = (peer?, ours?);
+        settle_version(&mut peer).await;
         Ok(Pair {
-            peer: peer?,
-            ours: ours?,
+            peer,
+            ours,
             known: Known {
                 now: 1,
                 compacted: 0,
@@ -228,7 +256,23 @@ impl Pair {
         if ask.method == "Lease/LeaseTimeToLive" {
             self.sync_members().await?;
         }
-        self.ask(ask).await
+        let answers = self.ask(ask).await?;
+        if ask.method == "Lease/LeaseRevoke" && answers.0.is_refused {
+            self.end_short_lease(ask).await?;
+        }
+        Ok(answers)
+    }
+
+    /// Ends a lease of a few seconds that whoever asked may not end: when it ends by itself is a question of time.
+    async fn end_short_lease(&mut self, ask: &Ask) -> Result<(), Failure> {
+        let id = ask.tree().map_or(0, |tree| tree.number(&["ID"]));
+        match SHORT_LEASES.contains(&id) {
+            true => {
+                let revoke = pb::LeaseRevokeRequest { id };
+                self.say("Lease/LeaseRevoke", &revoke).await.map(drop)
+            }
+            false => Ok(()),
+        }
     }
 
     /// Whether a request may take from somebody what they may read. A grant may: it replaces what was granted for
@@ -476,6 +520,12 @@ impl Pair {
     async fn restart(&mut self, which: Which) -> Result<(), Failure> {
         self.settle().await?;
         self.streams.clear();
+        // What etcd's file has not when it is killed is done again from its log, and then a transaction that was refused
+        // for what it wanted to read writes all the same (docs/compat/etcd.md). To hash the file it writes it.
+        let (hashed, _) = self.say("Maintenance/Hash", &pb::HashRequest {}).await?;
+        if hashed.is_refused {
+            tokio::time::sleep(BATCH_INTERVAL).await;
+        }
         let (peer, ours) = (&mut self.peer, &mut self.ours);
         match which {
             Which::Peer => peer.restart().await?,
@@ -485,6 +535,10 @@ impl Pair {
                 left?;
                 right?;
             }
+        }
+        if !matches!(which, Which::Ours) {
+            // etcd has forgotten its tokens, and ours has not: who shows one shows none that is known.
+            self.ours.spoil_tokens();
         }
         Ok(())
     }

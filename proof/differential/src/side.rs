@@ -211,6 +211,13 @@ impl Side {
         }
     }
 
+    /// Every user's token is one that the server does not know from now on.
+    pub(crate) fn spoil_tokens(&mut self) {
+        for token in self.tokens.values_mut() {
+            "forgotten.0".clone_into(token);
+        }
+    }
+
     /// The bytes of a request for this server.
     pub(crate) fn fill(&self, method: &MethodDescriptor, body: &Body, known: Known) -> Bytes {
         match body {

@@ -35,10 +35,13 @@ impl Tree {
         let known = message.fields().map(|(field, value)| {
             let mut tree = Tree::value(value, names);
             // Members stand in the order of their ids, which the server chose, etcd's leases by the time they
-            // have left, and a lease's keys as chance has it.
+            // have left, and a lease's keys and alarms (`errors` of a status) as chance has it.
             if let (Tree::List(list), true) = (
                 &mut tree,
-                matches!(field.name(), "members" | "leases" | "keys"),
+                matches!(
+                    field.name(),
+                    "members" | "leases" | "keys" | "alarms" | "errors"
+                ),
             ) {
                 list.sort_by_key(Tree::to_string);
             }

@@ -10,6 +10,9 @@ pub static ALL: &[&dyn Exhibit] = &[
     &Of::<of::paxos::Paxos>::new(),
     &Of::<of::multi_paxos::MultiPaxos>::new(),
     &Of::<of::flexible_paxos::FlexiblePaxos>::new(),
+    &Of::<of::epaxos::EPaxos>::new(),
+    &Of::<of::zab::Zab>::new(),
+    &of::raft::Raft,
     // Election.
     &Of::<of::bully::Bully>::new(),
     &Of::<of::lowest_node::LowestNode>::new(),

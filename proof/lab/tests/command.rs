@@ -157,3 +157,14 @@ fn every_command_of_the_guide_does_what_it_says() {
         );
     }
 }
+
+#[test]
+fn the_picture_in_the_readme_is_what_the_lab_draws() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(here.join(file)).expect("it is there");
+    let picture = read("golden/paxos/without-majority.txt");
+    assert!(
+        read("../../README.md").contains(picture.trim_end()),
+        "golden/paxos/without-majority.txt"
+    );
+}

@@ -417,7 +417,8 @@ impl World {
                 let name = open.and_then(|open| self.asking.name(open.client));
                 let mut identity = name.map(|name| etcd::auth::user_identity(&process.state, name));
                 if self.settings.mutants.has(Mutant::AuthDecidedBeforeLog) && identity.is_some() {
-                    let needs = Needs::of_request(&request).unwrap_or_default();
+                    let version = process.state.apply_version();
+                    let needs = Needs::of_request(&request, version).unwrap_or_default();
                     let may = etcd::auth::permit(&process.state, identity.as_ref(), &needs);
                     if let Err(refusal) = may {
                         let reason = Status::from(refusal).message.to_string();

@@ -1,11 +1,12 @@
 //! The calls that go on: watches, lease keep-alive, health. Snapshots are in `backup`.
 
 use super::{Ended, Front};
+use crate::auth::Asking;
 use crate::grpc::{Call, Requests};
 use crate::member::OpenStream;
 use bytes::Bytes;
 use etcd::auth::Needs;
-use etcd::{Health, LeaseStream, Method, Refusal, Status};
+use etcd::{Health, LeaseStream, Method, Refusal, Renewal, Status};
 use node::LeaseAnswer;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -92,16 +93,21 @@ impl Front {
         let mut stream = LeaseStream::new();
         let mut under_way: VecDeque<(u64, Renewing<'_>)> = VecDeque::new();
         let mut open = true;
+        let mut refused = None;
         replies.open()?;
         while open || !under_way.is_empty() {
             let may_ask = open && !stream.is_full();
             let next = poll_fn(|cx| poll_renewals(requests, may_ask, &mut under_way, cx)).await;
             match next? {
                 Renewed::Asked(Some(request)) => {
-                    let _ = self.admit(&asking, &Needs::user(), false).await?;
-                    let renewal = stream.handle(&request)?;
-                    let asked = self.0.lease(renewal.lease, true);
-                    under_way.push_back((renewal.number, Box::pin(asked)));
+                    match self.renewal(&mut stream, &request, &asking).await {
+                        Ok(renewal) => {
+                            let asked = self.0.lease(renewal.lease, true);
+                            under_way.push_back((renewal.number, Box::pin(asked)));
+                        }
+                        // What was asked before is answered first.
+                        Err(status) => (open, refused) = (false, Some(status)),
+                    }
                 }
                 Renewed::Asked(None) => open = false,
                 Renewed::Answered(number, answer) => match answer? {
@@ -118,7 +124,20 @@ impl Front {
                 replies.send(answer).await?;
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), |status| Err(status.into()))
+    }
+
+    /// The next renewal that is asked for, if it may be.
+    async fn renewal(
+        &self,
+        stream: &mut LeaseStream,
+        request: &[u8],
+        asking: &Asking,
+    ) -> Result<Renewal, Status> {
+        let renewal = stream.handle(request)?;
+        let needs = Needs::of_renewal(renewal.lease);
+        let _ = self.admit(asking, &needs, false).await?;
+        Ok(renewal)
     }
 
     pub(super) async fn health(

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::pb;
+use crate::request::Kind;
 use crate::scan::{Fields, Malformed};
 use crate::status::Refusal;
 use base::MemberId;
@@ -20,7 +21,7 @@ pub(crate) const ALARMS: Table = Table(16);
 pub enum AlarmKind {
     /// A member's store is full: puts and grants are refused until somebody makes room and disarms.
     NoSpace = 1,
-    /// Members differ: everything that goes through the log is refused.
+    /// Members differ: everything that goes through the log is refused, but what is about users, roles and alarms.
     Corrupt = 2,
 }
 
@@ -115,17 +116,66 @@ pub fn full_records(state: &State) -> Vec<(Table, Bytes)> {
         .collect()
 }
 
+/// From this apply version on alarms forbid what etcd's forbid, and in its order.
+const ORDER_VERSION: u16 = 4;
+
+/// Where among the questions whether a request may be the one about alarms stands. The order is etcd's.
+///
+/// ```text
+///   puts, deletions, transactions       alarms · name · rights
+///   leases                              name · alarms · rights
+///   compaction                          name · rights · alarms
+///   alarms, users, roles, tokens        name · rights              alarms do not touch them: whoever is to put an alarm
+///                                                                  out must be able to log in
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    First,
+    BehindName,
+    Last,
+    Never,
+}
+
+impl Turn {
+    /// Its place for a request of this kind, by the rules of `apply_version`.
+    pub(crate) fn of(kind: Kind, apply_version: u16) -> Turn {
+        match kind {
+            Kind::Alarm => Turn::Never,
+            _ if apply_version < ORDER_VERSION => Turn::Last,
+            Kind::Put | Kind::DeleteRange | Kind::Txn => Turn::First,
+            Kind::LeaseGrant | Kind::LeaseRevoke => Turn::BehindName,
+            Kind::Compact => Turn::Last,
+            Kind::AuthEnable
+            | Kind::AuthDisable
+            | Kind::UserAdd
+            | Kind::UserDelete
+            | Kind::UserChangePassword
+            | Kind::UserGrantRole
+            | Kind::UserRevokeRole
+            | Kind::RoleAdd
+            | Kind::RoleDelete
+            | Kind::RoleGrantPermission
+            | Kind::RoleRevokePermission
+            | Kind::IssueToken => Turn::Never,
+        }
+    }
+
+    /// Whether it is before the one about rights, for somebody with or without a name.
+    pub(crate) fn is_before_rights(self, has_name: bool) -> bool {
+        match self {
+            Turn::First => true,
+            Turn::BehindName => has_name,
+            Turn::Last | Turn::Never => false,
+        }
+    }
+}
+
 /// Refuses what the raised alarms forbid: everything that goes through the log, or what may make the data larger.
 ///
 /// # Errors
 /// [`Refusal::Corrupt`], [`Refusal::NoSpace`].
 pub fn forbids(state: &State, grows: impl FnOnce() -> bool) -> Result<(), Refusal> {
-    let forbidden = Forbidden::of(state);
-    forbidden.check_sound()?;
-    match forbidden.is_full && grows() {
-        true => forbidden.check_space(),
-        false => Ok(()),
-    }
+    Forbidden::of(state).check(grows)
 }
 
 /// What the raised alarms forbid.
@@ -146,6 +196,15 @@ impl Forbidden {
             }
         }
         forbidden
+    }
+
+    /// Both: `grows` tells whether the request adds.
+    pub(super) fn check(self, grows: impl FnOnce() -> bool) -> Result<(), Refusal> {
+        self.check_sound()?;
+        match self.is_full && grows() {
+            true => self.check_space(),
+            false => Ok(()),
+        }
     }
 
     /// Refuses everything that goes through the log while the data cannot be trusted.

@@ -9,7 +9,7 @@
 //! its own header before it (`header`).
 //!
 //! Whoever asks was established by the member that took the request, and travels with it; whether it may is decided
-//! here, first of all (`crate::auth`).
+//! here, before anything else but alarms (`crate::auth`, `alarms::Turn`).
 //!
 //! ```text
 //!   mod.rs     the envelope, single requests, leases, compaction
@@ -24,9 +24,9 @@ use crate::auth::{self, Needs};
 use crate::check;
 use crate::pb;
 use crate::record::{self, Values};
-use crate::request::{DeleteView, Kind, PutView, two_integers};
+use crate::request::{DeleteView, Kind, PutView, TxnView, two_integers};
 use crate::status::Refusal;
-use alarms::Forbidden;
+use alarms::{Forbidden, Turn};
 use base::{LeaseId, Revision};
 use bytes::Bytes;
 use store::command::{DialectId, Identity};
@@ -90,16 +90,20 @@ fn check_may(state: &State, identity: Option<&Identity>, request: &[u8]) -> Resu
     if !auth::is_enabled(state) {
         return Ok(());
     }
-    auth::permit(state, identity, &Needs::of_request(request)?)
+    let needs = Needs::of_request(request, state.apply_version())?;
+    auth::permit(state, identity, &needs)
 }
 
 fn decide(txn: &mut WriteTxn<'_>, request: &[u8], stamp: &Stamp) -> Result<Vec<u8>, Refusal> {
     let (number, message) = request.split_first().ok_or(Refusal::Malformed)?;
     let kind = Kind::of_number(*number).ok_or(Refusal::Malformed)?;
-    check_may(txn.state(), txn.identity(), request)?;
     let forbidden = Forbidden::of(txn.state());
-    // An alarm can be cleared whatever it forbids.
-    if kind != Kind::Alarm {
+    let turn = Turn::of(kind, txn.state().apply_version());
+    if turn.is_before_rights(txn.identity().is_some()) {
+        forbidden.check(|| grows(kind, message))?;
+    }
+    check_may(txn.state(), txn.identity(), request)?;
+    if turn != Turn::Never {
         forbidden.check_sound()?;
     }
     let mut out = Vec::new();
@@ -147,6 +151,15 @@ fn decide(txn: &mut WriteTxn<'_>, request: &[u8], stamp: &Stamp) -> Result<Vec<u
         | Kind::IssueToken => out = auth::change(txn, kind, message, stamp)?,
     }
     Ok(out)
+}
+
+/// Whether a request may make the data larger, in the sense of the alarm for space.
+pub(crate) fn grows(kind: Kind, message: &[u8]) -> bool {
+    match kind {
+        Kind::Put | Kind::LeaseGrant => true,
+        Kind::Txn => TxnView::read(message).is_ok_and(|view| txn::has_put(&view)),
+        _ => false,
+    }
 }
 
 /// Whether a put may be, against the state as it is now.

@@ -61,7 +61,7 @@ pub(super) fn decide(
 }
 
 /// Any put, on any branch, however deep. etcd's own estimate forgets transactions inside.
-fn has_put(view: &TxnView<'_>) -> bool {
+pub(super) fn has_put(view: &TxnView<'_>) -> bool {
     view.ops().any(|op| match op {
         OpView::Put(_) => true,
         OpView::Txn(inner) => has_put(inner),

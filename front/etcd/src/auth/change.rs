@@ -20,6 +20,9 @@ use store::{Stamp, State, WriteTxn};
 /// From this apply version on users and roles may be changed: before, a member that applies may not know how.
 pub(crate) const APPLY_VERSION: u16 = 3;
 
+/// From this one on permissions of kinds that nobody knows are taken.
+const KINDS_VERSION: u16 = 4;
+
 /// Refuses changes that not every member of the cluster understands.
 ///
 /// # Errors
@@ -290,7 +293,9 @@ fn role_grant(
     request: pbs::AuthRoleGrantPermissionRequest,
 ) -> Result<(), Refusal> {
     let permission = request.perm.ok_or(Refusal::PermissionNotGiven)?;
-    let is_type = authpb::permission::Type::try_from(permission.perm_type).is_ok();
+    // Of a kind that nobody knows it allows nothing, and is kept, as in etcd.
+    let is_type = txn.state().apply_version() >= KINDS_VERSION
+        || authpb::permission::Type::try_from(permission.perm_type).is_ok();
     if !is_range(&permission.key, &permission.range_end) || !is_type {
         return Err(Refusal::InvalidAuthManagement);
     }

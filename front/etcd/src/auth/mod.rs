@@ -25,6 +25,7 @@
 //! | which keys an interval means | `interval` |
 //! | what a request needs | `needs` |
 //! | how both are compared | `rights` |
+//! | what somebody hears who may not | `told` |
 //! | tokens | `token` |
 
 mod change;
@@ -34,6 +35,7 @@ mod password;
 mod records;
 mod rights;
 mod root_only;
+mod told;
 mod token;
 
 pub use change::check_gate;
@@ -49,6 +51,7 @@ pub use records::{
 pub(crate) use records::{answer_role, answer_roles, answer_status, answer_user, answer_users};
 pub use rights::{Caller, Rights, permit, permit_caller, permit_root, user_identity};
 pub use root_only::RootOnly;
+pub use told::told;
 pub use token::{
     IssueToken, TOKENS_MAX, Token, USER_TOKENS_MAX, find_token, is_token, may_come, token_number,
 };

@@ -7,9 +7,9 @@
 //! ```text
 //!   Range            read  the keys                      LeaseRevoke       write  all keys on the lease
 //!   Put              write the key                       LeaseTimeToLive   read   all keys on it, if it tells them
-//!     prev_kv,       read  the key                       Lock, Campaign    read   the line, write the key
-//!     ignore_value                                       Unlock            write  the key
-//!     lease          write all keys on the lease         Proclaim, Resign  read and write the key
+//!     prev_kv        read  the key                       Lock, Campaign    read   the line, write the key
+//!     lease          write all keys on the lease         Unlock            write  the key
+//!   LeaseKeepAlive   write all keys on the lease         Proclaim, Resign  read and write the key
 //!   DeleteRange      write the keys                      Leader, Observe   read   the line
 //!     prev_kv        read  the keys                      Watch             read   the keys
 //!   Txn              read  what is compared,             MemberList, Status, AlarmGet, leases     some user
@@ -27,6 +27,10 @@ use base::LeaseId;
 use bytes::Bytes;
 use prost::Message;
 use store::KeyRange;
+
+/// Before this apply version a put that keeps the value needed to read it. etcd asks for no such thing, and that there is
+/// a key is told to whoever may delete it.
+const KEPT_VALUE_VERSION: u16 = 4;
 
 /// What is done to keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -82,21 +86,29 @@ impl Needs {
         Needs::user().and(Interval::of_range(range), Verb::Read)
     }
 
+    /// Renewing a lease: whoever may not end it may not keep it alive either.
+    pub fn of_renewal(lease: LeaseId) -> Needs {
+        Needs {
+            leases: vec![(lease, Verb::Write)],
+            ..Needs::user()
+        }
+    }
+
     fn and(mut self, interval: Interval, verb: Verb) -> Needs {
         self.keys.push((interval, verb));
         self
     }
 
-    /// What a request in the log needs.
+    /// What a request in the log needs, by the rules of `apply_version`.
     ///
     /// # Errors
     /// It is malformed.
-    pub fn of_logged(kind: Kind, message: &[u8]) -> Result<Needs, Refusal> {
+    pub fn of_logged(kind: Kind, message: &[u8], apply_version: u16) -> Result<Needs, Refusal> {
         let mut needs = Needs::user();
         match kind {
-            Kind::Put => needs.put(&PutView::read(message)?),
+            Kind::Put => needs.put(&PutView::read(message)?, apply_version),
             Kind::DeleteRange => needs.delete(&DeleteView::read(message)?),
-            Kind::Txn => needs.txn(&TxnView::read(message)?),
+            Kind::Txn => needs.txn(&TxnView::read(message)?, apply_version),
             Kind::LeaseGrant => {}
             Kind::LeaseRevoke => {
                 let lease = LeaseId(two_integers(message)?.0);
@@ -125,10 +137,10 @@ impl Needs {
     ///
     /// # Errors
     /// It is malformed.
-    pub fn of_request(request: &[u8]) -> Result<Needs, Refusal> {
+    pub fn of_request(request: &[u8], apply_version: u16) -> Result<Needs, Refusal> {
         let (number, message) = request.split_first().ok_or(Refusal::Malformed)?;
         let kind = Kind::of_number(*number).ok_or(Refusal::Malformed)?;
-        Needs::of_logged(kind, message)
+        Needs::of_logged(kind, message, apply_version)
     }
 
     /// What a question to the state needs.
@@ -140,7 +152,8 @@ impl Needs {
             Query::Range(range) => Needs::of_read(&range.range),
             Query::Txn(message) => {
                 let mut needs = Needs::user();
-                needs.txn(&TxnView::read(message)?);
+                // It puts nothing.
+                needs.txn(&TxnView::read(message)?, u16::MAX);
                 needs
             }
             Query::AuthStatus => Needs::of_level(Level::Open),
@@ -158,7 +171,8 @@ impl Needs {
     /// It is malformed.
     pub fn of_plan(plan: &Plan) -> Result<Needs, Refusal> {
         Ok(match plan {
-            Plan::Propose { request, .. } => Needs::of_request(request)?,
+            // By the newest rules: the log decides by those of its entry.
+            Plan::Propose { request, .. } => Needs::of_request(request, u16::MAX)?,
             Plan::Read(read) | Plan::ReadStream(read) => Needs::of_query(&read.query)?,
             Plan::LeaseTimeToLive { lease, keys } => {
                 let mut needs = Needs::user();
@@ -209,9 +223,9 @@ impl Needs {
         self.add(view.key, view.end, Verb::Read);
     }
 
-    fn put(&mut self, view: &PutView<'_>) {
+    fn put(&mut self, view: &PutView<'_>, apply_version: u16) {
         self.add(view.key, &[], Verb::Write);
-        if view.prev_kv || view.ignore_value {
+        if view.prev_kv || (view.ignore_value && apply_version < KEPT_VALUE_VERSION) {
             self.add(view.key, &[], Verb::Read);
         }
         if view.lease != 0 {
@@ -228,16 +242,16 @@ impl Needs {
     }
 
     /// A transaction, to any depth (the reader bounds it).
-    fn txn(&mut self, view: &TxnView<'_>) {
+    fn txn(&mut self, view: &TxnView<'_>, apply_version: u16) {
         for compare in &view.compare {
             self.add(compare.key, compare.end, Verb::Read);
         }
         for op in view.ops() {
             match op {
                 OpView::Range(view) => self.range(view),
-                OpView::Put(view) => self.put(view),
+                OpView::Put(view) => self.put(view, apply_version),
                 OpView::DeleteRange(view) => self.delete(view),
-                OpView::Txn(view) => self.txn(view),
+                OpView::Txn(view) => self.txn(view, apply_version),
                 // It does nothing but be refused.
                 OpView::Empty => {}
             }

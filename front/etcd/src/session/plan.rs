@@ -260,9 +260,7 @@ impl Session {
             Method::RoleGet => read(Query::Role(name_of(&body)?), true),
             Method::RoleList => read(Query::Roles, true),
             Method::UserAdd => self.user_add(body),
-            Method::UserChangePassword => {
-                Ok(Plan::Password(PasswordChange::change(decode(body)?)?))
-            }
+            Method::UserChangePassword => self.user_change_password(body),
             Method::AuthEnable => self.propose(Kind::AuthEnable, &body, 0),
             Method::AuthDisable => self.propose(Kind::AuthDisable, &body, 0),
             Method::UserDelete => self.propose(Kind::UserDelete, &body, 0),
@@ -292,6 +290,16 @@ impl Session {
         request.hashed_password.clear();
         let body = request.encode_to_vec();
         self.propose(Kind::UserAdd, &body, auth_cost(&body))
+    }
+
+    fn user_change_password(&self, body: Bytes) -> Result<Plan, Status> {
+        let mut request: pbs::AuthUserChangePasswordRequest = decode(body)?;
+        if !request.password.is_empty() {
+            return Ok(Plan::Password(PasswordChange::change(request)?));
+        }
+        // As in etcd there is no hash then, and no password is right, the empty one neither.
+        request.hashed_password.clear();
+        self.propose(Kind::UserChangePassword, &request.encode_to_vec(), 0)
     }
 
     fn propose(&self, kind: Kind, body: &[u8], cost_bytes: u64) -> Result<Plan, Status> {
@@ -326,14 +334,14 @@ impl Session {
     fn range_stream(&self, body: &Bytes) -> Result<Plan, Status> {
         let mut view = RangeView::read(body).map_err(Refusal::from)?;
         check::range(&view)?;
-        let options = &view.options;
-        if options.is_filtered() {
-            return Err(Refusal::RangeStreamFilter.into());
-        }
         // Ascending by key is the natural order, and so is no order, whatever it would be of.
-        match (options.sort_order, options.sort_target) {
+        match (view.options.sort_order, view.options.sort_target) {
             (0, _) | (1, 0) => view.options.sort_target = 0,
+            // Of two things wrong etcd 3.7 names the order.
             _ => return Err(Refusal::RangeStreamSort.into()),
+        }
+        if view.options.is_filtered() {
+            return Err(Refusal::RangeStreamFilter.into());
         }
         Ok(Plan::ReadStream(Read {
             query: Query::Range(RangeQuery::of(body, &view)),

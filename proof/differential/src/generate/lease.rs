@@ -84,9 +84,12 @@ fn grant(rng: &mut Rng) -> Ask {
     }
 }
 
+/// The numbers of leases that must not live on when their story is over.
+pub(crate) const SHORT_LEASES: std::ops::Range<i64> = 0x40_0000..0x40_0004;
+
 /// A lease too short to meet anything else, with its end.
 pub(super) fn short(rng: &mut Rng) -> Vec<Operation> {
-    let id = 0x40_0000 + small(rng, 4);
+    let id = SHORT_LEASES.start + small(rng, 4);
     let ttl = one_of(rng, &[0, 1, -5, i64::MIN, 2, 3]);
     vec![
         Operation::Ask(Ask::new(

@@ -53,10 +53,11 @@ impl Pair {
         if id.is_some() {
             self.settle().await?;
         }
+        // Whether an id is taken is a question of time where a watch is about to be ended by a compaction.
         if let Some(RequestUnion::CreateRequest(create)) = &request.request_union
-            && create.start_revision != 0
+            && create.watch_id != 0
         {
-            self.last_late_watch = Some(Instant::now());
+            self.wait_for_late_watches().await?;
         }
         self.dismissed(number).await?;
         // The member of the stream must have applied all that others answered.
@@ -73,6 +74,11 @@ impl Pair {
         if let Some(RequestUnion::CreateRequest(create)) = &request.request_union {
             peer.sorted.asked.push_back(create.fragment);
             ours.sorted.asked.push_back(create.fragment);
+        }
+        if let Some(RequestUnion::CreateRequest(create)) = &request.request_union
+            && create.start_revision != 0
+        {
+            self.last_late_watch = Some(Instant::now());
         }
         let created = (peer.sorted.n_created, ours.sorted.n_created);
         let canceled = (peer.sorted.n_canceled, ours.sorted.n_canceled);

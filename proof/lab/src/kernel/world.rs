@@ -86,9 +86,12 @@ impl<P: Process> World<P> {
             setup: setup.clone(),
         };
         for at in 0..world.seats.len() {
-            world.act(ProcessId(at), Kind::Start, String::new(), |process, cx| {
-                process.start(cx)
-            });
+            world.act(
+                ProcessId(at),
+                Kind::Start,
+                "starts".into(),
+                |process, cx| process.start(cx),
+            );
         }
         world
     }

@@ -78,8 +78,8 @@ pub enum UnknownBug {
     },
     /// It is one of the core's, and this build has none of them.
     #[error(
-        "{name} is a bug of the core, and this build has none of those in it: cargo run -p quorate-sim -- replay SEED \
-         --mutant {name} plants it; here there are {known}"
+        "{name} is a bug of the core, and this build has none of those in it: cargo run -p quorate-lab --features mutants \
+         plants it; here there are {known}"
     )]
     NotInThisBuild {
         /// What was asked for.

@@ -71,7 +71,7 @@ impl Algorithm for Swim {
             script: include_str!("scenarios/refuted.txt"),
         },
     ];
-    const SMALL: &'static str = "3 members of whom one pings, 2 messages lost, 2 that come twice";
+    const SMALL: &'static str = "3 members of whom one pings, 3 messages lost, 2 that come twice";
     const LARGE: &'static str =
         "4 members of whom two ping, one of whom may die; 3 losses, 3 duplicates";
 
@@ -95,9 +95,15 @@ impl Algorithm for Swim {
     fn small(broken: Broken) -> Setup<Member> {
         // Where nobody comes up in turn somebody must die, or it would not be missed.
         let dies = broken.is(&ROUND_ROBIN).then_some((2, 1));
+        // Two losses are enough to show what each of the other rules prevents; with all of them three do no harm.
+        let drops = match dies {
+            Some(_) => 0,
+            None if broken == Broken::NOTHING => 3,
+            None => 2,
+        };
         Setup {
             faults: Faults {
-                drops: if dies.is_some() { 0 } else { 2 },
+                drops,
                 duplicates: 2,
                 ..Faults::default()
             },
@@ -108,6 +114,8 @@ impl Algorithm for Swim {
     fn small_is(broken: Broken) -> &'static str {
         if broken.is(&ROUND_ROBIN) {
             "3 members of whom one pings and one dies"
+        } else if broken != Broken::NOTHING {
+            "3 members of whom one pings, 2 messages lost, 2 that come twice"
         } else {
             Self::SMALL
         }
