@@ -53,7 +53,13 @@ Examples:
         name: Option<String>,
     },
     /// Do the arithmetic of the field: quorums, failures, availability, φ, leases.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        before_help = "\
+Examples:
+  quorate lab calc quorums                               N, W, R: the usual choices
+  quorate lab calc phi --gaps 100,98,103 --since 130     how surprising a silence is"
+    )]
     Calc(Calc),
     /// Answer one of eight questions: tell, run, break, answer; without a number: list them.
     #[command(before_help = "\
