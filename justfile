@@ -24,6 +24,10 @@ sim-replay SEED:
 chaos *ARGS:
     cargo run --release -p quorate-chaos -- run {{ARGS}}
 
+# An idea of the field: `just lab run paxos`; without arguments, what there is.
+lab *ARGS:
+    cargo run -- lab {{ARGS}}
+
 # The same load on etcd and on Quorate in turn.
 bench *ARGS:
     bench/compare {{ARGS}}

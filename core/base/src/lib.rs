@@ -8,6 +8,7 @@
 //!   log.rs       what members agree on: Entry, HardState, Membership, Change
 //!   message.rs   what members say to each other: Message, PeerMessage
 //!   limits.rs    how much: every bound with its name, unit and reason
+//!   quorum.rs    how many: N members, W of them for a write, R for a read
 //!   error.rs     Chain: an error and its causes on one line; invariant!
 //!   mutant.rs    planted bugs, compiled out unless the `mutants` feature is on
 //!   mark.rs      places that the simulator must have been at, compiled out unless the `marks` feature is on
@@ -26,6 +27,7 @@ pub mod mark;
 pub mod message;
 pub mod mutant;
 pub mod position;
+pub mod quorum;
 pub mod rng;
 pub mod time;
 

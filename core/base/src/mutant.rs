@@ -181,6 +181,17 @@ impl Mutants {
         }
     }
 
+    /// One bug planted, or nothing where the build has none to plant.
+    pub fn plant(mutant: Mutant) -> Option<Mutants> {
+        #[cfg(feature = "mutants")]
+        return Some(Mutants::only(mutant));
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = mutant;
+            None
+        }
+    }
+
     /// Whether `mutant` is planted.
     #[cfg(feature = "mutants")]
     pub fn has(self, mutant: Mutant) -> bool {

@@ -5,7 +5,7 @@
 //! faults and election slots. It is *not* for secrets.
 
 /// A seeded generator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rng(u64);
 
 impl Rng {

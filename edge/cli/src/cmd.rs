@@ -9,6 +9,7 @@ pub(crate) mod elect;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod help;
+pub(crate) mod lab;
 pub(crate) mod lease;
 pub(crate) mod lock;
 mod options;

@@ -3,9 +3,9 @@
 //! Each rule is one function. A finding says what is so, why that matters, and what to do.
 
 use crate::cmd::status::bytes;
-use crate::quorum;
 use crate::survey::Word;
 use api::proto::StatusResponse;
+use base::quorum;
 use serde::Serialize;
 
 /// Values of this size slow every member down, and each keeps all of them in memory.

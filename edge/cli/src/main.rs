@@ -23,7 +23,6 @@ mod link;
 mod log;
 mod output;
 mod parse;
-mod quorum;
 mod survey;
 mod table;
 mod tree;
@@ -117,6 +116,7 @@ fn run(tree: Tree) -> Result<ExitCode, Complaint> {
         Command::Elect(elect) => runtime()?.block_on(cmd::elect::run(elect, &globals))?,
         Command::Explain(explain) => cmd::explain::run(&explain, voice).map(|()| 0)?,
         Command::Quorum(quorum) => cmd::quorum::run(&quorum, voice).map(|()| 0)?,
+        Command::Lab(it) => return cmd::lab::run(it, voice),
         Command::Audit(audit) => cmd::audit::run(&audit, voice).map(|()| 0)?,
         Command::Context(context) => context.run(&globals).map(|()| 0)?,
         Command::Dev(dev) => return Ok(dev::main(&dev, voice)?),

@@ -21,6 +21,7 @@ Examples:
   quorate get greeting                     read it
   quorate lock nightly --ttl 5s -- ./job   run a command under a lock
   quorate explain Q2104                    what an error means, and what to do
+  quorate lab run paxos                    how it works, and what breaks without it
   ln -s quorate etcd && ./etcd --name n1   a member, called as etcd is"
 )]
 pub(crate) struct Tree {
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Snapshot(cmd::snapshot::Snapshot),
     Explain(cmd::explain::Explain),
     Quorum(cmd::quorum::Quorum),
+    Lab(lab::command::Lab),
     Audit(cmd::audit::Audit),
     Context(cmd::context::Context),
     Dev(dev::Dev),
@@ -95,6 +97,7 @@ impl Command {
             Command::Snapshot(_) => ("snapshot", Takes::default()),
             Command::Explain(_) => ("explain", Takes::default()),
             Command::Quorum(_) => ("quorum", Takes::default()),
+            Command::Lab(_) => ("lab", Takes::default()),
             Command::Audit(_) => ("audit", Takes::default()),
             Command::Context(context) => ("context", context.takes()),
             Command::Dev(_) => ("dev", Takes::default()),

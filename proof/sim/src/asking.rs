@@ -7,11 +7,13 @@ use crate::client::{Client, asked};
 use crate::governing::{Governing, User};
 use crate::plan::Plan;
 use crate::speak;
+use crate::stage::ShellBug;
 use crate::workload::Worker;
 use crate::world::{Event, World};
 use base::{LeaseId, Mutant, Rng};
 use bytes::Bytes;
-use checker::{Answer, Operation, Outcome, Request, Violation};
+use checker::history::text;
+use checker::{Answer, Level, Operation, Outcome, Request, Target, Violation};
 use etcd::auth::Needs;
 use etcd::{HeaderParts, Reply, Status};
 use node::{LeaseAnswer, RetryRefusal, Ticket};
@@ -123,6 +125,17 @@ impl Asking {
         (0..plan.n_clients as usize)
             .chain(self.clients.len()..all)
             .collect()
+    }
+
+    /// Whether `operation` still waits for its answer.
+    pub(crate) fn is_open(&self, operation: u64) -> bool {
+        self.open.contains_key(&operation)
+    }
+
+    /// The operation that `client` waits for, if any.
+    pub(crate) fn waits_for(&self, client: usize) -> Option<u64> {
+        let mut open = self.open.iter();
+        open.find(|(_, it)| it.client == client).map(|(op, _)| *op)
     }
 
     fn next(&mut self, client: usize, plan: &Plan) -> Request {
@@ -249,7 +262,8 @@ impl World {
         self.asking.home[client]
     }
 
-    fn ask(&mut self, client: usize, member: usize, request: Request) -> u64 {
+    /// `client` asks `member`; returns the operation's number.
+    pub(crate) fn ask(&mut self, client: usize, member: usize, request: Request) -> u64 {
         let now = self.now();
         let number = self.asking.history.len() as u64 + 1;
         let who = client as u64 + 1;
@@ -272,6 +286,12 @@ impl World {
     fn send_request(&mut self, number: u64, member: usize) {
         let after = self.asking.rng.between(20, 400);
         let life = self.members[member].life;
+        let now = self.now();
+        if let Some(tape) = &mut self.tape {
+            let asked = &self.asking.history[number as usize - 1];
+            let text = format!("#{number} {}", plain(&asked.request));
+            tape.asks(now, asked.client, self.members[member].id, number, text);
+        }
         let event = ClientEvent::Arrives {
             operation: number,
             member,
@@ -363,6 +383,11 @@ impl World {
             return self.schedule.after_us(5_000, Event::Client(event));
         }
         let request = self.asking.history[operation as usize - 1].request.clone();
+        if let Some(tape) = self.tape.as_mut().filter(|_| it.process.is_some()) {
+            let now = self.schedule.now();
+            let text = format!("#{operation} {}", plain(&request));
+            tape.is_asked(now, it.id, operation, text);
+        }
         let Some(process) = it.process.as_mut().filter(|_| it.life == life) else {
             let reason = "connection refused".to_owned();
             return self.reply(operation, Outcome::Refused { reason });
@@ -408,11 +433,17 @@ impl World {
                     Err(refused) => Some(refused.to_string()),
                     Ok(tag) => {
                         process.proposed.insert(tag, operation);
+                        let leads = process.node.is_leader();
+                        if self.shell_bug == Some(ShellBug::AnswerEarly) && leads {
+                            self.answer_early(member, operation);
+                        }
                         None
                     }
                 }
             }
-            Ok(etcd::Plan::Read(read)) if read.linearizable => {
+            Ok(etcd::Plan::Read(read))
+                if read.linearizable && self.shell_bug != Some(ShellBug::ReadLocally) =>
+            {
                 let ticket = process.ticket();
                 match process.node.read(ticket) {
                     Err(refused) => Some(refused.to_string()),
@@ -430,6 +461,21 @@ impl World {
         match refused {
             Some(reason) => self.reply(operation, Outcome::Refused { reason }),
             None => self.pump_soon(member),
+        }
+    }
+
+    /// The planted bug: a put is answered as if nothing could keep it from being decided.
+    fn answer_early(&mut self, member: usize, operation: u64) {
+        let request = &self.asking.history[operation as usize - 1].request;
+        let Some(process) = &self.members[member].process else {
+            return;
+        };
+        if matches!(request, Request::Put { .. }) {
+            let outcome = Outcome::Answered {
+                revision: process.state.revision().next(),
+                answer: Answer::Put { previous: None },
+            };
+            self.reply(operation, outcome);
         }
     }
 
@@ -559,6 +605,16 @@ impl World {
 
     fn reply_with(&mut self, operation: u64, outcome: Outcome, is_decided: bool) {
         let after = self.asking.rng.between(20, 400);
+        let now = self.now();
+        if let Some(tape) = &mut self.tape
+            && let Some(open) = self.asking.open.get(&operation)
+            && outcome != Outcome::Unknown
+            && self.members[open.member].process.is_some()
+        {
+            let (from, client) = (self.members[open.member].id, open.client as u64 + 1);
+            let text = format!("#{operation} {}", brief(&outcome));
+            tape.answers(now, from, client, operation, text);
+        }
         let event = ClientEvent::Returns {
             operation,
             outcome,
@@ -591,6 +647,10 @@ impl World {
             record.revision().map_or(0, |revision| revision.0),
         ];
         let text = record.to_string();
+        if let Some(tape) = &mut self.tape {
+            let text = format!("#{operation} {}", brief(&record.outcome));
+            tape.is_answered(now, record.client, operation, text);
+        }
         self.trace.note(now, "answer", &numbers, || text);
         let record = self.asking.history[operation as usize - 1].clone();
         self.asking.learn(open.client, &record);
@@ -613,6 +673,10 @@ impl World {
         };
         self.trace
             .note(now, "give-up", &[operation], || format!("#{operation}"));
+        if let Some(tape) = &mut self.tape {
+            let client = self.asking.history[operation as usize - 1].client;
+            tape.gives_up(now, client, operation);
+        }
         self.stop_waiting(operation, member);
         if self.ask_again(operation) {
             return;
@@ -676,6 +740,56 @@ impl World {
         for operation in lost {
             self.reply(operation, Outcome::Unknown);
         }
+    }
+}
+
+/// What is asked, in a few words.
+pub fn plain(request: &Request) -> String {
+    let (compares, then) = match request {
+        Request::Txn { compares, then, .. } => (&compares[..], &then[..]),
+        Request::Range {
+            level: Level::Serializable,
+            span,
+            at: None,
+        } => return format!("get {span} stale"),
+        Request::Grant { lease, ttl } => {
+            return format!("grant {lease} {}", ttl / 1_000_000_000);
+        }
+        other => return other.to_string(),
+    };
+    let ([compare], [Request::Put { key, value, .. }]) = (compares, then) else {
+        return format!("txn of {} compares, {} writes", compares.len(), then.len());
+    };
+    let old = match &compare.target {
+        Target::Value(value) => text(value),
+        Target::Version(0) => "-".to_owned(),
+        _ => return format!("txn on {}", text(key)),
+    };
+    format!("cas {} {old} {}", text(key), text(value))
+}
+
+/// How an operation ended, in a few words.
+pub fn brief(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answered {
+            answer: Answer::Rows(rows),
+            ..
+        } => match &rows[..] {
+            [] => "nothing".to_owned(),
+            [row] => text(&row.value),
+            rows => format!("{} rows", rows.len()),
+        },
+        Outcome::Answered {
+            answer: Answer::Put { .. },
+            revision,
+        } => format!("ok, revision {revision}"),
+        Outcome::Answered {
+            answer: Answer::Txn { succeeded, .. },
+            ..
+        } => (if *succeeded { "swapped" } else { "not swapped" }).to_owned(),
+        Outcome::Answered { answer, .. } => answer.to_string(),
+        Outcome::Refused { reason } => format!("refused: {reason}"),
+        Outcome::Unknown => "unknown".to_owned(),
     }
 }
 

@@ -98,6 +98,8 @@ pub struct SimDisk {
     failing_syncs: u32,
     /// Syncs of files so far.
     n_syncs: u64,
+    /// Syncs say that they are done, and are not.
+    lies: bool,
     /// The power goes after so many changes.
     fuse: Option<u64>,
     /// What fails drops what it covered: the choice is drawn from here.
@@ -116,6 +118,7 @@ impl SimDisk {
             capacity_bytes,
             failing_syncs: 0,
             n_syncs: 0,
+            lies: false,
             fuse: None,
             rng,
         }
@@ -198,6 +201,11 @@ impl SimDisk {
         }
     }
 
+    /// From now on syncs do nothing and say that all is well: what is written is there until the power goes.
+    pub fn lie(&mut self) {
+        self.lies = true;
+    }
+
     /// The next `n` syncs fail, and what they covered is lost as in a power cut.
     pub fn fail_syncs(&mut self, n: u32) {
         self.failing_syncs = n;
@@ -275,8 +283,8 @@ impl SimDisk {
 
     /// Those of `files` that are not synced, or whose names are not.
     pub fn dirty_of(&self, files: impl Iterator<Item = FileName>) -> Vec<FileName> {
-        // Asked at every acknowledgement, of logs with hundreds of files.
-        if !self.is_dirty() {
+        // Asked at every acknowledgement, of logs with hundreds of files. A liar looks clean.
+        if self.lies || !self.is_dirty() {
             return Vec::new();
         }
         let is_dirty = |name: &FileName| {
@@ -448,6 +456,9 @@ impl Disk for SimDisk {
             self.cut_power(PowerCut::EachAlone);
             return Err(DiskError::new("sync", file, DiskFault::Other));
         }
+        if self.lies {
+            return Ok(());
+        }
         self.n_syncs += 1;
         let sync = self.n_syncs;
         self.inode_mut("sync", file)?.settle(sync);
@@ -456,7 +467,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&mut self) -> Result<(), DiskError> {
         self.burn("sync", &"the data directory")?;
-        if self.pending_names.is_empty() {
+        if self.lies || self.pending_names.is_empty() {
             return Ok(());
         }
         self.pending_names.clear();

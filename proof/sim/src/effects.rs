@@ -6,8 +6,9 @@
 use crate::disk_work::Done;
 use crate::member::{CLUSTER, Condition};
 use crate::speak;
+use crate::tape::{Kind, Who};
 use crate::world::{Event, World};
-use base::{MemberId, SnapshotMeta};
+use base::{MemberId, PeerMessage, SnapshotMeta};
 use bytes::{Bytes, BytesMut};
 use checker::{Event as Happened, Violation};
 use node::{Effects, SnapshotSend, StopReason};
@@ -52,7 +53,7 @@ impl World {
             .send
             .iter()
             .filter_map(|(_, message)| match message {
-                base::PeerMessage::Raft(message) => Some(&**message),
+                PeerMessage::Raft(message) => Some(&**message),
                 _ => None,
             });
         let mut broken = self.observer.stepped(id, engine, messages);
@@ -80,7 +81,7 @@ impl World {
             wire::encode_message(origin, &message, &mut bytes);
             let bytes = bytes.freeze();
             for late_us in self.misfortune.lags_us(&self.settings.plan, &message) {
-                self.send(from, to, bytes.clone(), late_us);
+                self.send(from, to, &message, bytes.clone(), late_us);
             }
         }
         for snapshot in effects.send_snapshots {
@@ -162,6 +163,10 @@ impl World {
             &[id.0, position.index.0, state.digest()],
             || format!("n{id}: applied {position}, revision {}", state.revision()),
         );
+        if let Some(tape) = &mut self.tape {
+            let text = format!("applied {}, revision {}", position.index, state.revision());
+            tape.happened(now, Who::Member(id), Kind::Apply, text);
+        }
         if let Err(violation) = self.digests.observe(id, position, state.digest()) {
             self.violate(violation);
         }
@@ -271,6 +276,9 @@ impl World {
                     self.trace.note(now, "durable", &[id.0, number], || {
                         format!("n{id}: record {number}")
                     });
+                    if let Some(tape) = &mut self.tape {
+                        tape.noted(now, id, "durable", &format!("record {number}"));
+                    }
                 }
                 Done::Checkpointed(meta) => {
                     let floor = process.node.checkpointed(&meta);
@@ -294,11 +302,24 @@ impl World {
 
     // ---- network ----------------------------------------------------------------------------
 
-    fn send(&mut self, from: MemberId, to: MemberId, bytes: Bytes, late_us: u64) {
+    fn send(
+        &mut self,
+        from: MemberId,
+        to: MemberId,
+        message: &PeerMessage,
+        bytes: Bytes,
+        late_us: u64,
+    ) {
         let Some(to_place) = self.place(to) else {
             return;
         };
-        for copy in self.network.send(from, to, bytes.len()) {
+        let copies = self.network.send(from, to, bytes.len());
+        let now = self.now();
+        let tape = self.tape.as_mut();
+        let number = tape.map_or(0, |tape| {
+            tape.sends(now, from, to, message, !copies.is_empty())
+        });
+        for copy in copies {
             let mut bytes = bytes.clone();
             if let Some(draw) = copy.corrupt {
                 let mut damaged = bytes.to_vec();
@@ -312,12 +333,13 @@ impl World {
                     to: to_place,
                     from,
                     bytes,
+                    number,
                 },
             );
         }
     }
 
-    pub(crate) fn frame(&mut self, to: usize, from: MemberId, bytes: &Bytes) {
+    pub(crate) fn frame(&mut self, to: usize, from: MemberId, bytes: &Bytes, number: u64) {
         let now = self.now();
         let mut reader = FrameReader::of_stranger();
         reader.trust(Origin {
@@ -340,6 +362,9 @@ impl World {
         let it = &mut self.members[to];
         let instant = it.clock.instant(now);
         if let Some(process) = &mut it.process {
+            if let Some(tape) = &mut self.tape {
+                tape.receives(now, id, from, number, &message);
+            }
             process.node.receive(from, message, instant);
             self.pump_soon(to);
         }
@@ -402,24 +427,24 @@ impl World {
     }
 }
 
-fn message_kind(message: &base::PeerMessage) -> u64 {
+fn message_kind(message: &PeerMessage) -> u64 {
     match message {
-        base::PeerMessage::Raft(message) => message.kind as u64 ^ (message.term.0 << 8),
-        base::PeerMessage::Forward { .. } => 100,
-        base::PeerMessage::ReadIndexRequest { .. } => 101,
-        base::PeerMessage::ReadIndexReply { .. } => 102,
-        base::PeerMessage::LeaseRenewRequest { .. } => 103,
-        base::PeerMessage::LeaseRemainingRequest { .. } => 104,
-        base::PeerMessage::LeaseReply { .. } => 105,
-        base::PeerMessage::Recovering { .. } => 106,
-        base::PeerMessage::SnapshotOutcome { .. } => 107,
-        base::PeerMessage::Removed => 108,
-        base::PeerMessage::Leaving => 109,
-        base::PeerMessage::PromiseRequest { .. } => 110,
-        base::PeerMessage::PromiseReply { .. } => 111,
-        base::PeerMessage::ClockRequest { .. } => 112,
-        base::PeerMessage::ClockReply { .. } => 113,
-        base::PeerMessage::Knows { .. } => 114,
-        base::PeerMessage::Bounce { .. } => 115,
+        PeerMessage::Raft(message) => message.kind as u64 ^ (message.term.0 << 8),
+        PeerMessage::Forward { .. } => 100,
+        PeerMessage::ReadIndexRequest { .. } => 101,
+        PeerMessage::ReadIndexReply { .. } => 102,
+        PeerMessage::LeaseRenewRequest { .. } => 103,
+        PeerMessage::LeaseRemainingRequest { .. } => 104,
+        PeerMessage::LeaseReply { .. } => 105,
+        PeerMessage::Recovering { .. } => 106,
+        PeerMessage::SnapshotOutcome { .. } => 107,
+        PeerMessage::Removed => 108,
+        PeerMessage::Leaving => 109,
+        PeerMessage::PromiseRequest { .. } => 110,
+        PeerMessage::PromiseReply { .. } => 111,
+        PeerMessage::ClockRequest { .. } => 112,
+        PeerMessage::ClockReply { .. } => 113,
+        PeerMessage::Knows { .. } => 114,
+        PeerMessage::Bounce { .. } => 115,
     }
 }

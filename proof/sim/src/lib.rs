@@ -27,11 +27,13 @@ pub mod governing;
 pub mod judge;
 pub mod member;
 pub mod misfortune;
+#[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod natives;
 pub mod network;
 pub mod night;
 pub mod plan;
+#[cfg(feature = "mutants")]
 pub mod plant;
 pub mod reader;
 pub mod report;
@@ -39,6 +41,8 @@ pub mod run;
 pub mod schedule;
 pub mod speak;
 pub mod spying;
+pub mod stage;
+pub mod tape;
 pub mod trace;
 pub mod watching;
 pub mod workload;

@@ -7,6 +7,7 @@ use crate::disk::PowerCut;
 use crate::member::{Condition, Member};
 use crate::network::{Split, Weather};
 use crate::plan::{Fault, Plan};
+use crate::tape::{Kind, Who};
 use crate::world::{Event, World};
 use base::{MemberId, MessageKind, PeerMessage, Rng};
 use node::{Effects, MemberChange};
@@ -151,6 +152,7 @@ impl World {
                 self.network.set_weather(Weather::FAIR);
                 let now = self.now();
                 self.trace.note(now, "network", &[0], || "heals".to_owned());
+                self.tell("the network heals".to_owned());
             }
             Trouble::DiskSpeedsUp { member } => self.members[member].disk_slowness = 1,
             Trouble::DiskHasRoom { member } => self.members[member].disk.set_capacity(u64::MAX / 2),
@@ -178,6 +180,14 @@ impl World {
                     self.start_later(member, AIMED_DOWN_MS);
                 }
             }
+        }
+    }
+
+    /// Puts what happened to the world, and to nobody in particular, on the tape.
+    pub(crate) fn tell(&mut self, text: String) {
+        let now = self.now();
+        if let Some(tape) = &mut self.tape {
+            tape.happened(now, Who::World, Kind::Fault, text);
         }
     }
 
@@ -263,6 +273,7 @@ impl World {
                 split.apply(&members, &mut self.network, &mut self.misfortune.rng);
                 self.trace
                     .note(now, "network", &[1], || format!("{split:?}"));
+                self.tell(format!("the network splits: {split:?}"));
                 self.later(100, 6_000, Trouble::NetworkHeals);
             }
             Fault::Weather => {
@@ -270,6 +281,7 @@ impl World {
                 self.network.set_weather(weather);
                 self.trace
                     .note(now, "network", &[2], || format!("{weather:?}"));
+                self.tell(format!("foul weather: {weather:?}"));
                 self.later(500, 6_000, Trouble::NetworkHeals);
             }
             Fault::Pause => {
@@ -501,6 +513,7 @@ impl World {
         self.misfortune.is_over = true;
         let now = self.now();
         self.trace.note(now, "heal", &[], String::new);
+        self.tell("everything heals".to_owned());
         self.network.heal();
         self.network.set_weather(Weather::FAIR);
         self.retire_strangers();

@@ -80,6 +80,11 @@ impl Network {
         self.cut.insert((from, to));
     }
 
+    /// Makes the link from one member to another whole again.
+    pub fn mend(&mut self, from: MemberId, to: MemberId) {
+        self.cut.remove(&(from, to));
+    }
+
     /// Whole again. The weather stays.
     pub fn heal(&mut self) {
         self.cut.clear();

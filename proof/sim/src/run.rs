@@ -6,6 +6,7 @@
 
 use crate::member::Settings;
 use crate::plan::{Consensus, Fault, Plan};
+use crate::tape::Tape;
 use crate::world::World;
 use base::{Mark, Mutants};
 use checker::fresh::Anomalies;
@@ -57,6 +58,16 @@ pub fn run(seed: u64, mutants: Mutants, consensus: Option<Consensus>, records: b
 
 /// Runs a world that was drawn or made up.
 pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
+    run_on_tape(plan, mutants, records, None).0
+}
+
+/// The same, on this tape if there is one.
+pub fn run_on_tape(
+    plan: Plan,
+    mutants: Mutants,
+    records: bool,
+    tape: Option<Box<Tape>>,
+) -> (Report, Option<Box<Tape>>) {
     catch_panics_quietly();
     let mut world = World::new(
         Settings {
@@ -65,6 +76,7 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
         },
         records,
     );
+    world.tape = tape;
     // What the thread reached in another world counts there.
     Mark::take();
     let outcome = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
@@ -72,10 +84,7 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
     match outcome {
         Ok(more) => violations.extend(more),
         Err(_) => {
-            let message = PANIC
-                .with(|panic| panic.borrow_mut().take())
-                .unwrap_or_default();
-            violations.push(Violation::new("no_invariant_breaks", message));
+            violations.push(Violation::new("no_invariant_breaks", last_panic()));
         }
     }
     let now = world.now();
@@ -84,7 +93,8 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
         .iter()
         .filter(|_| records)
         .find_map(|violation| draw(violation, &world, &plan));
-    Report {
+    let tape = world.tape.take();
+    let report = Report {
         picture,
         violations,
         n_operations: (world.asking.history.len() + world.natives.history.len()) as u64,
@@ -97,7 +107,8 @@ pub fn run_plan(plan: Plan, mutants: Mutants, records: bool) -> Report {
         marks: Mark::take(),
         lines: world.trace.into_lines(),
         plan,
-    }
+    };
+    (report, tape)
 }
 
 fn draw(violation: &Violation, world: &World, plan: &Plan) -> Option<String> {
@@ -160,8 +171,15 @@ thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
+/// The words of the panic that was caught last.
+pub(crate) fn last_panic() -> String {
+    PANIC
+        .with(|panic| panic.borrow_mut().take())
+        .unwrap_or_default()
+}
+
 /// A broken invariant is a finding, not a crash of the simulator: its words are kept for the report.
-fn catch_panics_quietly() {
+pub(crate) fn catch_panics_quietly() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let default = std::panic::take_hook();

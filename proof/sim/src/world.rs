@@ -25,6 +25,8 @@ use crate::natives::Natives;
 use crate::network::Network;
 use crate::schedule::Schedule;
 use crate::spying::Spying;
+use crate::stage::ShellBug;
+use crate::tape::{Kind, Tape, Who};
 use crate::trace::Trace;
 use crate::watching::Watching;
 use base::{MemberId, Membership, Rng, SnapshotMeta};
@@ -45,11 +47,12 @@ pub enum Event {
     Tick { member: usize, life: u32 },
     /// Its effects are carried out.
     Pump { member: usize, life: u32 },
-    /// A frame arrives.
+    /// A frame arrives. Its number on the tape, if there is one.
     Frame {
         to: usize,
         from: MemberId,
         bytes: Bytes,
+        number: u64,
     },
     /// A state arrives, as the bytes of its stream.
     State {
@@ -90,6 +93,8 @@ pub enum Event {
     Watcher(crate::watching::WatcherEvent),
     /// Something of the trouble.
     Trouble(crate::misfortune::Trouble),
+    /// Nothing but that time has come so far, for somebody who waits for it.
+    Moment,
 }
 
 /// One seed's world.
@@ -100,6 +105,12 @@ pub struct World {
     pub schedule: Schedule<Event>,
     /// What happened.
     pub trace: Trace,
+    /// The same as events that can be drawn, where somebody wants to draw them.
+    pub tape: Option<Box<Tape>>,
+    /// A bug of the shell around the production core, where somebody planted one.
+    pub shell_bug: Option<ShellBug>,
+    /// The member whose event it is that happens.
+    pub(crate) acting: Option<usize>,
     /// The links.
     pub network: Network,
     /// Everybody who ever was a member.
@@ -172,6 +183,9 @@ impl World {
         let mut world = World {
             schedule: Schedule::default(),
             trace: Trace::new(records),
+            tape: None,
+            shell_bug: None,
+            acting: None,
             network: Network::new(rng.fork(2)),
             deferred: members.iter().map(|_| Vec::new()).collect(),
             asking: Asking::new(&settings.plan, rng.fork(3)),
@@ -214,6 +228,9 @@ impl World {
         let now = self.now();
         self.trace
             .note(now, "violation", &[], || violation.to_string());
+        if let Some(tape) = &mut self.tape {
+            tape.happened(now, Who::World, Kind::Broken, violation.claim);
+        }
         self.violations.push(violation);
     }
 
@@ -221,8 +238,15 @@ impl World {
     pub fn note(&mut self, member: usize, kind: &'static str, text: impl FnOnce() -> String) {
         let now = self.now();
         let id = self.members[member].id;
+        let Some(tape) = &mut self.tape else {
+            return self
+                .trace
+                .note(now, kind, &[id.0], || format!("n{id}: {}", text()));
+        };
+        let text = text();
+        tape.noted(now, id, kind, &text);
         self.trace
-            .note(now, kind, &[id.0], || format!("n{id}: {}", text()));
+            .note(now, kind, &[id.0], || format!("n{id}: {text}"));
     }
 
     /// The place of a member.
@@ -247,6 +271,7 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        self.acting = None;
         match event {
             Event::Client(event) => return self.client_event(event),
             Event::Native(event) => return self.native_event(event),
@@ -267,6 +292,7 @@ impl World {
             Event::Frame { to, .. } | Event::State { to, .. } => *to,
             _ => return,
         };
+        self.acting = Some(member);
         if self.members[member].is_paused {
             self.deferred[member].push(event);
             return;
@@ -292,7 +318,12 @@ impl World {
                 }
                 self.pump_soon(member);
             }
-            Event::Frame { to, from, bytes } => self.frame(to, from, &bytes),
+            Event::Frame {
+                to,
+                from,
+                bytes,
+                number,
+            } => self.frame(to, from, &bytes, number),
             Event::State {
                 to,
                 from,

@@ -44,7 +44,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
     (
         "edge/cli",
         "cli",
-        &["base", "clock", "storage", "server", "api", "client"],
+        &["base", "clock", "storage", "server", "api", "client", "lab"],
     ),
     // Gates stand at resources of others; they know nothing of ours.
     ("edge/gate", "gate", &[]),
@@ -72,6 +72,8 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("proof/spec", "spec", &["base", "consensus"]),
+    ("proof/lab", "lab", &["base", "sim", "spec"]),
+    ("proof/lab", "lab", &["base", "clock", "sim"]),
     // A workspace of its own, with the same arrows.
     (
         "proof/fuzz",

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   claims.rs   whether a table that says "works" names a test for it
+//!   field.rs    whether every claim of the field that is called shown has a command and a test
 //!   layers.rs   which crate may use which: the arrows of docs/architecture.md
 //!   source.rs   what one source file may contain, by the folder that it lies in
 //! ```
@@ -10,5 +11,6 @@
 //! that cannot fail is worth nothing); `tests/tidy.rs` runs them over the whole tree.
 
 pub mod claims;
+pub mod field;
 pub mod layers;
 pub mod source;

@@ -97,6 +97,22 @@ fn what_is_said_to_work_has_a_test() {
 }
 
 #[test]
+fn every_claim_of_the_field_has_its_command_and_its_test() {
+    let sources = files(".rs");
+    let is_test = |name: &str| match name.split_once("::") {
+        None => root().join(name).is_file(),
+        Some((path, function)) => sources
+            .iter()
+            .any(|(at, text)| at == path && text.contains(&format!("fn {function}("))),
+    };
+    let page = "docs/claims.md";
+    let text = fs::read_to_string(root().join(page)).expect("the page is there");
+    let lab = tidy::field::Lab::read(&sources);
+    assert!(lab.exhibits.len() > 20, "the catalogue is read: {lab:?}");
+    assert_none(&tidy::field::complaints(page, &text, &lab, is_test));
+}
+
+#[test]
 fn no_file_names_a_machine() {
     // Spelt in two halves, or this file would complain about itself.
     let paths = [

@@ -2,8 +2,8 @@
 
 use crate::complaint::Complaint;
 use crate::output::Voice;
-use crate::quorum::{self, Quorums};
 use crate::table::Table;
+use base::quorum::{self, Quorums};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -41,8 +41,9 @@ pub(crate) struct Quorum {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
-    #[serde(flatten)]
-    quorums: Quorums,
+    members: u32,
+    writes: u32,
+    reads: u32,
     is_strong: bool,
     overlap: u32,
     writes_overlap: u32,
@@ -59,7 +60,9 @@ struct Answers {
 
 fn answer(it: Quorums) -> Answer {
     Answer {
-        quorums: it,
+        members: it.members(),
+        writes: it.writes(),
+        reads: it.reads(),
         is_strong: it.is_strong(),
         overlap: it.overlap(),
         writes_overlap: it.writes_overlap(),

@@ -70,7 +70,7 @@ fn handled(message: Message, before: &State, after: &State) -> String {
 }
 
 /// What a member has changed because of what `other` said.
-fn changes(was: &Member, is: &Member, other: Who) -> Vec<String> {
+pub fn changes(was: &Member, is: &Member, other: Who) -> Vec<String> {
     let mut all = Vec::new();
     if was.term != is.term {
         all.push(format!("enters term {}", is.term));
@@ -99,7 +99,8 @@ fn changes(was: &Member, is: &Member, other: Who) -> Vec<String> {
     all
 }
 
-fn said(word: Word) -> String {
+/// What a message says, in words.
+pub fn said(word: Word) -> String {
     match word {
         Word::VoteRequest { last } => format!("vote for me, my log ends at {last}"),
         Word::VoteResponse { granted: true } => String::from("you have my vote"),

@@ -4,35 +4,64 @@
 //! them. Quorate itself always asks majorities ([`majority`]); the other choices are what availability-first
 //! stores offer, and what people want to compare.
 
-use serde::Serialize;
+use std::fmt;
 
 /// Members that are worth talking about.
-pub(crate) const MEMBERS_MAX: u32 = 1000;
+pub const MEMBERS_MAX: u32 = 1000;
 
 /// N, W and R. `1 <= writes <= members` and `1 <= reads <= members` hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct Quorums {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quorums {
     members: u32,
     writes: u32,
     reads: u32,
 }
 
 /// Why three numbers are no choice of quorums.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum NoQuorums {
-    #[error("N is {0}: a cluster has 1 to {MEMBERS_MAX} members")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoQuorums {
+    /// There is no cluster of so many members.
     Members(u32),
-    #[error("{name} is {value}: of {members} members, 1 to {members} can be asked")]
+    /// There is no such part of it.
     Part {
+        /// W or R.
         name: &'static str,
+        /// What was asked for.
         value: u32,
+        /// N.
         members: u32,
     },
 }
 
+impl fmt::Display for NoQuorums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoQuorums::Members(members) => {
+                write!(
+                    f,
+                    "N is {members}: a cluster has 1 to {MEMBERS_MAX} members"
+                )
+            }
+            NoQuorums::Part {
+                name,
+                value,
+                members,
+            } => write!(
+                f,
+                "{name} is {value}: of {members} members, 1 to {members} can be asked"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NoQuorums {}
+
 impl Quorums {
     /// Checks the three numbers.
-    pub(crate) fn new(members: u32, writes: u32, reads: u32) -> Result<Quorums, NoQuorums> {
+    ///
+    /// # Errors
+    /// When one of them is 0 or too large.
+    pub fn new(members: u32, writes: u32, reads: u32) -> Result<Quorums, NoQuorums> {
         if !(1..=MEMBERS_MAX).contains(&members) {
             return Err(NoQuorums::Members(members));
         }
@@ -52,56 +81,74 @@ impl Quorums {
         })
     }
 
+    /// N.
+    pub fn members(self) -> u32 {
+        self.members
+    }
+
+    /// W.
+    pub fn writes(self) -> u32 {
+        self.writes
+    }
+
+    /// R.
+    pub fn reads(self) -> u32 {
+        self.reads
+    }
+
     /// Members that any read shares with any write, at least. With one, a read meets the newest write.
-    pub(crate) fn overlap(self) -> u32 {
+    pub fn overlap(self) -> u32 {
         (self.writes + self.reads).saturating_sub(self.members)
     }
 
     /// Members that any two writes share, at least. With none, two writes may both be acknowledged, neither
     /// knowing of the other.
-    pub(crate) fn writes_overlap(self) -> u32 {
+    pub fn writes_overlap(self) -> u32 {
         (2 * self.writes).saturating_sub(self.members)
     }
 
     /// Whether every read meets the newest write (W + R > N).
-    pub(crate) fn is_strong(self) -> bool {
+    pub fn is_strong(self) -> bool {
         self.overlap() > 0
     }
 
     /// Members that may fail, whichever they are, while reads go on.
-    pub(crate) fn read_failures(self) -> u32 {
+    pub fn read_failures(self) -> u32 {
         self.members - self.reads
     }
 
     /// Members that may fail, whichever they are, while writes go on.
-    pub(crate) fn write_failures(self) -> u32 {
+    pub fn write_failures(self) -> u32 {
         self.members - self.writes
     }
 
     /// Members that may fail, whichever they are, while both go on.
-    pub(crate) fn both_failures(self) -> u32 {
+    pub fn both_failures(self) -> u32 {
         self.read_failures().min(self.write_failures())
     }
 
     /// `5/3/3`.
-    pub(crate) fn text(self) -> String {
+    pub fn text(self) -> String {
         format!("{}/{}/{}", self.members, self.writes, self.reads)
     }
 }
 
 /// The smallest part of which any two share a member.
-pub(crate) fn majority(members: u32) -> u32 {
+pub fn majority(members: u32) -> u32 {
     members / 2 + 1
 }
 
 /// A cluster that asks majorities for both, as Quorate's members do.
-pub(crate) fn of_majorities(members: u32) -> Result<Quorums, NoQuorums> {
+///
+/// # Errors
+/// When there is no cluster of so many members.
+pub fn of_majorities(members: u32) -> Result<Quorums, NoQuorums> {
     let majority = majority(members);
     Quorums::new(members, majority, majority)
 }
 
 /// What even sizes cost.
-pub(crate) fn is_wasteful(members: u32) -> bool {
+pub fn is_wasteful(members: u32) -> bool {
     members > 0 && members.is_multiple_of(2)
 }
 
