@@ -6,7 +6,8 @@
 //!   user add NAME PASSWORD|- · del NAME · passwd NAME PASSWORD · get NAME · list · grant|revoke NAME ROLE
 //!   role add|del|get NAME · list · grant ROLE read|write|readwrite KEY [END] · revoke ROLE KEY [END]
 //!   login NAME PASSWORD · as NAME|nobody           END: a key, or `on` (from the key on)
-//!   put KEY VALUE [prev] [lease=N] · get KEY [END] · del KEY [END] [prev] · lease grant|revoke N
+//!   put KEY VALUE [prev] [keep] [lease=N] · get KEY [END] · del KEY [END] [prev] · lease grant|revoke|keep N
+//!   alarm raise|clear corrupt|nospace · unlock KEY
 //! ```
 #![allow(clippy::unwrap_used)] // a test that fails says where
 
@@ -15,6 +16,7 @@ extern crate quorate_etcd as etcd;
 mod support;
 
 use bytes::Bytes;
+use etcd::auth::{self, Needs};
 use etcd::proto::{authpb, etcdserverpb as pb};
 use etcd::{Method, Status};
 use prost::Message;
@@ -94,13 +96,15 @@ impl Teller {
             ["user", "passwd", name, password] => {
                 let request = pb::AuthUserChangePasswordRequest {
                     name: text(name),
-                    password: text(password),
+                    password: text(unquoted(password)),
                     ..Default::default()
                 };
                 self.ok::<pb::AuthUserChangePasswordResponse>(Method::UserChangePassword, &request)
             }
             ["user", "get", name] => {
-                let request = pb::AuthUserGetRequest { name: text(name) };
+                let request = pb::AuthUserGetRequest {
+                    name: text(unquoted(name)),
+                };
                 let answer: pb::AuthUserGetResponse = self.0.call(Method::UserGet, &request)?;
                 Ok(format!("roles {:?}", answer.roles))
             }
@@ -174,7 +178,7 @@ impl Teller {
             ["login", name, password] => {
                 let request = pb::AuthenticateRequest {
                     name: text(name),
-                    password: text(password),
+                    password: text(unquoted(password)),
                 };
                 let answer: pb::AuthenticateResponse =
                     self.0.call(Method::Authenticate, &request)?;
@@ -188,6 +192,7 @@ impl Teller {
                     key: bytes(key),
                     value: bytes(value),
                     prev_kv: flags.contains(&"prev"),
+                    ignore_value: flags.contains(&"keep"),
                     lease: lease.map_or(0, |lease| lease.parse().unwrap()),
                     ..Default::default()
                 };
@@ -231,6 +236,30 @@ impl Teller {
                     id: id.parse().unwrap(),
                 };
                 self.ok::<pb::LeaseRevokeResponse>(Method::LeaseRevoke, &request)
+            }
+            ["lease", "keep", id] => {
+                let needs = Needs::of_renewal(base::LeaseId(id.parse().unwrap()));
+                auth::permit_caller(&self.0.state, &self.0.caller, &needs)?;
+                Ok("ok".to_owned())
+            }
+            ["alarm", action, kind] => {
+                let request = pb::AlarmRequest {
+                    action: ["", "raise", "clear"]
+                        .iter()
+                        .position(|it| *it == action)
+                        .unwrap() as i32,
+                    alarm: ["", "nospace", "corrupt"]
+                        .iter()
+                        .position(|it| *it == kind)
+                        .unwrap() as i32,
+                    ..Default::default()
+                };
+                self.ok::<pb::AlarmResponse>(Method::Alarm, &request)
+            }
+            // Of recipes the world knows who may.
+            ["unlock", key] => {
+                let request = etcd::proto::v3lockpb::UnlockRequest { key: bytes(key) };
+                self.ok::<pb::PutResponse>(Method::Unlock, &request)
             }
             _ => panic!("no such words: {words:?}"),
         }

@@ -313,7 +313,13 @@ fn a_stream_refuses_what_etcd_refuses() {
         sort_target: 1,
         ..base.clone()
     };
-    assert_eq!(refused(sorted), Refusal::RangeStreamSort.into());
+    assert_eq!(refused(sorted.clone()), Refusal::RangeStreamSort.into());
+    // Of two things wrong the order is named.
+    let both = pb::RangeRequest {
+        min_mod_revision: 1,
+        ..sorted
+    };
+    assert_eq!(refused(both), Refusal::RangeStreamSort.into());
     // What it would be sorted by, if it were.
     let unsorted = pb::RangeRequest {
         sort_target: 1,

@@ -5,7 +5,7 @@ mod streams;
 use crate::contest;
 use crate::differences::{Rules, Seen};
 use crate::generate::SHORT_LEASES;
-use crate::marks::{Known, Names};
+use crate::marks::{Known, MEMBER, Names};
 use crate::operation::{Ask, Body, Operation, Which};
 use crate::proto;
 use crate::proto::etcdserverpb as pb;
@@ -520,6 +520,16 @@ impl Pair {
     async fn restart(&mut self, which: Which) -> Result<(), Failure> {
         self.settle().await?;
         self.streams.clear();
+        if self.ours.n_members() == 1 {
+            // A member of ours that starts does not know any more who raised its alarm for space, and takes it back where
+            // there is room (docs/compat/etcd.md).
+            let disarm = pb::AlarmRequest {
+                action: pb::alarm_request::AlarmAction::Deactivate as i32,
+                member_id: MEMBER.cast_unsigned(),
+                alarm: pb::AlarmType::Nospace as i32,
+            };
+            self.say("Maintenance/Alarm", &disarm).await?;
+        }
         // What etcd's file has not when it is killed is done again from its log, and then a transaction that was refused
         // for what it wanted to read writes all the same (docs/compat/etcd.md). To hash the file it writes it.
         let (hashed, _) = self.say("Maintenance/Hash", &pb::HashRequest {}).await?;

@@ -35,8 +35,8 @@ mod password;
 mod records;
 mod rights;
 mod root_only;
-mod told;
 mod token;
+mod told;
 
 pub use change::check_gate;
 pub(crate) use change::{APPLY_VERSION, change};
@@ -51,10 +51,10 @@ pub use records::{
 pub(crate) use records::{answer_role, answer_roles, answer_status, answer_user, answer_users};
 pub use rights::{Caller, Rights, permit, permit_caller, permit_root, user_identity};
 pub use root_only::RootOnly;
-pub use told::told;
 pub use token::{
     IssueToken, TOKENS_MAX, Token, USER_TOKENS_MAX, find_token, is_token, may_come, token_number,
 };
+pub use told::told;
 
 /// Bytes of the name of a user or a role; what an identity may have.
 pub const NAME_BYTES_MAX: usize = store::command::IDENTITY_BYTES_MAX;

@@ -70,7 +70,8 @@ impl World {
     pub(crate) fn call_bytes(&mut self, method: Method, body: Bytes) -> Result<Bytes, Status> {
         let plan = self.session.plan(method, body)?;
         // As the edge does, before anything is done about it.
-        auth::permit_caller(&self.state, &self.caller, &Needs::of_plan(&plan)?)?;
+        auth::permit_caller(&self.state, &self.caller, &Needs::of_plan(&plan)?)
+            .map_err(|refusal| auth::told(&self.state, &plan, refusal))?;
         match plan {
             Plan::Propose { request, .. } => self.apply(&request),
             Plan::Read(read) => answer_as(&self.state, &self.caller, &read.query),
