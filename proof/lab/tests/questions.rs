@@ -13,7 +13,7 @@ fn each_question_tells_runs_breaks_and_answers() {
         question
             .show(&mut text)
             .unwrap_or_else(|error| panic!("{error}\n{text}"));
-        assert!(question.breaks.iter().count() > 0 && question.holds.iter().count() > 0);
+        assert!(!question.breaks.is_empty() && !question.holds.is_empty());
         let holds = text.find("=== what holds").expect("it runs");
         let breaks = text.find("=== without the rule").expect("it breaks");
         let answer = text.find("=== answer").expect("it answers");
