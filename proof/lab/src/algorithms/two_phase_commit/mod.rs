@@ -41,6 +41,8 @@ const ASK_ON_RETURN: Break = Break {
     says: "a participant that is back does not ask what was decided",
 };
 
+const COORDINATOR: ProcessId = ProcessId(0);
+
 /// What becomes of the transaction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Outcome {
@@ -107,6 +109,8 @@ pub struct Participant {
     all: Vec<ProcessId>,
     is_prepared: bool,
     decided: Option<Outcome>,
+    /// How often it will still ask by itself: in truth for ever.
+    wonders_left: u8,
 }
 
 impl Process for Party {
@@ -200,20 +204,25 @@ impl Participant {
     fn wake(&mut self, timer: Timer, cx: &mut Context<'_, Party>) {
         match timer {
             Timer::Can => {
-                cx.cancel(&Timer::Cannot);
+                // It may have been asked twice.
+                [Timer::Can, Timer::Cannot].map(|timer| cx.cancel(&timer));
                 self.is_prepared = true;
-                cx.send(self.coordinator(), Message::Yes);
-                cx.anytime(Timer::Wonder);
+                cx.send(COORDINATOR, Message::Yes);
+                self.wonder(cx);
             }
             Timer::Cannot => {
                 cx.cancel(&Timer::Can);
-                cx.send(self.coordinator(), Message::No);
+                cx.send(COORDINATOR, Message::No);
                 self.decide(Outcome::Abort, cx);
             }
             Timer::Wonder if self.broken.is(&WAIT_WHEN_PREPARED) => {
                 self.decide(Outcome::Abort, cx);
             }
-            Timer::Wonder => self.ask(cx),
+            Timer::Wonder => {
+                self.ask(cx);
+                self.wonders_left -= 1;
+                self.wonder(cx);
+            }
             _ => {}
         }
     }
@@ -238,8 +247,11 @@ impl Participant {
         }
     }
 
-    fn coordinator(&self) -> ProcessId {
-        ProcessId(0)
+    /// It goes on asking until it knows.
+    fn wonder(&self, cx: &mut Context<'_, Party>) {
+        if self.wonders_left > 0 {
+            cx.anytime(Timer::Wonder);
+        }
     }
 
     fn ask(&self, cx: &mut Context<'_, Party>) {
@@ -263,7 +275,10 @@ impl Participant {
         match self.decided {
             Some(_) => {}
             None if self.is_prepared && self.broken.is(&ASK_ON_RETURN) => {}
-            None if self.is_prepared => self.ask(cx),
+            None if self.is_prepared => {
+                self.ask(cx);
+                self.wonder(cx);
+            }
             // Whatever was asked of it is forgotten, and it has promised nothing.
             None => self.decide(Outcome::Abort, cx),
         }
