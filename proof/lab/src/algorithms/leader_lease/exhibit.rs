@@ -2,10 +2,41 @@
 
 use super::*;
 use crate::algorithm::Algorithm;
-use crate::exhibit::{Kind, Scenario};
+use crate::exhibit::{Break, Kind, Scenario};
 use crate::kernel::{Cut, Faults, Law, Setup, Time, When, World};
 use base::Rng;
 use std::fmt;
+
+/// Without it a slow clock reads too long.
+pub(super) const GUARD_BAND: Break = Break {
+    rule: "guard-band",
+    law: "no-stale-read",
+    says: "the leader reads up to the last tick of its lease, as its own clock shows it",
+};
+/// Without it nobody knows how long a promise still runs.
+pub(super) const FROM_ASKING: Break = Break {
+    rule: "from-asking",
+    law: "no-stale-read",
+    says: "the leader counts its lease from the answer, and not from when it asked",
+};
+/// Without it a new leader is there while the old one still reads.
+pub(super) const WAIT_OUT: Break = Break {
+    rule: "wait-out",
+    law: "no-stale-read",
+    says: "candidates stand and voters vote while their promise to the leader still runs",
+};
+/// An assumption, taken away.
+const BOUNDED_DRIFT: Break = Break {
+    rule: "bounded-drift",
+    law: "no-stale-read",
+    says: "the leader's clock runs at a third of the right rate, and the guard band is for a quarter less",
+};
+/// An assumption, taken away.
+const NO_CLOCK_JUMP: Break = Break {
+    rule: "no-clock-jump",
+    law: "no-stale-read",
+    says: "the leader's clock jumps back",
+};
 
 /// Replicas with these plans; the first leads, and its clock is as slow as allowed.
 fn setup(plans: &[Plan], lease: u32, broken: Broken) -> Setup<Replica> {
@@ -76,14 +107,14 @@ impl Algorithm for LeaderLease {
             script: include_str!("scenarios/jump.txt"),
         },
     ];
-    const SMALL: &'static str =
-        "3 replicas, a lease of 3 ticks, one election, one write, one read, a slow leader";
+    const SMALL: &'static str = "3 replicas for 6 ticks, messages take 0 or 1, a lease of 3 ticks that is renewed once, \
+         one election, one write, one read; the slow leader stands still once";
     const LARGE: &'static str = "3 or 5 replicas, a lease of 4 or 8 ticks, many reads; cuts, crashes, losses, pauses, a slow leader";
 
     fn laws() -> Vec<Law<Replica>> {
         vec![Law {
             name: "no-stale-read",
-            says: "a read sees whatever was written or read before it",
+            says: "a read sees whatever was written or read before it began",
             when: When::Always,
             holds: no_stale_read,
         }]
@@ -92,6 +123,7 @@ impl Algorithm for LeaderLease {
     fn small(broken: Broken) -> Setup<Replica> {
         let old = Plan {
             reads: 1,
+            renews: 1,
             ..Plan::default()
         };
         let new = Plan {
@@ -102,13 +134,15 @@ impl Algorithm for LeaderLease {
         let jumps = u8::from(broken.is(&NO_CLOCK_JUMP));
         Setup {
             time: Time::Ticks {
-                horizon: 3,
-                delay_max: None,
+                horizon: 6,
+                delay_max: Some(1),
             },
             faults: Faults {
                 jumps,
+                pauses: 1,
                 ..Faults::default()
             },
+            mortal: vec![ProcessId(0)],
             jumps: vec![(ProcessId(0), -2)],
             ..setup(&[old, new, Plan::default()], 3, broken)
         }
@@ -116,10 +150,16 @@ impl Algorithm for LeaderLease {
 
     fn small_is(broken: Broken) -> &'static str {
         if broken.is(&NO_CLOCK_JUMP) {
-            "3 replicas, a lease of 3 ticks, one election, one write, one read, a leader whose clock jumps"
+            "3 replicas for 6 ticks, messages take 0 or 1, a lease of 3 ticks that is renewed once, \
+             one election, one write, one read; the slow leader stands still once, its clock jumps once"
         } else {
             Self::SMALL
         }
+    }
+
+    /// Nothing is judged but reads.
+    fn within(world: &World<Replica>) -> bool {
+        world.processes().any(Replica::may_read)
     }
 
     fn stage(broken: Broken) -> Setup<Replica> {
@@ -175,12 +215,20 @@ impl Algorithm for LeaderLease {
 
 fn no_stale_read(world: &World<Replica>) -> Result<(), String> {
     let mut newest = 0;
+    let mut at_look = BTreeMap::new();
     for fact in world.facts() {
         match fact {
-            Fact::Read(number) if *number < newest => {
-                return Err(format!("{number} was read after {newest} was there"));
+            Fact::Looked(who) => {
+                at_look.insert(*who, newest);
             }
-            Fact::Read(number) | Fact::Wrote(number) => newest = newest.max(*number),
+            Fact::Read(who, number) => {
+                let least = at_look.get(who).copied().unwrap_or(newest);
+                if *number < least {
+                    return Err(format!("{number} was read after {least} was there"));
+                }
+                newest = newest.max(*number);
+            }
+            Fact::Wrote(number) => newest = newest.max(*number),
         }
     }
     Ok(())
@@ -207,7 +255,8 @@ impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fact::Wrote(number) => write!(f, "{number} is written"),
-            Fact::Read(number) => write!(f, "reads {number}"),
+            Fact::Looked(_) => f.write_str("its lease still runs"),
+            Fact::Read(_, number) => write!(f, "reads {number}"),
         }
     }
 }

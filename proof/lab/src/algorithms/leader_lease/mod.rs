@@ -2,43 +2,13 @@
 
 mod exhibit;
 
-use crate::exhibit::{Break, Broken};
+use crate::exhibit::Broken;
 use crate::kernel::{Context, Process, ProcessId};
+use exhibit::{FROM_ASKING, GUARD_BAND, WAIT_OUT};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Authority that lapses by itself.
 pub struct LeaderLease;
-
-/// Without it a slow clock reads too long.
-const GUARD_BAND: Break = Break {
-    rule: "guard-band",
-    law: "no-stale-read",
-    says: "the leader reads up to the last tick of its lease, as its own clock shows it",
-};
-/// Without it nobody knows how long a promise still runs.
-const FROM_ASKING: Break = Break {
-    rule: "from-asking",
-    law: "no-stale-read",
-    says: "the leader counts its lease from the answer, and not from when it asked",
-};
-/// Without it a new leader is there while the old one still reads.
-const WAIT_OUT: Break = Break {
-    rule: "wait-out",
-    law: "no-stale-read",
-    says: "candidates stand and voters vote while their promise to the leader still runs",
-};
-/// An assumption, taken away.
-const BOUNDED_DRIFT: Break = Break {
-    rule: "bounded-drift",
-    law: "no-stale-read",
-    says: "the leader's clock runs at a third of the right rate, and the guard band is for a quarter less",
-};
-/// An assumption, taken away.
-const NO_CLOCK_JUMP: Break = Break {
-    rule: "no-clock-jump",
-    law: "no-stale-read",
-    says: "the leader's clock jumps back",
-};
 
 /// A leader's time in office.
 type Term = u8;
@@ -63,8 +33,10 @@ pub enum Message {
 pub enum Fact {
     /// A majority holds it: whoever wrote it was told so.
     Wrote(u8),
-    /// A read was answered, without asking anybody.
-    Read(u8),
+    /// A leader begins to answer a read: it has looked at its clock, and the lease was running.
+    Looked(ProcessId),
+    /// The read was answered, from memory, without asking anybody.
+    Read(ProcessId, u8),
 }
 
 /// One of the replicas of a register. Its term and what it holds are on its disk.
@@ -122,7 +94,8 @@ impl Process for Replica {
         match timer {
             "stand" if !is_leader => self.stand(cx),
             "write" if is_leader => self.write(cx),
-            "read" if is_leader => self.read(cx),
+            "read" if is_leader => self.look(cx),
+            "answer" => self.answer(cx),
             "renew" if is_leader => {
                 self.append(cx);
                 self.plan.renews -= 1;
@@ -223,6 +196,8 @@ impl Replica {
 
     fn in_office(&self, cx: &mut Context<'_, Self>) {
         self.append(cx);
+        // What was begun in another term is not answered.
+        cx.cancel(&"answer");
         again(self.plan.writes, "write", cx);
         again(self.plan.reads, "read", cx);
         again(self.plan.renews, "renew", cx);
@@ -275,19 +250,39 @@ impl Replica {
         }
     }
 
-    fn read(&mut self, cx: &mut Context<'_, Self>) {
+    /// The look at the clock. Between it and the answer anything may happen.
+    fn look(&mut self, cx: &mut Context<'_, Self>) {
+        if matches!(self.role, Role::Leader { committed: Some(_), until, .. } if cx.now() < until) {
+            cx.fact(Fact::Looked(cx.me()));
+            return cx.anytime("answer");
+        }
+        cx.say(format_args!(
+            "no lease: it would have to ask a majority first"
+        ));
+        self.is_read(cx);
+    }
+
+    fn is_read(&mut self, cx: &mut Context<'_, Self>) {
         self.plan.reads -= 1;
         later(self.plan.reads, "read", cx);
+    }
+
+    /// Whether it answers reads, or may do so one day.
+    fn may_read(&self) -> bool {
+        let may_lead = self.plan.stands > 0 || !matches!(self.role, Role::Follower);
+        may_lead && self.plan.reads > 0
+    }
+
+    /// What a leader holds now is what it held at the look, or newer.
+    fn answer(&mut self, cx: &mut Context<'_, Self>) {
         match self.role {
             Role::Leader {
                 committed: Some(number),
-                until,
                 ..
-            } if cx.now() < until => cx.fact(Fact::Read(number)),
-            _ => cx.say(format_args!(
-                "no lease: it would have to ask a majority first"
-            )),
+            } => cx.fact(Fact::Read(cx.me(), number)),
+            _ => cx.say(format_args!("leads no longer: no answer")),
         }
+        self.is_read(cx);
     }
 }
 
