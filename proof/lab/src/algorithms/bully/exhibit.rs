@@ -16,7 +16,13 @@ fn setup(n: usize, horizon: u32, faults: Faults, broken: Broken) -> Setup<Member
         } else {
             State::Follows(highest)
         };
-        (format!("p{}", at + 1), Member { broken, n, state })
+        let member = Member {
+            broken,
+            n,
+            state,
+            alone_since: None,
+        };
+        (format!("p{}", at + 1), member)
     });
     let half = |range: std::ops::Range<usize>| range.map(ProcessId).collect();
     Setup {
@@ -51,6 +57,18 @@ fn two(faults: Faults, broken: Broken) -> Setup<Member> {
     setup(2, 12, faults, broken)
 }
 
+/// Two processes of which one comes back and is gone again, and time enough to find that out.
+fn twice(broken: Broken) -> Setup<Member> {
+    let faults = Faults {
+        crashes: 2,
+        ..ONE_RETURNS
+    };
+    Setup {
+        mortal: vec![ProcessId(1)],
+        ..setup(2, 44, faults, broken)
+    }
+}
+
 impl Algorithm for Bully {
     type Process = Member;
 
@@ -64,6 +82,7 @@ impl Algorithm for Bully {
         HALT_FIRST,
         ASK_HIGHER,
         TAKE_ITS_PLACE,
+        BEGIN_AGAIN,
     ];
     const SCENARIOS: &'static [Scenario] = &[
         Scenario {
@@ -98,12 +117,20 @@ impl Algorithm for Bully {
                 when: When::AtRest,
                 holds: highest_leads,
             },
+            Law {
+                name: "leader-is-found",
+                says: "nobody that is up is without a leader for long (a bounded time for each crash and return)",
+                when: When::Always,
+                holds: leader_is_found,
+            },
         ]
     }
 
     fn small(broken: Broken) -> Setup<Member> {
         if broken.is(&NO_PARTITION) {
             two(Faults::default(), broken)
+        } else if broken.is(&BEGIN_AGAIN) {
+            twice(broken)
         } else if broken.is(&TAKE_ITS_PLACE) {
             two(ONE_RETURNS, broken)
         } else {
@@ -114,6 +141,8 @@ impl Algorithm for Bully {
     fn small_is(broken: Broken) -> &'static str {
         if broken.is(&NO_PARTITION) {
             "2 processes for 12 ticks, messages take 0 or 1; one cut"
+        } else if broken.is(&BEGIN_AGAIN) {
+            "2 processes for 44 ticks, messages take 0 or 1; p2 crashes, comes back, crashes"
         } else if broken.is(&TAKE_ITS_PLACE) {
             "2 processes for 12 ticks, messages take 0 or 1; one crashes and comes back"
         } else {
@@ -123,8 +152,9 @@ impl Algorithm for Bully {
 
     fn kept(rule: &Break) -> Option<Setup<Member>> {
         let needs = |other: &Break| other.rule == rule.rule;
-        if needs(&NO_PARTITION) {
-            Some(two(Faults::default(), Broken::NOTHING))
+        // A partition is nothing that the algorithm survives.
+        if needs(&BEGIN_AGAIN) {
+            Some(twice(Broken::NOTHING))
         } else if needs(&TAKE_ITS_PLACE) {
             Some(two(ONE_RETURNS, Broken::NOTHING))
         } else {
@@ -185,6 +215,26 @@ fn highest_leads(world: &World<Member>) -> Result<(), String> {
         return Err(format!("all follow {first}, and {highest} is up"));
     }
     Ok(())
+}
+
+/// Each crash and each return may set an election back once.
+fn leader_is_found(world: &World<Member>) -> Result<(), String> {
+    let done = world.done();
+    if done.cuts > 0 {
+        return Ok(());
+    }
+    let bound = i64::from(ROUND) * i64::from(done.crashes + done.restarts);
+    let is_alone = |(at, member): &(ProcessId, &Member)| {
+        let since = member.alone_since;
+        since.is_some_and(|since| world.clock(*at) - since > bound)
+    };
+    match up(world).find(is_alone) {
+        Some((at, _)) => Err(format!(
+            "{} has been without a leader for more than {bound} ticks",
+            world.name(at)
+        )),
+        None => Ok(()),
+    }
 }
 
 impl fmt::Display for Message {

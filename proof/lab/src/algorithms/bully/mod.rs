@@ -39,6 +39,13 @@ const TAKE_ITS_PLACE: Break = Break {
     says: "a process that comes back, or hears of a lower leader, follows and holds no election",
 };
 
+/// Without it who waits for one that has died waits for ever.
+const BEGIN_AGAIN: Break = Break {
+    rule: "begin-again",
+    law: "leader-is-found",
+    says: "a process that was told to wait for a leader, and hears of none, holds no election",
+};
+
 /// A message takes at most so many ticks. Everything below follows from it.
 pub const DELAY_MAX: u32 = 1;
 /// The leader says so every so many ticks.
@@ -51,6 +58,8 @@ const HALT: u32 = DELAY_MAX + 1;
 const SILENCE: u32 = BEAT + DELAY_MAX + 1;
 /// From its answer to its first beat a higher one needs no longer than this, and one more.
 const PATIENCE: u32 = ANSWER + HALT + 2 * DELAY_MAX + 1;
+/// For each crash and each return nobody is without a leader for longer: it waits in vain, and holds an election.
+const ROUND: u32 = PATIENCE + ANSWER + HALT;
 
 /// What they say.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -99,6 +108,8 @@ pub struct Member {
     broken: Broken,
     n: usize,
     state: State,
+    /// Since when, by its clock, it has known of no leader.
+    alone_since: Option<i64>,
 }
 
 impl Process for Member {
@@ -115,8 +126,9 @@ impl Process for Member {
     }
 
     fn restart(&mut self, cx: &mut Context<'_, Self>) {
+        self.alone_since = None;
         if self.broken.is(&TAKE_ITS_PLACE) {
-            self.state = State::Waits;
+            self.without_leader(State::Waits, cx);
             return self.wait(SILENCE, cx);
         }
         self.elect(cx);
@@ -131,18 +143,19 @@ impl Process for Member {
                 }
             }
             Message::Here if self.state == State::Asks => {
-                self.state = State::Waits;
-                self.wait(PATIENCE, cx);
+                self.without_leader(State::Waits, cx);
+                self.wait_for_higher(cx);
             }
             Message::Halt if from > cx.me() => {
                 if self.state == State::Leads {
                     cx.say(format_args!("leads no longer"));
                 }
-                self.state = State::Waits;
-                self.wait(PATIENCE, cx);
+                self.without_leader(State::Waits, cx);
+                self.wait_for_higher(cx);
             }
             Message::Lead if from > cx.me() || self.broken.is(&TAKE_ITS_PLACE) => {
                 self.state = State::Follows(from);
+                self.alone_since = None;
                 self.wait(SILENCE, cx);
             }
             // A lower one leads, or is about to: it cannot know of me.
@@ -190,12 +203,25 @@ impl Member {
         cx.after(ticks, Timer::Leader);
     }
 
+    /// A higher one takes over. It may die before it leads.
+    fn wait_for_higher(&self, cx: &mut Context<'_, Member>) {
+        self.wait(PATIENCE, cx);
+        if self.broken.is(&BEGIN_AGAIN) {
+            cx.cancel(&Timer::Leader);
+        }
+    }
+
+    fn without_leader(&mut self, state: State, cx: &Context<'_, Member>) {
+        self.state = state;
+        self.alone_since.get_or_insert(cx.now());
+    }
+
     fn elect(&mut self, cx: &mut Context<'_, Member>) {
         self.drop_timers(cx);
         if self.higher(cx.me()).next().is_none() || self.broken.is(&ASK_HIGHER) {
             return self.halt(cx);
         }
-        self.state = State::Asks;
+        self.without_leader(State::Asks, cx);
         cx.send_all(self.higher(cx.me()), &Message::Ask);
         let is_hasty = self.broken.is(&WAIT_FOR_ANSWERS);
         let ticks = if is_hasty { DELAY_MAX } else { ANSWER };
@@ -207,13 +233,14 @@ impl Member {
         if self.broken.is(&HALT_FIRST) {
             return self.lead(cx);
         }
-        self.state = State::Halts;
+        self.without_leader(State::Halts, cx);
         cx.send_all(self.lower(cx.me()), &Message::Halt);
         cx.after(HALT, Timer::Halted);
     }
 
     fn lead(&mut self, cx: &mut Context<'_, Member>) {
         self.state = State::Leads;
+        self.alone_since = None;
         cx.fact(Leads(cx.me()));
         self.beat(cx);
     }
