@@ -183,8 +183,7 @@ impl Coordinator {
     }
 
     fn tell(&self, outcome: Outcome, cx: &mut Context<'_, Party>) {
-        let all = self.participants.iter().copied();
-        cx.send_all(all, &Message::Decided(outcome));
+        cx.send_all(self.participants.clone(), &Message::Decided(outcome));
     }
 
     fn restart(&mut self, cx: &mut Context<'_, Party>) {
@@ -205,7 +204,8 @@ impl Participant {
         match timer {
             Timer::Can => {
                 // It may have been asked twice.
-                [Timer::Can, Timer::Cannot].map(|timer| cx.cancel(&timer));
+                cx.cancel(&Timer::Can);
+                cx.cancel(&Timer::Cannot);
                 self.is_prepared = true;
                 cx.send(COORDINATOR, Message::Yes);
                 self.wonder(cx);
@@ -255,8 +255,8 @@ impl Participant {
     }
 
     fn ask(&self, cx: &mut Context<'_, Party>) {
-        let me = cx.me();
-        let others = self.all.iter().copied().filter(|other| *other != me);
+        let mut others = self.all.clone();
+        others.retain(|other| *other != cx.me());
         cx.send_all(others, &Message::Ask);
     }
 
