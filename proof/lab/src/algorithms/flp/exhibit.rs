@@ -6,6 +6,7 @@ use crate::algorithm::{Algorithm, Of};
 use crate::exhibit::{Ask, Exhibit, Fall, Hand, Kind, Scenario, Shown, Unable};
 use crate::kernel::{Choice, Faults, Law, Setup, When, World, judge};
 use base::Rng;
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::rc::Rc;
 
@@ -61,7 +62,7 @@ impl Algorithm for BenOr {
     const LINE: &'static str =
         "no deterministic protocol always decides: a scheduler that keeps it from it, and coins";
     const STORY: &'static str = include_str!("story.md");
-    const BREAKS: &'static [Break] = &[FLIP_COINS, DECIDE_ON_MAJORITY];
+    const BREAKS: &'static [Break] = &[FLIP_COINS, DECIDE_ON_F_PLUS_1];
     const SCENARIOS: &'static [Scenario] = &[Scenario {
         name: "coins",
         says: "nobody hears the same from two, so all flip coins; the coins agree, and that is the end",
@@ -140,6 +141,10 @@ pub struct Played {
     pub n_decided: usize,
     /// A safety law that broke on the way.
     pub breach: Option<crate::kernel::Breach>,
+    /// In which round no way was left to keep the outcome open, and whether a coin had just fallen.
+    pub lost: Option<(u16, bool)>,
+    /// The first configuration, round numbers aside, that was there twice, with the steps and rounds of both times.
+    pub lasso: Option<[(usize, u16); 2]>,
     /// How it ended.
     pub world: World<Voter>,
     /// How it began.
@@ -152,12 +157,24 @@ pub fn against(scheduler: &mut Scheduler, mut world: World<Voter>, rng: &mut Rng
     let laws = BenOr::laws();
     let (mut n_open, mut n_steps, mut detour_max, mut is_lost) = (0, 0, 0, false);
     let (mut breach, mut opening) = (None, Vec::new());
+    let (mut lost, mut lasso, mut been, mut was_coin) = (None, None, HashMap::new(), false);
     while n_steps < STEPS && breach.is_none() {
+        let here = (n_steps, last_round(&world));
+        if lasso.is_none() && !is_lost && world.facts().is_empty() {
+            lasso = been
+                .insert(configuration(&world), here)
+                .map(|before| [before, here]);
+        }
         let plan = match is_lost {
             true => None,
             false => scheduler.stage(&world),
         };
-        is_lost = plan.is_none();
+        // Where nothing but coins is left to wait for, one is tossed, and the scheduler thinks again.
+        let is_stage = plan.is_some();
+        if !is_stage && !is_lost && world.in_flight().next().is_some() {
+            is_lost = true;
+            lost = Some((here.1, was_coin));
+        }
         let plan = plan.unwrap_or_else(|| world.choices().into_iter().take(1).collect());
         if plan.is_empty() {
             break;
@@ -174,7 +191,8 @@ pub fn against(scheduler: &mut Scheduler, mut world: World<Voter>, rng: &mut Rng
                 opening.push(choice);
             }
             n_steps += 1;
-            n_open += usize::from(!is_lost);
+            n_open += usize::from(is_stage);
+            was_coin = is_coin;
             breach = judge(&laws, &world);
             if is_coin || breach.is_some() {
                 break;
@@ -185,16 +203,19 @@ pub fn against(scheduler: &mut Scheduler, mut world: World<Voter>, rng: &mut Rng
         n_open,
         detour_max,
         n_steps,
-        round: world
-            .processes()
-            .map(|voter| voter.round)
-            .max()
-            .unwrap_or(0),
+        round: last_round(&world),
         n_decided: world.facts().len(),
         breach,
+        lost,
+        lasso,
         world,
         opening,
     }
+}
+
+fn last_round(world: &World<Voter>) -> u16 {
+    let rounds = world.processes().map(|voter| voter.round);
+    rounds.max().unwrap_or(0)
 }
 
 fn toss(rng: &mut Rng) -> Bit {
@@ -279,12 +300,22 @@ fn stall(scheduler: &mut Scheduler, out: &mut dyn Write) -> Shown {
         played.detour_max
     );
     let fall = played.breach.take().map(Fall::from);
-    let open = is_open.then(|| Fall {
-        law: FLIP_COINS.law,
-        why: format!(
-            "after {} steps and {} rounds 0 and 1 can both still be decided, and so on for ever",
+    let why = match played.lasso {
+        // The same steps lead from there to there again: the protocol and its foreknown coins tell rounds apart by
+        // odd and even only, and the last round is the case's. Each stage delivers the oldest message, so the circle
+        // leaves none out.
+        Some([(from, _), (to, round)]) => format!(
+            "after {to} steps, in round {round}, everything is as it was after {from}, messages under way and their \
+             order too, only round numbers are higher: the same steps again, and so on for ever"
+        ),
+        None => format!(
+            "after {} steps and {} rounds 0 and 1 can both still be decided",
             played.n_steps, played.round
         ),
+    };
+    let open = is_open.then_some(Fall {
+        law: FLIP_COINS.law,
+        why,
     });
     if let Some(open) = &open {
         let _ = writeln!(out, "\n{} does not hold: {}", open.law, open.why);
@@ -300,6 +331,7 @@ fn stall(scheduler: &mut Scheduler, out: &mut dyn Write) -> Shown {
 fn lose(scheduler: &mut Scheduler, out: &mut dyn Write) -> Option<Fall> {
     let board = Rc::new(board(Broken::NOTHING));
     let (mut n_rounds, mut longest) = (0u64, 0);
+    let (mut n_lost, mut n_by_coin, mut lost_rounds, mut lost_last) = (0u64, 0u64, 0u64, 0);
     for seed in 0..PLAYS {
         let played = against(scheduler, World::new(&board), &mut Rng::new(seed));
         let is_whole = played.n_decided == board.processes.len();
@@ -317,6 +349,12 @@ fn lose(scheduler: &mut Scheduler, out: &mut dyn Write) -> Option<Fall> {
         }
         n_rounds += u64::from(played.round);
         longest = longest.max(played.round);
+        if let Some((round, is_by_coin)) = played.lost {
+            n_lost += 1;
+            n_by_coin += u64::from(is_by_coin);
+            lost_rounds += u64::from(round);
+            lost_last = lost_last.max(round);
+        }
     }
     let _ = writeln!(
         out,
@@ -324,6 +362,14 @@ fn lose(scheduler: &mut Scheduler, out: &mut dyn Write) -> Option<Fall> {
          {}.{} rounds on average, {longest} at most",
         n_rounds / PLAYS,
         n_rounds * 10 / PLAYS % 10,
+    );
+    let tenths = lost_rounds * 10 / n_lost.max(1);
+    let _ = writeln!(
+        out,
+        "  {n_lost} times it had to let the outcome become certain, in round {}.{} on average, {lost_last} at the \
+         latest;\n  {n_by_coin} times because of a coin that had just fallen",
+        tenths / 10,
+        tenths % 10,
     );
     None
 }

@@ -4,6 +4,7 @@ mod exhibit;
 mod scheduler;
 
 pub use exhibit::{Flp, PLAYS, Played, STEPS, against, board, deterministic};
+use scheduler::configuration;
 pub use scheduler::{Scheduler, Valency};
 
 use crate::exhibit::{Break, Broken};
@@ -20,8 +21,8 @@ const FLIP_COINS: Break = Break {
     says: "who has nothing to go by takes 1 in odd rounds and 0 in even ones, instead of flipping a coin",
 };
 /// Without it a decision is taken that nobody else need hear of.
-const DECIDE_ON_MAJORITY: Break = Break {
-    rule: "decide-on-majority",
+const DECIDE_ON_F_PLUS_1: Break = Break {
+    rule: "decide-on-f-plus-1",
     law: "agreement",
     says: "one proposal is enough for a decision, where f + 1 are needed",
 };
@@ -157,7 +158,7 @@ impl Voter {
 
     /// The end of a round. All proposals of a round are for the same bit: two majorities share a process.
     fn conclude(&mut self, most: Option<(Bit, usize)>, cx: &mut Context<'_, Self>) {
-        let enough = match self.broken.is(&DECIDE_ON_MAJORITY) {
+        let enough = match self.broken.is(&DECIDE_ON_F_PLUS_1) {
             true => 1,
             false => self.f + 1,
         };

@@ -170,6 +170,36 @@ fn key(world: &World<Voter>) -> u64 {
     hasher.finish()
 }
 
+/// A configuration, all of it and exactly, with the order of the messages under way and those that come too late.
+/// Round numbers are counted from the first that somebody is in (in pairs, since the protocol knows odd from even).
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct Configuration {
+    voters: Vec<(i32, Half, Bit, Vec<Word>)>,
+    under_way: Vec<(ProcessId, Word)>,
+}
+
+/// Of which round and half, from whom, what.
+type Word = (i32, Half, ProcessId, Option<Bit>);
+
+/// How things stand, where nobody has decided and no coin is in the air.
+pub(super) fn configuration(world: &World<Voter>) -> Configuration {
+    let first = i32::from(first_round(world) / 2 * 2);
+    let since = |round: u16| i32::from(round) - first;
+    let voters = world.processes().map(|voter| {
+        let heard = voter.heard.iter();
+        let heard = heard.map(|((round, half, from), word)| (since(*round), *half, *from, *word));
+        (since(voter.round), voter.half, voter.value, heard.collect())
+    });
+    let under_way = world.in_flight().map(|(from, to, message)| {
+        let (round, half) = place(message);
+        (to, (since(round), half, from, word(message)))
+    });
+    Configuration {
+        voters: voters.collect(),
+        under_way: under_way.collect(),
+    }
+}
+
 fn word(message: &Message) -> Option<Bit> {
     match message {
         Message::Report(_, bit) => Some(*bit),

@@ -50,7 +50,8 @@ impl Algorithm for LamportClock {
             script: include_str!("scenarios/concurrent.txt"),
         },
     ];
-    const SMALL: &'static str = "3 processes that work or send twice, once and once";
+    const SMALL: &'static str =
+        "3 processes that work or send twice, once and once (a state is a whole history)";
     const LARGE: &'static str =
         "4 processes that work or send eight times each; losses, duplicates";
 

@@ -212,9 +212,9 @@ fn mutual_exclusion(world: &World<Party>) -> Result<(), String> {
         let Some(other) = inside.replace(at) else {
             continue;
         };
-        let (all, left) = (&world.setup().faults, world.left());
-        let has_paused = left.pauses < all.pauses && !client.broken.is(&NO_PAUSE);
-        let has_jumped = left.jumps < all.jumps && !client.broken.is(&NO_CLOCK_JUMP);
+        let done = world.done();
+        let has_paused = done.pauses > 0 && !client.broken.is(&NO_PAUSE);
+        let has_jumped = done.jumps > 0 && !client.broken.is(&NO_CLOCK_JUMP);
         if has_paused || has_jumped {
             return Ok(());
         }

@@ -129,10 +129,10 @@ impl Algorithm for SetNx {
 }
 
 fn once(world: &World<Party>) -> Result<(), String> {
-    let (all, left) = (&world.setup().faults, world.left());
+    let done = world.done();
     let is_excused = |broken: Broken| {
-        let has_paused = left.pauses < all.pauses && !broken.is(&NO_PAUSE);
-        has_paused || left.crashes < all.crashes || left.jumps < all.jumps
+        let has_paused = done.pauses > 0 && !broken.is(&NO_PAUSE);
+        has_paused || done.crashes > 0 || done.jumps > 0
     };
     let mut did = world.facts().iter().filter_map(|fact| match fact {
         Fact::Did(who) => Some(who),

@@ -45,7 +45,8 @@ impl Algorithm for VectorClock {
             script: include_str!("scenarios/through.txt"),
         },
     ];
-    const SMALL: &'static str = "3 processes that work or send twice, once and once";
+    const SMALL: &'static str =
+        "3 processes that work or send twice, once and once (a state is a whole history)";
     const LARGE: &'static str =
         "3 to 6 processes that work or send six times each; losses, duplicates";
 
