@@ -53,7 +53,7 @@ impl Lab {
     }
 
     /// Why this command cannot be typed, as far as it speaks of the lab.
-    fn complaint(&self, command: &str) -> Option<String> {
+    pub(crate) fn complaint(&self, command: &str) -> Option<String> {
         let words: Vec<&str> = command.split_whitespace().collect();
         let ["quorate", "lab", what, name, rest @ ..] = words.as_slice() else {
             return None;

@@ -3,6 +3,7 @@
 //! ```text
 //!   claims.rs   whether a table that says "works" names a test for it
 //!   field.rs    whether every claim of the field that is called shown has a command and a test
+//!   guides.rs   what pages must say, where somebody decides by them
 //!   layers.rs   which crate may use which: the arrows of docs/architecture.md
 //!   source.rs   what one source file may contain, by the folder that it lies in
 //! ```
@@ -12,5 +13,6 @@
 
 pub mod claims;
 pub mod field;
+pub mod guides;
 pub mod layers;
 pub mod source;

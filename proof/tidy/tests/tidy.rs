@@ -112,6 +112,48 @@ fn every_claim_of_the_field_has_its_command_and_its_test() {
     assert_none(&tidy::field::complaints(page, &text, &lab, is_test));
 }
 
+fn page(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect("the page is there")
+}
+
+#[test]
+fn crash_faults_only_is_said_where_people_decide() {
+    for (path, sentences) in tidy::guides::CRASH_FAULTS {
+        assert_none(&tidy::guides::unsaid(path, &page(path), sentences));
+    }
+}
+
+#[test]
+fn which_lock_is_enough_is_said_with_a_run_for_each() {
+    let lab = tidy::field::Lab::read(&files(".rs"));
+    let path = "docs/guide/which-lock.md";
+    assert_none(&tidy::guides::locks(path, &page(path), &lab));
+    let fencing = "docs/guide/fencing.md";
+    let link = ["(which-lock.md)"];
+    assert_none(&tidy::guides::unsaid(fencing, &page(fencing), &link));
+}
+
+#[test]
+fn what_other_systems_promise_has_an_answer_here() {
+    let path = "docs/guide/other-systems.md";
+    assert_none(&tidy::guides::systems(path, &page(path)));
+}
+
+#[test]
+fn storms_are_run_by_every_build() {
+    assert_none(&tidy::guides::unrun(
+        ".ci/run",
+        &page(".ci/run"),
+        ".ci/chaos",
+    ));
+    let storms = "-p quorate-chaos -- storms ";
+    assert_none(&tidy::guides::unrun(
+        ".ci/chaos",
+        &page(".ci/chaos"),
+        storms,
+    ));
+}
+
 #[test]
 fn no_file_names_a_machine() {
     // Spelt in two halves, or this file would complain about itself.
