@@ -53,7 +53,13 @@ Examples:
         name: Option<String>,
     },
     /// Do the arithmetic of the field: quorums, failures, availability, φ, leases.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        before_help = "\
+Examples:
+  quorate lab calc quorums                               N, W, R: the usual choices
+  quorate lab calc phi --gaps 100,98,103 --since 130     how surprising a silence is"
+    )]
     Calc(Calc),
     /// Answer one of eight questions: tell, run, break, answer; without a number: list them.
     #[command(before_help = "\
@@ -101,7 +107,7 @@ struct Run {
     #[arg(long, value_name = "N", default_value_t = Ask::default().seeds)]
     seeds: u64,
     /// Play this scenario only.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "seed")]
     scenario: Option<String>,
     /// Choose each step yourself.
     #[arg(long, conflicts_with_all = ["seed", "scenario", "svg", "trace"])]

@@ -163,6 +163,14 @@ pub enum Unable {
         /// What there is.
         known: String,
     },
+    /// A scenario plays with another rule left out.
+    #[error("scenario {scenario} plays with {rule}: it says so itself, leave --break away")]
+    OtherRule {
+        /// Which.
+        scenario: &'static str,
+        /// Its own rule.
+        rule: &'static str,
+    },
     /// A step of a scenario cannot happen.
     #[error("scenario {scenario}: {source}")]
     Script {
@@ -207,13 +215,6 @@ pub trait Exhibit: Sync {
     /// # Errors
     /// When what was asked for is not there.
     fn run(&self, ask: &Ask, out: &mut dyn Write) -> Result<Shown, Unable>;
-
-    /// Where a broken rule needs a small case of its own: explores that case with the rule kept, and tells what does
-    /// not hold there. A rule is only to blame for what it prevents.
-    fn kept(&self, rule: &Break) -> Option<Fall> {
-        let _ = rule;
-        None
-    }
 
     /// Lets the visitor choose each step.
     ///

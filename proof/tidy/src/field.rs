@@ -23,7 +23,7 @@ pub struct Lab {
 
 impl Lab {
     /// Reads them from sources, as (relative path, text): the catalogue's entries are `of::NAME_::…`, rules are
-    /// `rule: "…"` in the folder of an exhibit, calculations are files, measurements are `name: "…"`.
+    /// `rule: "…"` or `rule("…"` in the folder of an exhibit, calculations are files, measurements are `name: "…"`.
     pub fn read(sources: &[(String, String)]) -> Lab {
         let text_of = |path: &str| {
             let found = sources.iter().find(|(at, _)| at == path);
@@ -38,7 +38,7 @@ impl Lab {
         let exhibits = folders.map(|folder| {
             let below = format!("proof/lab/src/algorithms/{folder}/");
             let files = sources.iter().filter(|(path, _)| path.starts_with(&below));
-            let rules = files.flat_map(|(_, text)| quoted_after(text, "rule: \""));
+            let rules = files.flat_map(|(_, text)| rules(text));
             (folder.replace('_', "-"), rules.collect())
         });
         let calculations = sources.iter().filter_map(|(path, _)| {
@@ -82,6 +82,16 @@ impl Lab {
             other => Some(format!("the lab has no command {other}")),
         }
     }
+}
+
+/// Rules that a source gives names to: `rule: "…"`, or `rule("…"` however its lines are broken.
+fn rules(text: &str) -> Vec<String> {
+    let dense: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    [
+        quoted_after(&dense, "rule:\""),
+        quoted_after(&dense, "rule(\""),
+    ]
+    .concat()
 }
 
 /// What stands between `mark` and the next quotation mark.

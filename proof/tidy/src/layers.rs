@@ -72,8 +72,7 @@ pub const LAYERS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("proof/spec", "spec", &["base", "consensus"]),
-    ("proof/lab", "lab", &["base", "sim", "spec"]),
-    ("proof/lab", "lab", &["base", "clock", "sim"]),
+    ("proof/lab", "lab", &["base", "clock", "sim", "spec"]),
     // A workspace of its own, with the same arrows.
     (
         "proof/fuzz",

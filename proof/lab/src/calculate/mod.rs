@@ -33,10 +33,15 @@ pub struct Answer {
 /// Do the arithmetic of the field.
 #[derive(Subcommand, Debug)]
 pub enum Calc {
+    /// Compute what N copies, W of which acknowledge a write and R of which answer a read, promise and survive.
     Quorums(quorums::Arguments),
+    /// Compute how many members of each size of cluster may fail.
     Failures(failures::Arguments),
+    /// Compute how often a majority is up.
     Availability(availability::Arguments),
+    /// Compute φ from the gaps between heartbeats and the silence since the last.
     Phi(phi::Arguments),
+    /// Compute when the holder of a lease must stop, and when its grantor may let go.
     Lease(lease::Arguments),
 }
 

@@ -25,6 +25,8 @@ pub struct Explored<P: Process> {
     pub states: u64,
     /// Steps from one to another.
     pub steps: u64,
+    /// States that are not `within` the case: judged, and not left.
+    pub edge: u64,
     /// The longest of the shortest ways to a state.
     pub depth: u32,
     /// Whether there was nothing left to explore. Not when trouble was found, nor at [`STATES_MAX`].
@@ -46,6 +48,7 @@ pub fn explore<P: Process>(
     let mut found = Explored {
         states: 1,
         steps: 0,
+        edge: 0,
         depth: 0,
         is_whole: false,
         trouble: None,
@@ -60,6 +63,7 @@ pub fn explore<P: Process>(
     let mut frontier = VecDeque::from([(0u32, 0u32, first)]);
     while let Some((number, depth, world)) = frontier.pop_front() {
         if !within(&world) {
+            found.edge += 1;
             continue;
         }
         for choice in world.choices() {

@@ -8,7 +8,8 @@ pub enum Delivery {
     /// In any order.
     #[default]
     Any,
-    /// As they were sent, as over one TCP connection; a crash loses what is under way to and from the process.
+    /// As they were sent, as over one TCP connection. A crash loses what is under way to and from the process, and
+    /// what is sent to one that is down is lost, too.
     Fifo,
 }
 

@@ -20,9 +20,13 @@ pub struct Walked<P: Process> {
 }
 
 /// Goes one random way until nothing can happen any more, a law is broken, or the setup's steps are used up.
+///
+/// How often something goes wrong is drawn for each run anew, so that some runs are over before the first fault and
+/// some have all of theirs at once.
 pub fn walk<P: Process>(setup: &Rc<Setup<P>>, laws: &[Law<P>], rng: &mut Rng) -> Walked<P> {
     let mut world = World::new(setup);
     let mut choices = Vec::new();
+    let steps_per_fault = 4 << rng.below(4);
     let trouble = loop {
         if let Some(breach) = judge(laws, &world) {
             break Some(Way {
@@ -30,22 +34,18 @@ pub fn walk<P: Process>(setup: &Rc<Setup<P>>, laws: &[Law<P>], rng: &mut Rng) ->
                 choices: choices.clone(),
             });
         }
-        let open = world.choices();
-        if choices.len() >= setup.steps_max as usize || open.is_empty() {
+        if choices.len() >= setup.steps_max as usize {
             break None;
         }
-        let weights: Vec<u64> = open.iter().map(weight).collect();
-        let mut drawn = rng.below(weights.iter().sum());
-        let at = weights
-            .iter()
-            .position(|weight| match drawn.checked_sub(*weight) {
-                Some(rest) => {
-                    drawn = rest;
-                    false
-                }
-                None => true,
-            });
-        let choice = open[at.unwrap_or(0)].clone();
+        let (faults, steps): (Vec<_>, Vec<_>) =
+            world.choices().into_iter().partition(Choice::is_fault);
+        let choice = match rng.one_in(steps_per_fault) || steps.is_empty() {
+            true if !faults.is_empty() && (!steps.is_empty() || rng.one_in(2)) => {
+                fault(&faults, rng)
+            }
+            _ if !steps.is_empty() => step(&steps, rng),
+            _ => break None,
+        };
         world.apply(&choice);
         choices.push(choice);
     };
@@ -56,12 +56,35 @@ pub fn walk<P: Process>(setup: &Rc<Setup<P>>, laws: &[Law<P>], rng: &mut Rng) ->
     }
 }
 
-/// How often each kind of step is taken: most often something arrives, seldom something breaks.
+/// First what goes wrong, then where: a kind is not more frequent for having more places.
+fn fault<P: Process>(open: &[Choice<P>], rng: &mut Rng) -> Choice<P> {
+    let kind = std::mem::discriminant::<Choice<P>>;
+    let mut kinds = Vec::new();
+    for choice in open {
+        if !kinds.contains(&kind(choice)) {
+            kinds.push(kind(choice));
+        }
+    }
+    let drawn = kinds[rng.below(kinds.len() as u64) as usize];
+    let of_it: Vec<&Choice<P>> = open.iter().filter(|one| kind(one) == drawn).collect();
+    of_it[rng.below(of_it.len() as u64) as usize].clone()
+}
+
+fn step<P: Process>(open: &[Choice<P>], rng: &mut Rng) -> Choice<P> {
+    let mut drawn = rng.below(open.iter().map(weight).sum());
+    let found = open.iter().find(|choice| {
+        let is_it = drawn < weight(choice);
+        drawn = drawn.saturating_sub(weight(choice));
+        is_it
+    });
+    found.unwrap_or(&open[0]).clone()
+}
+
+/// How often each kind of step is taken: most often something arrives.
 fn weight<P: Process>(choice: &Choice<P>) -> u64 {
     match choice {
-        Choice::Deliver(..) => 24,
-        Choice::Tick => 12,
-        Choice::Wake(..) | Choice::Restart(_) | Choice::Resume(_) | Choice::Heal => 4,
+        Choice::Deliver(..) => 6,
+        Choice::Tick => 3,
         _ => 1,
     }
 }

@@ -49,6 +49,7 @@ pub struct World<P: Process> {
     facts: Vec<P::Fact>,
     now: u32,
     left: Faults,
+    done: Faults,
     cut: Option<usize>,
     // Not part of the state: what is drawn.
     numbers: usize,
@@ -80,6 +81,7 @@ impl<P: Process> World<P> {
             facts: Vec::new(),
             now: 0,
             left: setup.faults.clone(),
+            done: Faults::default(),
             cut: None,
             numbers: 0,
             picture,
@@ -145,6 +147,11 @@ impl<P: Process> World<P> {
     /// only as long as nobody pauses.
     pub fn left(&self) -> &Faults {
         &self.left
+    }
+
+    /// What has gone wrong so far, with or without a budget for it: a script may do what it likes.
+    pub fn done(&self) -> &Faults {
+        &self.done
     }
 
     /// What the clock of a process shows.
@@ -253,6 +260,7 @@ impl<P: Process> World<P> {
                     return false;
                 };
                 self.left.drops = self.left.drops.saturating_sub(1);
+                self.done.drops = self.done.drops.saturating_add(1);
                 let kind = Kind::Lost {
                     from: from.0,
                     message: sent.number,
@@ -264,6 +272,7 @@ impl<P: Process> World<P> {
                     return false;
                 };
                 self.left.duplicates = self.left.duplicates.saturating_sub(1);
+                self.done.duplicates = self.done.duplicates.saturating_add(1);
                 let copy = Envelope {
                     sent_at: self.now,
                     ..self.network[at].clone()
@@ -293,19 +302,20 @@ impl<P: Process> World<P> {
                     return false;
                 }
                 self.left.crashes = self.left.crashes.saturating_sub(1);
+                self.done.crashes = self.done.crashes.saturating_add(1);
                 self.seats[who.0].condition = Condition::Down;
                 self.seats[who.0].timers.clear();
-                if self.setup.delivery == Delivery::Fifo {
-                    self.network
-                        .retain(|sent| sent.from != *who && sent.to != *who);
-                }
                 self.draw(who.0, Kind::Crashed, || "crashes".into());
+                if self.setup.delivery == Delivery::Fifo {
+                    self.lose(|_, sent| sent.from == *who || sent.to == *who);
+                }
             }
             Choice::Restart(who) => {
                 if self.seats[who.0].condition != Condition::Down {
                     return false;
                 }
                 self.left.restarts = self.left.restarts.saturating_sub(1);
+                self.done.restarts = self.done.restarts.saturating_add(1);
                 self.seats[who.0].condition = Condition::Up;
                 self.act(*who, Kind::Restarted, "is back".into(), |process, cx| {
                     process.restart(cx)
@@ -316,6 +326,7 @@ impl<P: Process> World<P> {
                     return false;
                 }
                 self.left.pauses = self.left.pauses.saturating_sub(1);
+                self.done.pauses = self.done.pauses.saturating_add(1);
                 self.seats[who.0].condition = Condition::Paused;
                 self.draw(who.0, Kind::Paused, || "stands still".into());
             }
@@ -327,10 +338,11 @@ impl<P: Process> World<P> {
                 self.draw(who.0, Kind::Resumed, || "goes on".into());
             }
             Choice::Cut(at) => {
-                if *at >= self.setup.cuts.len() {
+                if *at >= self.setup.cuts.len() || self.cut.is_some() {
                     return false;
                 }
                 self.left.cuts = self.left.cuts.saturating_sub(1);
+                self.done.cuts = self.done.cuts.saturating_add(1);
                 self.cut = Some(*at);
                 let name = self.setup.cuts[*at].name;
                 self.draw_all(|| format!("the network parts: {name}"));
@@ -346,6 +358,7 @@ impl<P: Process> World<P> {
                     return false;
                 };
                 self.left.jumps = self.left.jumps.saturating_sub(1);
+                self.done.jumps = self.done.jumps.saturating_add(1);
                 self.seats[who.0].jumped += by;
                 self.draw(who.0, Kind::Fault, || format!("its clock jumps by {by:+}"));
             }
@@ -367,7 +380,7 @@ impl<P: Process> World<P> {
         let mut hasher = DefaultHasher::new();
         self.seats.hash(&mut hasher);
         self.facts.hash(&mut hasher);
-        (self.now, &self.left, self.cut).hash(&mut hasher);
+        (self.now, &self.left, &self.done, self.cut).hash(&mut hasher);
         // The network is a bag: how it is written down does not matter, unless its order does.
         let is_ageing = matches!(
             self.setup.time,
@@ -448,14 +461,26 @@ impl<P: Process> World<P> {
             return;
         };
         let now = self.now;
-        let is_lost: Vec<bool> = (self.network.iter())
-            .map(|sent| {
-                let is_down = self.seats[sent.to.0].condition == Condition::Down;
-                now - sent.sent_at >= max && (is_down || self.is_cut(sent.from, sent.to))
-            })
-            .collect();
-        let mut is_lost = is_lost.into_iter();
-        self.network.retain(|_| !is_lost.next().unwrap_or(false));
+        self.lose(|world, sent| {
+            let is_down = world.seats[sent.to.0].condition == Condition::Down;
+            now - sent.sent_at >= max && (is_down || world.is_cut(sent.from, sent.to))
+        });
+    }
+
+    /// Takes messages away, and draws that they are lost.
+    fn lose(&mut self, is_lost: impl Fn(&World<P>, &Envelope<P>) -> bool) {
+        let network = std::mem::take(&mut self.network);
+        for sent in network {
+            if is_lost(self, &sent) {
+                let kind = Kind::Lost {
+                    from: sent.from.0,
+                    message: sent.number,
+                };
+                self.draw(sent.to.0, kind, || format!("{} is lost", sent.message));
+            } else {
+                self.network.push(sent);
+            }
+        }
     }
 
     fn place(&self, from: ProcessId, to: ProcessId, message: &P::Message) -> Option<usize> {
@@ -531,6 +556,10 @@ impl<P: Process> World<P> {
                     sends,
                 });
             }
+        }
+        // No connection to it stands: nothing waits there for its return.
+        if self.setup.delivery == Delivery::Fifo {
+            self.lose(|world, sent| world.seats[sent.to.0].condition == Condition::Down);
         }
     }
 

@@ -200,7 +200,7 @@ impl Contender {
         let watched = if self.broken.is(&WATCH_PREDECESSOR_ONLY) {
             before.next()
         } else {
-            before.last()
+            before.next_back()
         };
         match watched {
             Some(node) => cx.send(self.store, Message::Watch(node)),

@@ -65,7 +65,7 @@ fn setup(case: &Case, broken: Broken) -> Setup<Party> {
 }
 
 /// Two homes and a stand-in, a write to one of them, a read from both: where hints matter for reads.
-pub fn sloppy_case(broken: Broken) -> Setup<Party> {
+fn sloppy_case(broken: Broken) -> Setup<Party> {
     let case = Case {
         n: 2,
         w: 1,
@@ -78,10 +78,10 @@ pub fn sloppy_case(broken: Broken) -> Setup<Party> {
 }
 
 /// A write with a stand-in, of which a message is lost: where hints matter for the homes.
-pub fn hint_case(broken: Broken) -> Setup<Party> {
+fn hint_case(broken: Broken) -> Setup<Party> {
     let case = Case {
-        n: 3,
-        w: 2,
+        n: 2,
+        w: 1,
         r: 2,
         writes: 1,
         reads: &[],
@@ -126,7 +126,7 @@ impl Algorithm for QuorumRegister {
         },
     ];
     const SMALL: &'static str =
-        "a small register: one write, up to two reads; messages in any order";
+        "3 homes, W = 2, R = 2; one write, one reader that reads twice; messages in any order";
     const LARGE: &'static str =
         "3 to 5 homes, a stand-in, 2 writes, 2 readers; duplicates, a loss, crashes, cuts";
 
@@ -169,6 +169,24 @@ impl Algorithm for QuorumRegister {
             has_stand_in: false,
         };
         setup(&case, broken)
+    }
+
+    fn small_is(broken: Broken) -> &'static str {
+        if broken.is(&STRICT_QUORUM) {
+            "2 homes, W = 1, R = 2, a stand-in; one write, one read; messages in any order"
+        } else if broken.is(&HAND_OVER) {
+            "2 homes, W = 1, a stand-in; one write; messages in any order, one is lost"
+        } else {
+            Self::SMALL
+        }
+    }
+
+    fn kept(rule: &Break) -> Option<Setup<Party>> {
+        match rule.rule {
+            "strict-quorum" => Some(sloppy_case(Broken::NOTHING)),
+            "hand-over" => Some(hint_case(Broken::NOTHING)),
+            _ => None,
+        }
     }
 
     fn stage(broken: Broken) -> Setup<Party> {

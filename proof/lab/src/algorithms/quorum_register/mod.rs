@@ -2,8 +2,6 @@
 
 mod exhibit;
 
-pub use exhibit::{hint_case, sloppy_case};
-
 use crate::exhibit::{Break, Broken};
 use crate::kernel::{Context, Process, ProcessId};
 use std::collections::{BTreeMap, BTreeSet};
