@@ -45,8 +45,8 @@ mod tests {
     fn every_command_and_every_flag_is_completed() {
         let mut root = Tree::command();
         root.build();
-        let mut commands = vec![root.clone()];
-        while let Some(command) = commands.pop() {
+        let mut commands = vec![(0, root.clone())];
+        while let Some((depth, command)) = commands.pop() {
             for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
                 let script = String::from_utf8(script(shell)).unwrap();
                 for inner in command.get_subcommands() {
@@ -56,6 +56,10 @@ mod tests {
                         inner.get_name()
                     );
                 }
+                // clap_complete's script for fish goes two commands deep.
+                if depth > 2 && matches!(shell, Shell::Fish) {
+                    continue;
+                }
                 for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
                     assert!(
                         script.contains(flag),
@@ -64,7 +68,11 @@ mod tests {
                     );
                 }
             }
-            commands.extend(command.get_subcommands().cloned());
+            commands.extend(
+                command
+                    .get_subcommands()
+                    .map(|inner| (depth + 1, inner.clone())),
+            );
         }
     }
 }

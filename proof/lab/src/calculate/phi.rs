@@ -13,7 +13,7 @@ pub const GAPS_MAX: usize = 10_000;
 #[command(before_help = "\
 Examples:
   quorate lab calc phi --gaps 100,98,103,101,99 --since 130
-  quorate lab calc phi --gaps 100,250,60,180,90 --since 310 --timeout 300")]
+  quorate lab calc phi --gaps 100,250,60,180,90 --since 310 --fixed-timeout 300")]
 pub struct Arguments {
     /// The gaps between heartbeats, in ms, joined by commas.
     #[arg(long, value_name = "MS,…", value_delimiter = ',', required = true)]
@@ -23,7 +23,7 @@ pub struct Arguments {
     since: f64,
     /// The fixed timeout to stand beside it, in ms.
     #[arg(long, value_name = "MS", default_value_t = 300.0)]
-    timeout: f64,
+    fixed_timeout: f64,
     /// No deviation below this is believed, in ms.
     #[arg(long, value_name = "MS", default_value_t = 0.0)]
     deviation_min: f64,
@@ -36,7 +36,7 @@ impl Arguments {
         }
         let named = [
             ("--since", self.since),
-            ("--timeout", self.timeout),
+            ("--fixed-timeout", self.fixed_timeout),
             ("--deviation-min", self.deviation_min),
         ];
         let gaps = self.gaps.iter().map(|gap| ("a gap", *gap));
@@ -46,7 +46,12 @@ impl Arguments {
                 return Err(format!("{name} is {value}: it is in ms, from 0 to a year"));
             }
         }
-        Ok(of(&self.gaps, self.since, self.timeout, self.deviation_min))
+        Ok(of(
+            &self.gaps,
+            self.since,
+            self.fixed_timeout,
+            self.deviation_min,
+        ))
     }
 }
 
