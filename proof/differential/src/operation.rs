@@ -130,6 +130,9 @@ impl Operation {
     }
 }
 
+/// Of a request with more bytes ours asks first who sends it.
+const LARGE_BYTES: usize = 64 * 1024;
+
 impl Ask {
     /// A well-formed request.
     pub(crate) fn new(method: &'static str, message: &impl prost::Message) -> Ask {
@@ -145,6 +148,9 @@ impl Ask {
     pub(crate) fn call(&self) -> String {
         match &self.body {
             Body::Raw(bytes) if is_odd(bytes) => format!("{} of odd bytes", self.method),
+            Body::Raw(bytes) if bytes.len() > LARGE_BYTES && self.tree().is_none() => {
+                format!("{} of many bytes", self.method)
+            }
             _ => self.method.to_owned(),
         }
     }
@@ -220,5 +226,24 @@ impl fmt::Display for Contest {
             if self.leaseless { " without lease" } else { "" },
             self.ends
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_large_and_cannot_be_read_is_compared_as_many_bytes() {
+        let put = |bytes: Vec<u8>| {
+            let mut ask = Ask::new("KV/Put", &crate::proto::etcdserverpb::PutRequest::default());
+            ask.body = Body::Raw(bytes);
+            ask.call()
+        };
+        // A value of 70,000 bytes, and the same without its end.
+        let whole = [&[0x12, 0xf0, 0xa2, 0x04][..], &[b'v'; 70_000]].concat();
+        assert_eq!(put(whole.clone()), "KV/Put");
+        assert_eq!(put(whole[..69_000].to_vec()), "KV/Put of many bytes");
+        assert_eq!(put(whole[..60_000].to_vec()), "KV/Put");
     }
 }
