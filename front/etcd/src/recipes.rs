@@ -89,12 +89,11 @@ impl Recipe {
             }
             Method::ElectionProclaim => {
                 let request: elections::ProclaimRequest = decode(body)?;
-                let leader = request.leader.ok_or(Refusal::LeaderMissing)?;
-                Recipe::Proclaim(leader, request.value)
+                Recipe::Proclaim(leader(request.leader)?, request.value)
             }
             Method::ElectionResign => {
                 let request: elections::ResignRequest = decode(body)?;
-                Recipe::Resign(request.leader.ok_or(Refusal::LeaderMissing)?)
+                Recipe::Resign(leader(request.leader)?)
             }
             Method::ElectionLeader => {
                 Recipe::Leader(Line::of(&decode::<elections::LeaderRequest>(body)?.name)?)
@@ -104,6 +103,16 @@ impl Recipe {
             }
             _ => return Err(Refusal::Malformed.into()),
         })
+    }
+}
+
+/// Whoever says to lead. That no key is named is said before it is asked who asks, unless there is no lease: whether
+/// they may be granted one is asked first.
+fn leader(leader: Option<elections::LeaderKey>) -> Result<elections::LeaderKey, Status> {
+    let leader = leader.ok_or(Refusal::LeaderMissing)?;
+    match leader.key.is_empty() && LeaseId(leader.lease) != LeaseId::NONE {
+        true => Err(told(Refusal::EmptyKey.into())),
+        false => Ok(leader),
     }
 }
 

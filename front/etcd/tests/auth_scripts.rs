@@ -7,7 +7,7 @@
 //!   role add|del|get NAME · list · grant ROLE read|write|readwrite KEY [END] · revoke ROLE KEY [END]
 //!   login NAME PASSWORD · as NAME|nobody           END: a key, or `on` (from the key on)
 //!   put KEY VALUE [prev] [keep] [lease=N] · get KEY [END] · del KEY [END] [prev] · lease grant|revoke|keep N
-//!   alarm raise|clear corrupt|nospace · unlock KEY
+//!   alarm raise|clear corrupt|nospace · unlock KEY · proclaim|resign KEY LEASE
 //! ```
 #![allow(clippy::unwrap_used)] // a test that fails says where
 
@@ -17,7 +17,7 @@ mod support;
 
 use bytes::Bytes;
 use etcd::auth::{self, Needs};
-use etcd::proto::{authpb, etcdserverpb as pb};
+use etcd::proto::{authpb, etcdserverpb as pb, v3electionpb as elections};
 use etcd::{Method, Status};
 use prost::Message;
 use support::World;
@@ -261,8 +261,27 @@ impl Teller {
                 let request = etcd::proto::v3lockpb::UnlockRequest { key: bytes(key) };
                 self.ok::<pb::PutResponse>(Method::Unlock, &request)
             }
+            ["proclaim", key, lease] => {
+                let leader = Some(leader(key, lease));
+                let value = b"v".as_slice().into();
+                let request = elections::ProclaimRequest { leader, value };
+                self.ok::<pb::PutResponse>(Method::ElectionProclaim, &request)
+            }
+            ["resign", key, lease] => {
+                let leader = Some(leader(key, lease));
+                let request = elections::ResignRequest { leader };
+                self.ok::<pb::PutResponse>(Method::ElectionResign, &request)
+            }
             _ => panic!("no such words: {words:?}"),
         }
+    }
+}
+
+fn leader(key: &str, lease: &str) -> elections::LeaderKey {
+    elections::LeaderKey {
+        key: bytes(key),
+        lease: lease.parse().unwrap(),
+        ..Default::default()
     }
 }
 

@@ -130,6 +130,9 @@ impl Operation {
     }
 }
 
+/// Of a request with more bytes ours asks first who sends it.
+const LARGE_BYTES: usize = 64 * 1024;
+
 impl Ask {
     /// A well-formed request.
     pub(crate) fn new(method: &'static str, message: &impl prost::Message) -> Ask {
@@ -145,8 +148,22 @@ impl Ask {
     pub(crate) fn call(&self) -> String {
         match &self.body {
             Body::Raw(bytes) if is_odd(bytes) => format!("{} of odd bytes", self.method),
+            Body::Raw(bytes) if bytes.len() > LARGE_BYTES && self.tree().is_none() => {
+                format!("{} of many bytes", self.method)
+            }
+            _ if self.touches_nothing() => format!("{} of nothing", self.method),
             _ => self.method.to_owned(),
         }
+    }
+
+    /// Whether it is a transaction without a key: there may be others like it in it.
+    fn touches_nothing(&self) -> bool {
+        const TOUCHING: &[&str] = &["compare", "request_range", "request_put", "request_delete"];
+        let words = match self.method {
+            "KV/Txn" => self.tree().map(|tree| tree.to_string()),
+            _ => None,
+        };
+        words.is_some_and(|words| !TOUCHING.iter().any(|some| words.contains(some)))
     }
 
     /// The request as a tree, its marks unfilled; nothing if it cannot be read.
@@ -220,5 +237,42 @@ impl fmt::Display for Contest {
             if self.leaseless { " without lease" } else { "" },
             self.ends
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_of_nothing_has_no_key_in_any_of_its_own() {
+        use crate::proto::etcdserverpb::{RequestOp, TxnRequest, request_op::Request};
+        let holding = |request| TxnRequest {
+            failure: vec![RequestOp {
+                request: Some(request),
+            }],
+            ..Default::default()
+        };
+        let call = |txn: &TxnRequest| Ask::new("KV/Txn", txn).call();
+        let nothing = holding(Request::RequestTxn(TxnRequest::default()));
+        let deletion = holding(Request::RequestDeleteRange(Default::default()));
+        assert_eq!(call(&TxnRequest::default()), "KV/Txn of nothing");
+        assert_eq!(call(&nothing), "KV/Txn of nothing");
+        assert_eq!(call(&holding(Request::RequestTxn(deletion))), "KV/Txn");
+        assert_eq!(Ask::new("KV/Put", &TxnRequest::default()).call(), "KV/Put");
+    }
+
+    #[test]
+    fn only_what_is_large_and_cannot_be_read_is_compared_as_many_bytes() {
+        let put = |bytes: Vec<u8>| {
+            let mut ask = Ask::new("KV/Put", &crate::proto::etcdserverpb::PutRequest::default());
+            ask.body = Body::Raw(bytes);
+            ask.call()
+        };
+        // A value of 70,000 bytes, and the same without its end.
+        let whole = [&[0x12, 0xf0, 0xa2, 0x04][..], &[b'v'; 70_000]].concat();
+        assert_eq!(put(whole.clone()), "KV/Put");
+        assert_eq!(put(whole[..69_000].to_vec()), "KV/Put of many bytes");
+        assert_eq!(put(whole[..60_000].to_vec()), "KV/Put");
     }
 }

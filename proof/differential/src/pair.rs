@@ -110,6 +110,9 @@ pub(crate) struct Pair {
 /// What etcd may leave unwritten for so long (it is 100 ms), and some more.
 const BATCH_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How long who was told to wait with a password waits before the next attempt.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
+
 /// How long a new etcd may take to know the version of its storage: it decides that behind its first answers.
 const VERSION_PATIENCE: Duration = Duration::from_secs(10);
 /// What it says before.
@@ -294,7 +297,13 @@ impl Pair {
     /// Asks both and compares the answers.
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<(Answer, Answer), Failure> {
         let known = self.known;
-        let (peer, ours) = tokio::join!(self.peer.ask(ask, known), self.ours.ask(ask, known));
+        let (peer, mut ours) = tokio::join!(self.peer.ask(ask, known), self.ours.ask(ask, known));
+        // Who failed too often waits with the right password too (docs/compat/etcd.md); what it gets then is compared.
+        let asked = Instant::now();
+        while !peer.is_refused && ours.is_too_early() && asked.elapsed() < PATIENCE {
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            ours = self.ours.ask(ask, known).await;
+        }
         for (side, answer) in [(&self.peer, &peer), (&self.ours, &ours)] {
             if answer.is_lost() {
                 return Err(side.obituary(answer).into());

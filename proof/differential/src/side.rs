@@ -49,28 +49,29 @@ pub(crate) struct Answer {
 impl Answer {
     /// Whether nobody answered.
     pub(crate) fn is_lost(&self) -> bool {
-        let words = match self.tree.at(&["refused"]) {
-            Some(Tree::Text(words)) => words.as_str(),
-            _ => "",
-        };
-        let signs = [
+        self.is_refused_with(&[
             "tcp connect error",
             "transport error",
             "not connected",
             "no answer for",
-        ];
-        signs.iter().any(|known| words.contains(known))
+        ])
     }
 
     /// Whether whoever asked must ask for a token first.
     pub(crate) fn is_about_tokens(&self) -> bool {
-        let words = match self.tree.at(&["refused"]) {
-            Some(Tree::Text(words)) => words.as_str(),
-            _ => "",
-        };
-        ["invalid auth token", "user name is empty"]
-            .iter()
-            .any(|known| words.contains(known))
+        self.is_refused_with(&["invalid auth token", "user name is empty"])
+    }
+
+    /// Whether whoever asked has failed too often and must wait.
+    pub(crate) fn is_too_early(&self) -> bool {
+        self.is_refused_with(&["too many failed attempts to authenticate this user"])
+    }
+
+    fn is_refused_with(&self, some: &[&str]) -> bool {
+        match self.tree.at(&["refused"]) {
+            Some(Tree::Text(words)) => some.iter().any(|known| words.contains(known)),
+            _ => false,
+        }
     }
 }
 

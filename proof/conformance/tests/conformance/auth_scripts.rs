@@ -3,8 +3,9 @@
 //! words mean is said in `front/etcd/tests/auth_scripts.rs`.
 
 use etcd_client::{
-    AlarmAction, AlarmType, Client, ConnectOptions, DeleteOptions, Error, GetOptions, Permission,
-    PutOptions, RoleRevokePermissionOptions, UserAddOptions,
+    AlarmAction, AlarmType, Client, ConnectOptions, DeleteOptions, Error, GetOptions, LeaderKey,
+    Permission, ProclaimOptions, PutOptions, ResignOptions, RoleRevokePermissionOptions,
+    UserAddOptions,
 };
 use quorate_conformance::{Target, alone, another, connect};
 use std::collections::BTreeMap;
@@ -36,6 +37,11 @@ fn end(words: &[&str]) -> Vec<u8> {
         [end] => bytes(end),
         more => panic!("one end, not {more:?}"),
     }
+}
+
+fn leader(key: &str, lease: &str) -> LeaderKey {
+    let lease = lease.parse().expect("a number");
+    LeaderKey::new().with_key(bytes(key)).with_lease(lease)
 }
 
 fn unquoted(word: &str) -> &str {
@@ -204,6 +210,14 @@ impl Player {
                 ok(client.alarm(action, kind, None).await)
             }
             ["unlock", key] => ok(client.unlock(bytes(key)).await),
+            ["proclaim", key, lease] => {
+                let options = ProclaimOptions::new().with_leader(leader(key, lease));
+                ok(client.proclaim("v", Some(options)).await)
+            }
+            ["resign", key, lease] => {
+                let options = ResignOptions::new().with_leader(leader(key, lease));
+                ok(client.resign(Some(options)).await)
+            }
             _ => panic!("no such words: {words:?}"),
         }
     }

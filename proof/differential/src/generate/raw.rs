@@ -28,6 +28,7 @@ pub(super) fn operation(rng: &mut Rng, is_next: bool) -> Operation {
             }
             4 => {
                 bytes.clear();
+                ask.remember = None;
                 ask.method = one_of(
                     rng,
                     &[
@@ -82,6 +83,7 @@ fn damage(rng: &mut Rng, ask: &mut Ask, is_next: bool) {
     // Leases made of chance would live for chance's time.
     if ask.method == "Lease/LeaseGrant" {
         ask.method = "Lease/LeaseTimeToLive";
+        ask.remember = None;
     }
 }
 
@@ -128,6 +130,22 @@ fn is_overlong(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_lease_that_is_granted_gets_a_name() {
+        let mut rng = Rng::new(1);
+        let mut n_remembered = 0;
+        for _ in 0..20_000 {
+            if let Operation::Ask(ask) = operation(&mut rng, false)
+                && ask.remember.is_some()
+            {
+                // One who is asked about a lease and answers would count one more than one who refuses.
+                assert_eq!(ask.method, "Lease/LeaseGrant", "{ask:?}");
+                n_remembered += 1;
+            }
+        }
+        assert!(n_remembered > 0);
+    }
 
     #[test]
     fn odd_is_what_libraries_take_differently() {
