@@ -58,7 +58,7 @@ fn it_ends_with_0_1_or_2() {
         (&["run", "pexos"][..], "there is no \"pexos\" in the lab"),
         (
             &["run", "paxos", "--break", "everything"],
-            "it has: adopt-highest, ",
+            "it has: adopt, adopt-highest, ",
         ),
         (
             &["run", "paxos", "--scenario", "war"],

@@ -4,7 +4,7 @@ use super::*;
 use crate::algorithm::Algorithm;
 use crate::algorithms::paxos::{Cast, Party, laws};
 use crate::exhibit::{Kind, Scenario};
-use crate::kernel::{Faults, Law, Setup};
+use crate::kernel::{Delivery, Faults, Law, Setup};
 use base::Rng;
 
 fn setup(
@@ -23,6 +23,18 @@ fn setup(
     cast.setup(broken)
 }
 
+/// The smallest case in which this rule matters.
+fn small(rule: Broken, broken: Broken) -> Setup<Party> {
+    if rule.is(&ADOPT_HIGHEST) {
+        // As with majorities: two values were accepted before a third ballot.
+        return Setup {
+            delivery: Delivery::Fifo,
+            ..setup((4, 3), 2, &[('x', 2), ('y', 1)], broken)
+        };
+    }
+    setup((4, 3), 2, &[('x', 1), ('y', 1)], broken)
+}
+
 impl Algorithm for FlexiblePaxos {
     type Process = Party;
 
@@ -30,7 +42,7 @@ impl Algorithm for FlexiblePaxos {
     const KIND: Kind = Kind::Consensus;
     const LINE: &'static str = "only quorums of different phases must meet: 3 of 4, then 2 of 4";
     const STORY: &'static str = include_str!("story.md");
-    const BREAKS: &'static [Break] = &[QUORUMS_INTERSECT, ADOPT_HIGHEST, KEEP_PROMISE];
+    const BREAKS: &'static [Break] = &[QUORUMS_INTERSECT, ADOPT, ADOPT_HIGHEST, KEEP_PROMISE];
     const SCENARIOS: &'static [Scenario] = &[Scenario {
         name: "two-down",
         says: "half of the acceptors are gone: the leader's value is chosen, and nobody else can lead",
@@ -39,7 +51,7 @@ impl Algorithm for FlexiblePaxos {
     }];
     const SMALL: &'static str =
         "2 proposers with one round each, who ask 3 of 4 acceptors; quorums of 3, then 2";
-    const LARGE: &'static str = "3 proposers with 4 rounds each, 3 to 6 acceptors, any quorums that meet; crashes, \
+    const LARGE: &'static str = "3 proposers with 4 rounds each, 3 to 6 acceptors, counted quorums with Q1 + Q2 = N + 1; crashes, \
                                  losses, duplicates";
 
     fn laws() -> Vec<Law<Party>> {
@@ -47,7 +59,19 @@ impl Algorithm for FlexiblePaxos {
     }
 
     fn small(broken: Broken) -> Setup<Party> {
-        setup((4, 3), 2, &[('x', 1), ('y', 1)], broken)
+        small(broken, broken)
+    }
+
+    fn small_is(broken: Broken) -> &'static str {
+        if broken.is(&ADOPT_HIGHEST) {
+            "2 proposers with two rounds and one, who ask 3 of 4 acceptors; quorums of 3, then 2; links that keep the order"
+        } else {
+            Self::SMALL
+        }
+    }
+
+    fn kept(rule: &Break) -> Option<Setup<Party>> {
+        (*rule == ADOPT_HIGHEST).then(|| small(Broken::without(rule), Broken::NOTHING))
     }
 
     fn stage(broken: Broken) -> Setup<Party> {

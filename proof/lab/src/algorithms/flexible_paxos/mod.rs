@@ -2,7 +2,7 @@
 
 mod exhibit;
 
-use super::paxos::{ADOPT_HIGHEST, KEEP_PROMISE, Quorums};
+use super::paxos::{ADOPT, ADOPT_HIGHEST, KEEP_PROMISE, Quorums};
 use crate::exhibit::{Break, Broken};
 
 /// Basic Paxos, with quorums that need not be majorities.

@@ -7,10 +7,15 @@ use crate::kernel::{Delivery, Faults, Law, Setup, When, World};
 use base::Rng;
 use std::fmt;
 
+pub(super) const ADOPT: Break = Break {
+    rule: "adopt",
+    law: "agreement",
+    says: "a new leader looks into its own log only, whatever the promises told it",
+};
 pub(super) const ADOPT_HIGHEST: Break = Break {
     rule: "adopt-highest",
     law: "agreement",
-    says: "a new leader looks into its own log only, whatever the promises told it",
+    says: "of the commands that the promises tell of for a slot, a new leader takes the one of the lowest ballot",
 };
 pub(super) const KEEP_PROMISE: Break = Break {
     rule: "keep-promise",
@@ -76,6 +81,7 @@ fn setup(n: usize, campaigns: &[(u8, &str)], broken: Broken) -> Setup<Replica> {
 fn small(rule: Broken, broken: Broken) -> Setup<Replica> {
     let campaigns: &[(u8, &str)] = match rule {
         _ if rule.is(&APPLY_ONCE) => &[(2, "a")],
+        _ if rule.is(&ADOPT_HIGHEST) => &[(2, "a"), (1, "c")],
         _ if [APPLY_IN_ORDER, FILL_HOLES].iter().any(|one| rule.is(one)) => &[(1, "ab"), (1, "")],
         _ => &[(1, "a"), (1, "c")],
     };
@@ -99,6 +105,7 @@ impl Algorithm for MultiPaxos {
     const LINE: &'static str = "a log of commands under a stable leader, one round trip each";
     const STORY: &'static str = include_str!("story.md");
     const BREAKS: &'static [Break] = &[
+        ADOPT,
         ADOPT_HIGHEST,
         KEEP_PROMISE,
         MAJORITY,
@@ -171,15 +178,40 @@ impl Algorithm for MultiPaxos {
         small(broken, broken)
     }
 
+    fn small_is(broken: Broken) -> &'static str {
+        if broken.is(&ADOPT_HIGHEST) {
+            "3 replicas, one may lead twice and one once, 2 commands, links that keep the order; up to \
+             where the second slot is used"
+        } else if broken.is(&APPLY_ONCE) {
+            "3 replicas, one may lead twice, 1 command, links that keep the order"
+        } else if broken.is(&APPLY_IN_ORDER) {
+            "3 replicas, two may lead once each, 2 commands of one client, links that keep the order"
+        } else if broken.is(&FILL_HOLES) {
+            "3 replicas, two may lead once each, 2 commands of one client, links that keep the order and may lose one \
+             message; up to where r2 leads"
+        } else {
+            Self::SMALL
+        }
+    }
+
     fn kept(rule: &Break) -> Option<Setup<Replica>> {
-        let needs_more = [APPLY_ONCE, APPLY_IN_ORDER, FILL_HOLES].contains(rule);
+        let needs_more = [ADOPT_HIGHEST, APPLY_ONCE, APPLY_IN_ORDER, FILL_HOLES].contains(rule);
         needs_more.then(|| small(Broken::without(rule), Broken::NOTHING))
     }
 
-    // Where something may be lost the question is what a new leader begins with, not how it goes on.
+    // Where something may be lost the question is what a new leader begins with, not how it goes on; where a third
+    // ballot may come, which command it takes for a slot that two ballots have used.
     fn within(world: &World<Replica>) -> bool {
+        let setup = world.setup();
         let leads = |one: &Replica| one.leading.as_ref().is_some_and(|one| one.is_leader);
-        world.setup().faults.drops == 0 || !leads(world.process(ProcessId(1)))
+        let is_first = |one: &Replica| one.accepted.keys().all(|slot| *slot == 1);
+        let n_ballots: u8 = setup
+            .processes
+            .iter()
+            .map(|(_, one)| one.campaigns_left)
+            .sum();
+        (setup.faults.drops == 0 || !leads(world.process(ProcessId(1))))
+            && (n_ballots < 3 || world.processes().all(is_first))
     }
 
     fn stage(broken: Broken) -> Setup<Replica> {

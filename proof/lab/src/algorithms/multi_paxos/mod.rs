@@ -195,10 +195,15 @@ impl Replica {
         let promises = std::mem::take(&mut leading.promises);
         let mut told = self.accepted.clone();
         for (slot, accepted) in promises.into_values().flatten() {
-            if !self.broken.is(&ADOPT_HIGHEST) {
-                let highest = told.entry(slot).or_insert(accepted);
-                *highest = accepted.max(*highest);
+            if self.broken.is(&ADOPT) {
+                continue;
             }
+            let adopted = told.entry(slot).or_insert(accepted);
+            *adopted = if self.broken.is(&ADOPT_HIGHEST) {
+                accepted.min(*adopted)
+            } else {
+                accepted.max(*adopted)
+            };
         }
         let last = told.keys().max().copied().unwrap_or_default();
         for slot in self.first_unchosen()..=last {

@@ -81,6 +81,20 @@ fn setup(
 
 /// The smallest case in which this rule matters.
 fn small(rule: Broken, broken: Broken) -> Setup<Party> {
+    if rule.is(&ADOPT_HIGHEST) {
+        // Which ballot is the highest is a question only where two values were accepted before a third ballot.
+        let cast = Cast {
+            acceptors: 3,
+            quorums: Quorums::majority(3, broken),
+            asked: 2,
+            learners: 1,
+            wishes: &[('x', 2), ('y', 1)],
+        };
+        return Setup {
+            delivery: Delivery::Fifo,
+            ..cast.setup(broken)
+        };
+    }
     let setup = setup(3, 1, &[('x', 1), ('y', 1)], broken);
     if !rule.is(&KEEP_ON_DISK) {
         return setup;
@@ -123,7 +137,7 @@ impl Algorithm for Paxos {
     const KIND: Kind = Kind::Consensus;
     const LINE: &'static str = "one value, chosen by a majority, never unchosen";
     const STORY: &'static str = include_str!("story.md");
-    const BREAKS: &'static [Break] = &[ADOPT_HIGHEST, KEEP_PROMISE, MAJORITY, KEEP_ON_DISK];
+    const BREAKS: &'static [Break] = &[ADOPT, ADOPT_HIGHEST, KEEP_PROMISE, MAJORITY, KEEP_ON_DISK];
     const SCENARIOS: &'static [Scenario] = &[
         Scenario {
             name: "adopt",
@@ -144,8 +158,7 @@ impl Algorithm for Paxos {
             script: include_str!("scenarios/amnesia.txt"),
         },
     ];
-    const SMALL: &'static str =
-        "2 proposers with one round each, 3 acceptors (one crashes where disks matter)";
+    const SMALL: &'static str = "2 proposers with one round each, 3 acceptors";
     const LARGE: &'static str =
         "3 proposers with 4 rounds each, 3 or 5 acceptors, 2 learners; crashes, losses, duplicates";
 
@@ -157,8 +170,20 @@ impl Algorithm for Paxos {
         small(broken, broken)
     }
 
+    fn small_is(broken: Broken) -> &'static str {
+        if broken.is(&ADOPT_HIGHEST) {
+            "2 proposers with two rounds and one, who ask 2 of 3 acceptors; links that keep the order"
+        } else if broken.is(&KEEP_ON_DISK) {
+            "2 proposers with one round each, 3 acceptors of which one crashes, links that keep the order"
+        } else {
+            Self::SMALL
+        }
+    }
+
     fn kept(rule: &Break) -> Option<Setup<Party>> {
-        (*rule == KEEP_ON_DISK).then(|| small(Broken::without(rule), Broken::NOTHING))
+        [ADOPT_HIGHEST, KEEP_ON_DISK]
+            .contains(rule)
+            .then(|| small(Broken::without(rule), Broken::NOTHING))
     }
 
     fn stage(broken: Broken) -> Setup<Party> {

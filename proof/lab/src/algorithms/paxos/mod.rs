@@ -12,10 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Paxos;
 
 /// Without it a proposer takes its own value always.
+pub(super) const ADOPT: Break = Break {
+    rule: "adopt",
+    law: "agreement",
+    says: "a proposer takes its own value, whatever the promises told it",
+};
+/// Without it a proposer takes any of the values that it was told of.
 pub(super) const ADOPT_HIGHEST: Break = Break {
     rule: "adopt-highest",
     law: "agreement",
-    says: "a proposer takes its own value, whatever the promises told it",
+    says: "of the values that the promises tell of, a proposer takes the one of the lowest ballot",
 };
 /// Without it an acceptor answers lower ballots too.
 pub(super) const KEEP_PROMISE: Break = Break {
@@ -200,13 +206,14 @@ impl Proposer {
         if !is_new || self.promises.len() != self.quorum {
             return;
         }
-        let highest = self
-            .promises
-            .values()
-            .flatten()
-            .max_by_key(|(ballot, _)| *ballot);
-        let value = match highest {
-            Some((_, value)) if !self.broken.is(&ADOPT_HIGHEST) => *value,
+        let told = self.promises.values().flatten();
+        let adopted = if self.broken.is(&ADOPT_HIGHEST) {
+            told.min_by_key(|(ballot, _)| *ballot)
+        } else {
+            told.max_by_key(|(ballot, _)| *ballot)
+        };
+        let value = match adopted {
+            Some((_, value)) if !self.broken.is(&ADOPT) => *value,
             _ => self.wish,
         };
         cx.say(format_args!("a quorum, so accept {value}"));

@@ -31,6 +31,12 @@ pub(super) const ADOPT_LATEST: Break = Break {
     law: "nothing-lost",
     says: "a new primary goes on with its own history, whatever the promises told it",
 };
+/// Without it writes that nobody was told of weigh more than those of a later primary.
+pub(super) const EPOCH_BEFORE_LENGTH: Break = Break {
+    rule: "epoch-before-length",
+    law: "nothing-lost",
+    says: "a new primary takes the longest history that it is told of, of whatever epoch",
+};
 /// Without it two backups can lead the same epoch.
 pub(super) const PROMISE_ONCE: Break = Break {
     rule: "promise-once",
@@ -109,6 +115,17 @@ fn rivals(broken: Broken) -> Setup<Party> {
     setup(&Case { takeovers, clients }, broken)
 }
 
+/// A write through the first primary, one through its successor, and one takeover more: by the old one, which may hold
+/// as much, but not what counts.
+fn succession(broken: Broken) -> Setup<Party> {
+    let clients: &[(Write, &[usize])] = &[('x', &[0]), ('y', &[1])];
+    let takeovers = &[1, 1, 0];
+    Setup {
+        delivery: Delivery::Fifo,
+        ..setup(&Case { takeovers, clients }, broken)
+    }
+}
+
 /// A replica that crashes and comes back; what was under way to it is lost.
 fn returning(broken: Broken) -> Setup<Party> {
     let clients: &[(Write, &[usize])] = &[('x', &[0]), ('y', &[0])];
@@ -138,6 +155,7 @@ impl Algorithm for PrimaryBackup {
         FENCE_OLD_PRIMARY,
         TAKE_OVER_WITH_MAJORITY,
         ADOPT_LATEST,
+        EPOCH_BEFORE_LENGTH,
         PROMISE_ONCE,
         CATCH_UP,
     ];
@@ -186,6 +204,8 @@ impl Algorithm for PrimaryBackup {
     fn small(broken: Broken) -> Setup<Party> {
         if broken.is(&PROMISE_ONCE) {
             rivals(broken)
+        } else if broken.is(&EPOCH_BEFORE_LENGTH) {
+            succession(broken)
         } else if broken.is(&CATCH_UP) {
             returning(broken)
         } else {
@@ -196,6 +216,8 @@ impl Algorithm for PrimaryBackup {
     fn small_is(broken: Broken) -> &'static str {
         if broken.is(&PROMISE_ONCE) {
             "3 replicas, two takeovers"
+        } else if broken.is(&EPOCH_BEFORE_LENGTH) {
+            "3 replicas, 2 clients with a write each, two takeovers; links that keep the order"
         } else if broken.is(&CATCH_UP) {
             "3 replicas, 2 clients with a write each; r3 crashes and comes back"
         } else {
@@ -207,6 +229,8 @@ impl Algorithm for PrimaryBackup {
         let needs = |other: &Break| other.rule == rule.rule;
         if needs(&PROMISE_ONCE) {
             Some(rivals(Broken::NOTHING))
+        } else if needs(&EPOCH_BEFORE_LENGTH) {
+            Some(succession(Broken::NOTHING))
         } else if needs(&CATCH_UP) {
             Some(returning(Broken::NOTHING))
         } else {

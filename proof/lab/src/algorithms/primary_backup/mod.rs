@@ -5,7 +5,8 @@ mod exhibit;
 use crate::exhibit::Broken;
 use crate::kernel::{Context, Process, ProcessId};
 use exhibit::{
-    ADOPT_LATEST, ASK_MAJORITY, CATCH_UP, FENCE_OLD_PRIMARY, PROMISE_ONCE, TAKE_OVER_WITH_MAJORITY,
+    ADOPT_LATEST, ASK_MAJORITY, CATCH_UP, EPOCH_BEFORE_LENGTH, FENCE_OLD_PRIMARY, PROMISE_ONCE,
+    TAKE_OVER_WITH_MAJORITY,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,9 +210,15 @@ impl Replica {
         let Role::Candidate(promises) = &self.role else {
             return;
         };
+        // A long history of an old epoch may never have been acknowledged; a short one of a new epoch holds all that was.
+        let age = |copied_in: &Epoch| match self.broken.is(&EPOCH_BEFORE_LENGTH) {
+            true => 0,
+            false => *copied_in,
+        };
         let latest = promises
             .values()
-            .max_by_key(|(copied_in, history)| (*copied_in, history.len()));
+            .rev()
+            .max_by_key(|(copied_in, history)| (age(copied_in), history.len()));
         if let Some((_, history)) = latest.filter(|_| !self.broken.is(&ADOPT_LATEST)) {
             self.history = history.clone();
         }
