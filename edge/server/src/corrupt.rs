@@ -24,7 +24,8 @@ use store::State;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-/// How long a member that is asked waits for a revision that it does not have yet.
+/// How long a member that is asked waits for a revision that it does not have yet, and one that asks for the hash of a
+/// compaction that another has not taken yet.
 const CATCH_UP: Duration = Duration::from_secs(3);
 
 /// Revisions that may be missing so that it is worth waiting: no cluster makes more in that time.
@@ -293,16 +294,26 @@ impl Front {
             compacted: newest,
             hash,
         };
-        let answers = self.ask_others("/compact-hash", HANDSHAKE_TIMEOUT).await;
         let own = at_newest(hash);
-        let mut found = BTreeMap::from([(self.0.identity.member, own)]);
-        for (member, text) in &answers {
-            let remembered = parse_remembered(text).unwrap_or_default();
-            if let Some((_, hash)) = remembered.iter().find(|(at, _)| *at == newest) {
-                found.insert(*member, at_newest(*hash));
+        let began = tokio::time::Instant::now();
+        loop {
+            let answers = self.ask_others("/compact-hash", HANDSHAKE_TIMEOUT).await;
+            let mut found = BTreeMap::from([(self.0.identity.member, own)]);
+            for (member, text) in &answers {
+                let remembered = parse_remembered(text).unwrap_or_default();
+                if let Some((_, hash)) = remembered.iter().find(|(at, _)| *at == newest) {
+                    found.insert(*member, at_newest(*hash));
+                }
             }
+            let verdict = Verdict::of(&found, own, n_members);
+            // Whoever answered without it may not have looked since: with its word it can be told who is wrong.
+            let is_early = answers.len() >= found.len();
+            let is_of_nobody = verdict.suspects.contains(&MemberId::NONE);
+            if !(is_early && is_of_nobody) || began.elapsed() > CATCH_UP {
+                return verdict;
+            }
+            tokio::time::sleep(CATCH_UP_LOOK).await;
         }
-        Verdict::of(&found, own, n_members)
     }
 
     /// Compares before this member serves.
