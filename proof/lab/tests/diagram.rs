@@ -43,7 +43,7 @@ fn picture() -> Picture {
         },
         "x is lost",
     ));
-    picture.push(event(0, Kind::Everywhere, "time 1"));
+    picture.push(event(0, Kind::Tick, "time 1"));
     picture.push(Event {
         said: vec!["knows \"nothing\"".into()],
         ..event(1, Kind::Restarted, "is back")
@@ -69,6 +69,33 @@ fn text_has_a_row_for_each_event() {
    9  │       │       ▷       c<\"&  goes on
 ";
     assert_eq!(picture().text(), expected[1..]);
+}
+
+#[test]
+fn text_folds_three_ticks_and_more_between_which_nothing_happens() {
+    let mut picture = Picture::new(["a".into()]);
+    for time in 1..=2 {
+        picture.push(event(0, Kind::Tick, &format!("time {time}")));
+    }
+    picture.push(event(0, Kind::Woke, "go"));
+    for time in 3..=5 {
+        picture.push(event(0, Kind::Tick, &format!("time {time}")));
+    }
+    picture.push(event(0, Kind::Everywhere, "the network parts: halves"));
+    picture.push(event(0, Kind::Tick, "time 6"));
+    let expected = "
+      a
+   1  ┄┄┄┄┄┄  time 1
+   2  ┄┄┄┄┄┄  time 2
+   3  ●       a  go
+   4  ┄┄┄┄┄┄  time 3 … time 5
+   7  ┄┄┄┄┄┄  the network parts: halves
+   8  ┄┄┄┄┄┄  time 6
+";
+    assert_eq!(picture.text(), expected[1..]);
+    // The others show each: a trace counts steps, and an SVG is as long as it likes.
+    assert_eq!(picture.svg().matches(">time ").count(), 6);
+    assert_eq!(picture.trace().lines().count(), 1);
 }
 
 #[test]

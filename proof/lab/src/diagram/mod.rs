@@ -40,8 +40,10 @@ pub enum Kind {
     Resumed,
     /// Something went wrong with it.
     Fault,
-    /// Something happened to all: time went on, the network parted. `at` means nothing.
+    /// Something happened to all: the network parted. `at` means nothing.
     Everywhere,
+    /// Time went on by a tick, for all. `at` means nothing.
+    Tick,
 }
 
 /// A message that left.
@@ -99,7 +101,7 @@ impl Event {
     fn line(&self, processes: &[String]) -> String {
         let name = |at: usize| processes.get(at).map_or("?", String::as_str);
         let mut line = match &self.kind {
-            Kind::Everywhere => self.text.clone(),
+            Kind::Everywhere | Kind::Tick => self.text.clone(),
             Kind::Received { from, .. } | Kind::Lost { from, .. } => {
                 format!("{} → {}  {}", name(*from), name(self.at), self.text)
             }

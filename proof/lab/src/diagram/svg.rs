@@ -64,7 +64,7 @@ impl Picture {
                         x(event.at),
                     );
                 }
-                Kind::Everywhere => {
+                Kind::Everywhere | Kind::Tick => {
                     let _ = writeln!(
                         svg,
                         "<line x1=\"{}\" y1=\"{y_here}\" x2=\"{words}\" y2=\"{y_here}\" stroke=\"#c90\" \
@@ -75,7 +75,7 @@ impl Picture {
                 Kind::Crashed | Kind::Fault | Kind::Paused => colour = "#b00",
                 Kind::Start | Kind::Woke | Kind::Restarted | Kind::Resumed => {}
             }
-            if event.kind != Kind::Everywhere && !is_lost {
+            if !matches!(event.kind, Kind::Everywhere | Kind::Tick) && !is_lost {
                 let _ = writeln!(
                     svg,
                     "<circle cx=\"{}\" cy=\"{y_here}\" r=\"4\" fill=\"{colour}\"/>",

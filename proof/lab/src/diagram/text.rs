@@ -12,10 +12,13 @@ use std::fmt::Write as _;
 
 /// A column is at least so wide.
 const COLUMN_MIN: usize = 8;
+/// So many ticks in which nothing happens, or more, are one row.
+const FOLDED_MIN: usize = 3;
 
 impl Picture {
     /// The picture as text: a row for each event, the arrow on the row where the message arrives. When it was sent
-    /// earlier than on the row before, the row says where ("sent at 2").
+    /// earlier than on the row before, the row says where ("sent at 2"). Ticks between which nothing happens share a
+    /// row; the next has the number that it would have without that.
     pub fn text(&self) -> String {
         let widest = self
             .processes
@@ -32,12 +35,23 @@ impl Picture {
         let _ = writeln!(rows, "{}", head.trim_end());
         let mut life = vec!['│'; self.processes.len()];
         let mut sent_at = std::collections::BTreeMap::new();
+        let mut after_fold = 0;
         for (at, event) in self.events.iter().enumerate() {
+            if at < after_fold {
+                continue;
+            }
             let number = at + 1;
             let mut line = event.line(&self.processes);
             let (mut marks, mut arrow) = (life.clone(), None);
             match &event.kind {
-                Kind::Everywhere => {
+                Kind::Everywhere | Kind::Tick => {
+                    let ticks = &self.events[at..at + self.ticks_from(at)];
+                    if ticks.len() >= FOLDED_MIN
+                        && let Some(last) = ticks.last()
+                    {
+                        let _ = write!(line, " … {}", last.text);
+                        after_fold = at + ticks.len();
+                    }
                     let dots: String = "┄".repeat((width * self.processes.len()).saturating_sub(2));
                     let _ = writeln!(rows, "{number:>4}  {dots}  {line}");
                     continue;
@@ -79,6 +93,12 @@ impl Picture {
             let _ = writeln!(rows, "{number:>4}  {}{line}", lanes(&marks, width, arrow));
         }
         rows
+    }
+
+    /// How many ticks follow each other from here on.
+    fn ticks_from(&self, at: usize) -> usize {
+        let rest = self.events[at..].iter();
+        rest.take_while(|event| event.kind == Kind::Tick).count()
     }
 }
 

@@ -18,7 +18,10 @@ impl Picture {
         let mut lines = String::new();
         for (step, event) in self.events.iter().enumerate() {
             // A loss and a tick happen to nobody who could know of them.
-            if matches!(event.kind, Kind::Everywhere | Kind::Lost { .. }) {
+            if matches!(
+                event.kind,
+                Kind::Everywhere | Kind::Tick | Kind::Lost { .. }
+            ) {
                 continue;
             }
             if let Kind::Received { message, .. } = &event.kind

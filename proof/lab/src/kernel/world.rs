@@ -369,7 +369,7 @@ impl<P: Process> World<P> {
                 self.lose_the_late();
                 self.now += 1;
                 let now = self.now;
-                self.draw_all(|| format!("time {now}"));
+                self.draw(0, Kind::Tick, || format!("time {now}"));
             }
         }
         true

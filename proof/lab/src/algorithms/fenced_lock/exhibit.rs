@@ -74,12 +74,6 @@ impl Algorithm for FencedLock {
     fn laws() -> Vec<Law<Party>> {
         vec![
             Law {
-                name: "tokens-grow",
-                says: "every grant bears a higher token than all before it",
-                when: When::Always,
-                holds: tokens_grow,
-            },
-            Law {
                 name: "no-overwrite",
                 says: "what a later holder has written is not overwritten by an earlier one",
                 when: When::Always,
@@ -144,34 +138,29 @@ impl Algorithm for FencedLock {
     }
 }
 
-fn tokens_grow(world: &World<Party>) -> Result<(), String> {
-    let mut highest = TOKEN_BEFORE;
-    for fact in world.facts() {
-        let Fact::Holds(client, token) = fact else {
-            continue;
-        };
-        if *token <= highest {
-            return Err(format!(
-                "{client} was given token {token} after {highest} was out"
-            ));
-        }
-        highest = *token;
-    }
-    Ok(())
-}
-
+/// Who holds it later is asked of the grants, as they were made, and not of the tokens.
 fn no_overwrite(world: &World<Party>) -> Result<(), String> {
-    let mut newest = TOKEN_BEFORE;
+    let mut grants = Vec::new();
+    let mut newest: Option<(usize, char, Token)> = None;
     for fact in world.facts() {
-        let Fact::Wrote(token, (who, _)) = fact else {
-            continue;
-        };
-        if *token < newest {
-            return Err(format!(
-                "{who} wrote with {token} over what was written with {newest}"
-            ));
+        match *fact {
+            Fact::Holds(who, token) => grants.push((who, token)),
+            Fact::Wrote(token, (who, _)) => {
+                let Some(grant) = grants.iter().rposition(|held| *held == (who, token)) else {
+                    return Err(format!(
+                        "{who} wrote with {token}, which it was never given"
+                    ));
+                };
+                match newest {
+                    Some((later, by, with)) if grant < later => {
+                        return Err(format!(
+                            "{who} wrote with {token} over what {by}, who held it later, had written with {with}"
+                        ));
+                    }
+                    _ => newest = Some((grant, who, token)),
+                }
+            }
         }
-        newest = *token;
     }
     Ok(())
 }

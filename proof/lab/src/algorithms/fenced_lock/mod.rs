@@ -24,7 +24,7 @@ const FENCE_READS: Break = Break {
 /// Without it the number says nothing.
 const NEW_TOKEN: Break = Break {
     rule: "new-token",
-    law: "tokens-grow",
+    law: "no-overwrite",
     says: "the lock service hands out the same token to the next holder",
 };
 

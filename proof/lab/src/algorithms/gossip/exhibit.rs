@@ -26,6 +26,8 @@ fn setup(
             others,
             changes: if at == 0 { changes } else { 0 },
             doubts_max,
+            // There and back, and a tick.
+            patience: 2 * delay + 1,
             news: 0,
             doubts: None,
             next: 0,
@@ -46,9 +48,27 @@ fn setup(
     }
 }
 
-/// Old news and new at the same time.
-fn two_changes(broken: Broken) -> Setup<Node> {
-    setup(2, 2, 1, 0, 0, broken)
+/// The case in which this rule is missed, with or without it.
+fn small(needs: Broken, broken: Broken) -> Setup<Node> {
+    match needs.rule() {
+        None => setup(3, 1, 1, 0, 1, broken),
+        // The same, and nothing is lost: what a rumour misses it misses by itself.
+        Some(_) if needs.is(&ANTI_ENTROPY) => Setup {
+            faults: Faults::default(),
+            ..setup(3, 1, 1, 0, 1, broken)
+        },
+        // Old news and new at the same time.
+        Some(_) if needs.is(&KEEP_NEWEST) => setup(2, 2, 1, 0, 0, broken),
+        // The one whom the others may tell and ask may be gone.
+        Some(_) => Setup {
+            faults: Faults {
+                crashes: 1,
+                ..Faults::default()
+            },
+            mortal: vec![ProcessId(1)],
+            ..setup(3, 1, 1, 0, 0, broken)
+        },
+    }
 }
 
 impl Algorithm for Gossip {
@@ -95,22 +115,23 @@ impl Algorithm for Gossip {
     }
 
     fn small(broken: Broken) -> Setup<Node> {
-        if broken.is(&KEEP_NEWEST) {
-            return two_changes(broken);
-        }
-        setup(3, 1, 1, 0, 1, broken)
+        small(broken, broken)
     }
 
     fn small_is(broken: Broken) -> &'static str {
-        if broken.is(&KEEP_NEWEST) {
-            "2 nodes, two changes, silence after one doubt"
-        } else {
-            Self::SMALL
+        match broken.rule() {
+            Some(_) if broken.is(&ANTI_ENTROPY) => {
+                "3 nodes, one change, silence after one doubt, nothing lost"
+            }
+            Some(_) if broken.is(&KEEP_NEWEST) => "2 nodes, two changes, silence after one doubt",
+            Some(_) => "3 nodes of whom n2 may die, one change, silence after one doubt",
+            None => Self::SMALL,
         }
     }
 
     fn kept(rule: &Break) -> Option<Setup<Node>> {
-        (*rule == KEEP_NEWEST).then(|| two_changes(Broken::NOTHING))
+        // Where nothing is lost is a part of where something may be.
+        (*rule != ANTI_ENTROPY).then(|| small(Broken::without(rule), Broken::NOTHING))
     }
 
     fn stage(broken: Broken) -> Setup<Node> {

@@ -51,6 +51,8 @@ pub enum Timer {
     Change,
     /// To whom a rumour is told is nobody's plan: the scheduler decides.
     Tell(ProcessId),
+    /// Whoever was told last should have answered.
+    Unanswered,
     /// Anti-entropy.
     Pull,
 }
@@ -68,6 +70,8 @@ pub struct Node {
     changes: u8,
     /// After so many "I knew" it falls silent.
     doubts_max: u8,
+    /// So many ticks after a rumour its answer should be there.
+    patience: u32,
     news: News,
     /// How often it was told "I knew" since it is hot.
     doubts: Option<u8>,
@@ -98,9 +102,12 @@ impl Process for Node {
                 }
             }
             Timer::Tell(whom) => {
-                self.silence(cx);
+                self.wait(cx);
                 cx.send(whom, Message::Tell(self.news));
+                cx.after(self.patience, Timer::Unanswered);
             }
+            // Lost, or nobody there. It says nothing about who knows: that is no doubt.
+            Timer::Unanswered => self.spread(cx),
             Timer::Pull => {
                 cx.send(self.others[self.next], Message::Pull(self.news));
                 if !self.broken.is(&IN_TURN) {
@@ -130,6 +137,7 @@ impl Process for Node {
                 } else {
                     cx.say(format_args!("falls silent"));
                     self.doubts = None;
+                    self.wait(cx);
                 }
             }
             Message::Pull(news) if news < self.news => cx.send(from, Message::Newer(self.news)),
@@ -154,14 +162,15 @@ impl Node {
 
     /// It will tell somebody.
     fn spread(&self, cx: &mut Context<'_, Self>) {
-        self.silence(cx);
+        self.wait(cx);
         for whom in &self.others {
             cx.anytime(Timer::Tell(*whom));
         }
     }
 
-    /// It tells nobody before it has heard what the last one says.
-    fn silence(&self, cx: &mut Context<'_, Self>) {
+    /// It tells nobody for now.
+    fn wait(&self, cx: &mut Context<'_, Self>) {
+        cx.cancel(&Timer::Unanswered);
         for whom in &self.others {
             cx.cancel(&Timer::Tell(*whom));
         }
@@ -173,6 +182,7 @@ impl fmt::Display for Timer {
         match self {
             Timer::Change => write!(f, "change"),
             Timer::Tell(whom) => write!(f, "tell n{}", whom.0 + 1),
+            Timer::Unanswered => write!(f, "no answer"),
             Timer::Pull => write!(f, "pull"),
         }
     }

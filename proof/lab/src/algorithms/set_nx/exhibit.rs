@@ -19,7 +19,7 @@ fn setup(workers: usize, tries: u8, ttl: u32, broken: Broken) -> Setup<Party> {
             work: 1,
             tries_left: tries,
             value: (name, 0),
-            at: Stage::Waiting,
+            at: Stage::Waiting(0),
         };
         parties.push((name.to_string(), Party::Worker(worker)));
     }
@@ -79,7 +79,7 @@ impl Algorithm for SetNx {
             },
             Law {
                 name: "work-done",
-                says: "in the end the work is done, if anybody is there who could do it",
+                says: "in the end it is done, if anybody is there who could do it; and nobody waits for ever",
                 when: When::AtRest,
                 holds: work_done,
             },
@@ -165,24 +165,39 @@ fn own_release(world: &World<Party>) -> Result<(), String> {
     }
 }
 
+/// At rest everything has arrived, and each timer has run out that is due before the end of the play.
 fn work_done(world: &World<Party>) -> Result<(), String> {
-    let mut who_gave_up = None;
+    let (mut is_done, mut is_there) = (false, false);
     for (at, party) in world.processes().enumerate() {
-        match party {
-            Party::Store(store) if store.is_done => return Ok(()),
-            Party::Store(_) => {}
-            Party::Worker(_) if world.condition(ProcessId(at)) == Condition::Down => {}
-            Party::Worker(worker) if worker.at == Stage::GaveUp => who_gave_up = Some(at),
-            // The play ends before its next try.
-            Party::Worker(_) => return Ok(()),
+        if let Party::Store(store) = party {
+            is_done = store.is_done;
+            is_there = world.condition(ProcessId(at)) != Condition::Down;
         }
     }
-    match who_gave_up {
-        Some(at) => Err(format!(
-            "nobody did the work, and {} has given up",
-            world.name(ProcessId(at))
-        )),
-        None => Ok(()),
+    if !is_there || world.done().drops > 0 {
+        // Nothing that is promised for.
+        return Ok(());
+    }
+    let (mut is_going_on, mut last_word) = (false, None);
+    for (at, party) in world.processes().enumerate() {
+        let who = ProcessId(at);
+        let name = world.name(who);
+        match party {
+            Party::Worker(worker) if world.condition(who) != Condition::Down => match worker.at {
+                Stage::Finished => last_word = Some(format!("{name} has finished")),
+                Stage::GaveUp => last_word = Some(format!("{name} has given up")),
+                // The play ends before that.
+                Stage::Waiting(until) | Stage::Working(until) if until > world.clock(who) => {
+                    is_going_on = true;
+                }
+                _ => return Err(format!("{name} waits for ever")),
+            },
+            _ => {}
+        }
+    }
+    match last_word {
+        Some(last) if !is_done && !is_going_on => Err(format!("nobody did the work, and {last}")),
+        _ => Ok(()),
     }
 }
 

@@ -85,10 +85,12 @@ pub struct Worker {
 /// How far a worker is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Stage {
-    Waiting,
+    /// Until its clock shows this.
+    Waiting(i64),
     Asking,
     Looking,
-    Working,
+    /// Until its clock shows this.
+    Working(i64),
     Noting,
     /// The report is there.
     Finished,
@@ -146,7 +148,7 @@ impl Worker {
             Stage::GaveUp
         } else {
             cx.after(delay, "try");
-            Stage::Waiting
+            Stage::Waiting(cx.now() + i64::from(delay))
         };
     }
 
@@ -168,7 +170,7 @@ impl Worker {
             (Stage::Asking, Message::No(of)) if of == value => self.later(self.ttl + 1, cx),
             (Stage::Looking, Message::Found(of, false)) if of == value => {
                 cx.say(format_args!("goes to work"));
-                self.at = Stage::Working;
+                self.at = Stage::Working(cx.now() + i64::from(self.work));
                 cx.after(self.work, "finish");
             }
             (Stage::Looking, Message::Found(of, true)) if of == value => self.release(cx),
