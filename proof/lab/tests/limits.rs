@@ -2,6 +2,7 @@
 
 use base::Rng;
 use lab::algorithms::byzantine_count::every_rule_of_three;
+use lab::algorithms::flp::timeouts::{DELAY_MAX, Draw, election, hold};
 use lab::algorithms::flp::{self, Bit, Decided, Scheduler};
 use lab::algorithms::two_generals::{argument, n_alone};
 use lab::exhibit::Broken;
@@ -65,6 +66,28 @@ fn the_scheduler_wins_against_foreknown_coins_and_loses_against_real_ones() {
         let lost = flp::against(&mut scheduler, board(Broken::NOTHING), &mut Rng::new(seed));
         assert_eq!((lost.n_decided, lost.breach), (3, None), "seed {seed}");
         assert!(lost.n_steps < flp::STEPS);
+    }
+}
+
+#[test]
+fn timeouts_that_differ_elect_somebody_where_messages_have_a_bound_and_nowhere_else() {
+    let bound = Some(DELAY_MAX);
+    let play = |draw, bound, seed| {
+        let setup = election(draw, bound, 2_000, &mut Rng::new(seed));
+        hold(&Rc::new(setup))
+    };
+    let same = play(Draw::Same, bound, 0);
+    assert_eq!((same.led, same.n_terms), (None, 200));
+    for seed in 1_000..1_100 {
+        let held = play(Draw::Anew, bound, seed);
+        assert!(held.led.is_some_and(|term| term < 30), "seed {seed}");
+        assert_eq!(held.rivals, None);
+        assert!(held.late <= DELAY_MAX);
+        let endless = play(Draw::Anew, None, seed);
+        assert_eq!(endless.led, None, "seed {seed}");
+        // It is not by silence that it wins: what was sent arrives.
+        let (n_arrived, n_under_way) = endless.arrived;
+        assert!(n_arrived > 20 * n_under_way as u64, "seed {seed}");
     }
 }
 

@@ -1,10 +1,12 @@
 #![doc = include_str!("story.md")]
 
 mod exhibit;
+mod plays;
 mod scheduler;
+pub mod timeouts;
 
-pub use exhibit::{Flp, PLAYS, Played, STEPS, against, board, deterministic};
-use scheduler::configuration;
+pub use exhibit::{Flp, board, deterministic};
+pub use plays::{PLAYS, Played, STEPS, against};
 pub use scheduler::{Scheduler, Valency};
 
 use crate::exhibit::{Break, Broken};
