@@ -8,8 +8,8 @@
 //!   watches             10,000 are created, and nobody reads what they tell; then every put is told to all of them
 //! ```
 //!
-//! What must hold: the term does not change, so nobody doubted the leader; the honest client's requests succeed; members
-//! end alike. What the honest client waits (p50, p99, longest) is printed for each weather, and judged by nobody here: it
+//! What must hold: each storm got something done, or it was none; the term does not change, so nobody doubted the leader; the
+//! honest client's requests succeed; members end with the same hash of all their keys. What the honest client waits (p50, p99, longest) is printed for each weather, and judged by nobody here: it
 //! depends on the machine. The storm runs on a thread of its own.
 
 use crate::Failure;
@@ -129,9 +129,42 @@ async fn story(arguments: &Arguments, command: &str) -> Result<(), Failure> {
             )
             .into());
         }
+        if !matches!(weather, Weather::Calm) && storm.done.load(Ordering::Relaxed) == 0 {
+            return Err(format!("{weather:?} was no storm: nothing of it was done").into());
+        }
         forget_history(&mut clients[0]).await?;
     }
+    let (revision, hash) = alike(&mut clients).await?;
+    println!("the members end alike: hash {hash:08x} at revision {revision}");
     Ok(())
+}
+
+/// The hash of all keys at the newest revision, which must be every member's.
+async fn alike(clients: &mut [Client]) -> Result<(i64, u32), Failure> {
+    // Its header names a revision that is decided.
+    let newest = timeout(PATIENCE, clients[0].get("honest", None)).await??;
+    let revision = newest.header().map_or(0, |header| header.revision());
+    let began = Instant::now();
+    loop {
+        let mut found = Vec::new();
+        for client in clients.iter_mut() {
+            // Whoever lags does not have the revision yet, or has not compacted yet.
+            if let Ok(hash) = timeout(PATIENCE, client.hash_kv(revision)).await? {
+                found.push((hash.hash(), hash.compact_version()));
+            }
+        }
+        match found.first() {
+            Some((hash, _))
+                if found.len() == clients.len() && found.iter().all(|one| *one == found[0]) =>
+            {
+                return Ok((revision, *hash));
+            }
+            _ if began.elapsed() > PATIENCE => {
+                return Err(format!("members differ at revision {revision}: {found:x?}").into());
+            }
+            _ => sleep(LOOK).await,
+        }
+    }
 }
 
 async fn serving(url: &str, cluster: &Cluster) -> Result<Client, Failure> {

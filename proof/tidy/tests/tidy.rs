@@ -140,18 +140,22 @@ fn what_other_systems_promise_has_an_answer_here() {
 }
 
 #[test]
-fn storms_are_run_by_every_build() {
+fn storms_and_split_brain_are_run_by_every_build() {
     assert_none(&tidy::guides::unrun(
         ".ci/run",
         &page(".ci/run"),
         ".ci/chaos",
     ));
-    let storms = "-p quorate-chaos -- storms ";
-    assert_none(&tidy::guides::unrun(
-        ".ci/chaos",
-        &page(".ci/chaos"),
-        storms,
-    ));
+    for command in [
+        "-p quorate-chaos -- storms ",
+        "target/release/quorate-bench split-brain ",
+    ] {
+        assert_none(&tidy::guides::unrun(
+            ".ci/chaos",
+            &page(".ci/chaos"),
+            command,
+        ));
+    }
 }
 
 #[test]
