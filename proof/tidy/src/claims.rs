@@ -1,10 +1,11 @@
-//! Tables of compatibility: a row that says "works", "taken" or "served" names the test that would fail if it did not.
+//! Tables of compatibility and of advisories: a row that says "works", "taken", "served" or "held" names the test that
+//! would fail if it did not.
 //!
 //! A table counts when it has a column "State" and a column "Test". What stands between backticks under "Test" is the
 //! name of a test function (of any of our languages) or the path of a script; each must exist.
 
 /// What a row may begin with that somebody could rely on.
-const CLAIMS: [&str; 3] = ["works", "taken", "served"];
+const CLAIMS: [&str; 4] = ["works", "taken", "served", "held"];
 
 /// Complaints about the tables of the page at `path`. `is_test` knows whether a test function has a name or a file a path.
 pub fn complaints(path: &str, text: &str, is_test: impl Fn(&str) -> bool) -> Vec<String> {

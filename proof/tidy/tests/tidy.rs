@@ -87,13 +87,14 @@ fn what_is_said_to_work_has_a_test() {
             .iter()
             .any(|(_, text)| called.iter().any(|call| text.contains(call.as_str())))
     };
-    let page = "docs/compat/etcd.md";
-    let text = fs::read_to_string(root().join(page)).expect("the page is there");
-    assert!(
-        text.contains("| State | Test |"),
-        "{page} has no such table"
-    );
-    assert_none(&tidy::claims::complaints(page, &text, is_test));
+    for page in ["docs/compat/etcd.md", "docs/reliability.md"] {
+        let text = fs::read_to_string(root().join(page)).expect("the page is there");
+        assert!(
+            text.contains("| State | Test |"),
+            "{page} has no such table"
+        );
+        assert_none(&tidy::claims::complaints(page, &text, is_test));
+    }
 }
 
 #[test]
