@@ -1,21 +1,25 @@
 //! Every method of etcd's API × {nobody, a token that is none, an expired one, an outdated one, a user who may nothing}: all
 //! are refused in etcd's words, but for those that `auth_open.txt` names. And the doors beside gRPC.
 //!
-//! The methods come from the server's own table, so a new one is asked as soon as it exists.
+//! The methods come from the server's own table, so a new one is asked as soon as it exists; so do the gateway's paths.
 
 use bytes::{Buf, BufMut, Bytes};
 use etcd::Method;
 use etcd::proto::{etcdserverpb as pb, v3electionpb as election, v3lockpb as lock};
 use prost::Message;
-use quorate_conformance::{Target, alone_with};
+use quorate_conformance::{PATIENCE, Target, alone_with, another, peer};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 const OPEN: &str = include_str!("auth_open.txt");
+/// Where the gateway's paths are: the table that the server is built of.
+const PATHS: &str = include_str!("../../../edge/server/src/gateway/paths.rs");
 const SECRET: &str = "a secret of this test's";
 
 /// Bytes as they are.
@@ -226,6 +230,13 @@ fn request(method: Method) -> Bytes {
 /// A member with authentication: root, and ann who may nothing; lease 7 holds root's key.
 async fn locked(flags: &[&str]) -> (Target, Channel) {
     let target = alone_with(1, flags).await;
+    lock_up(&target).await;
+    let endpoint = Channel::from_shared(target.endpoints[0].clone()).expect("a URL");
+    let channel = endpoint.connect().await.expect("a connection");
+    (target, channel)
+}
+
+async fn lock_up(target: &Target) {
     let mut client = target.client.clone();
     let grant = etcd_client::LeaseGrantOptions::new().with_id(7);
     client.lease_grant(600, Some(grant)).await.expect("a lease");
@@ -235,9 +246,6 @@ async fn locked(flags: &[&str]) -> (Target, Channel) {
     client.user_add("ann", "word", None).await.expect("ann");
     client.user_grant_role("root", "root").await.expect("grant");
     client.auth_enable().await.expect("enable");
-    let endpoint = Channel::from_shared(target.endpoints[0].clone()).expect("a URL");
-    let channel = endpoint.connect().await.expect("a connection");
-    (target, channel)
 }
 
 async fn login(target: &Target, name: &str, password: &str) -> String {
@@ -291,6 +299,41 @@ async fn every_method_is_refused_without_and_with_wrong_credentials() {
         .expect("root reads");
 }
 
+/// A token that was right and that nobody used for its time.
+async fn expired(target: &Target, channel: &Channel) -> String {
+    let token = login(target, "root", "secret").await;
+    let range = || ask(channel, Method::Range, request(Method::Range), Some(&token));
+    range().await.expect("it is right while it is young");
+    // Whoever uses a token makes it young again: each time it is left alone for longer.
+    let (mut alone, started) = (Duration::from_millis(300), Instant::now());
+    while started.elapsed() < PATIENCE {
+        tokio::time::sleep(alone).await;
+        if range().await.is_err() {
+            return token;
+        }
+        alone += alone / 2;
+    }
+    panic!("a token that lives for a second was good for longer");
+}
+
+#[tokio::test]
+async fn every_method_is_refused_with_a_token_that_is_over() {
+    let (target, channel) = locked(&["--auth-token-ttl=1", "--bcrypt-cost=4"]).await;
+    let over = expired(&target, &channel).await;
+    all_refused(&channel, Some(&over), "etcdserver: invalid auth token").await;
+    gateway_refuses(&target, Some(&over), false).await;
+    // It is not the member that refuses everybody.
+    let young = login(&target, "root", "secret").await;
+    ask(
+        &channel,
+        Method::Range,
+        request(Method::Range),
+        Some(&young),
+    )
+    .await
+    .expect("root reads");
+}
+
 #[tokio::test]
 async fn a_user_without_a_role_may_do_nothing_but_what_every_user_may() {
     let (target, channel) = locked(&[]).await;
@@ -326,13 +369,14 @@ async fn signed_tokens_are_believed_until_they_expire_or_users_change() {
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
         .as_secs();
-    let signed = |algorithm, secret: &str, claims: serde_json::Value| {
+    let signed = |algorithm, secret: &str, claims: Value| {
         let header = jsonwebtoken::Header::new(algorithm);
         let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
         jsonwebtoken::encode(&header, &claims, &key).expect("signed")
     };
     use jsonwebtoken::Algorithm::{HS256, HS512};
-    let claims = |revision: u64, exp: u64| serde_json::json!({ "username": "root", "revision": revision, "exp": exp });
+    let claims =
+        |revision: u64, exp: u64| json!({ "username": "root", "revision": revision, "exp": exp });
     // Who knows the key can say who it is.
     let own = signed(HS256, SECRET, claims(4, now + 60));
     ask(&channel, Method::Range, request(Method::Range), Some(&own))
@@ -344,25 +388,17 @@ async fn signed_tokens_are_believed_until_they_expire_or_users_change() {
         signed(HS256, "another secret", claims(4, now + 60)),
         signed(HS512, SECRET, claims(4, now + 60)),
         // E14: claims that are missing, or of another kind, stop nobody but their bearer.
+        signed(HS256, SECRET, json!({ "revision": 4, "exp": now + 60 })),
         signed(
             HS256,
             SECRET,
-            serde_json::json!({ "revision": 4, "exp": now + 60 }),
+            json!({ "username": "root", "exp": now + 60 }),
         ),
+        signed(HS256, SECRET, json!({ "username": "root", "revision": 4 })),
         signed(
             HS256,
             SECRET,
-            serde_json::json!({ "username": "root", "exp": now + 60 }),
-        ),
-        signed(
-            HS256,
-            SECRET,
-            serde_json::json!({ "username": "root", "revision": 4 }),
-        ),
-        signed(
-            HS256,
-            SECRET,
-            serde_json::json!({ "username": 7, "revision": "x", "exp": now + 60 }),
+            json!({ "username": 7, "revision": "x", "exp": now + 60 }),
         ),
         // No signature at all.
         "eyJhbGciOiJub25lIn0.eyJ1c2VybmFtZSI6InJvb3QiLCJyZXZpc2lvbiI6NCwiZXhwIjo5OTk5OTk5OTk5fQ."
@@ -386,22 +422,152 @@ async fn signed_tokens_are_believed_until_they_expire_or_users_change() {
         .expect("root again");
 }
 
-/// The status line of an HTTP/1.1 request, and the body.
-async fn http(target: &Target, head: &str, body: &str) -> String {
+/// Sends an HTTP/1.1 request.
+async fn send(target: &Target, head: &str, body: &str) -> TcpStream {
     let address = target.endpoints[0].trim_start_matches("http://");
-    let mut socket = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("a connection");
+    let mut socket = TcpStream::connect(address).await.expect("a connection");
     let length = body.len();
     let request = format!(
         "{head}\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     );
     socket.write_all(request.as_bytes()).await.expect("sent");
+    socket
+}
+
+/// The status line of an HTTP/1.1 request, and the body.
+async fn http(target: &Target, head: &str, body: &str) -> String {
+    let mut socket = send(target, head, body).await;
     let mut answer = String::new();
-    let read = tokio::time::timeout(Duration::from_secs(20), socket.read_to_string(&mut answer));
+    let read = tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer));
     read.await.expect("in time").expect("text");
     answer
+}
+
+/// The gateway's paths and what is there.
+fn paths() -> Vec<(&'static str, Method)> {
+    let (_, table) = PATHS.split_once("PATHS: &[").expect("the table begins");
+    let (table, _) = table.split_once("\n];").expect("and ends");
+    let (_, rows) = table.split_once('\n').expect("a row a line");
+    let row = |row: &'static str| {
+        let row = row.trim().strip_prefix("(\"")?.strip_suffix("),")?;
+        let (path, name) = row.split_once("\", Method::")?;
+        let mut all = Method::ALL.iter();
+        Some((path, *all.find(|it| format!("{it:?}") == name)?))
+    };
+    let paths = rows
+        .lines()
+        .map(|it| row(it).unwrap_or_else(|| panic!("what is {it}?")));
+    paths.collect()
+}
+
+/// Asks a path of the gateway: the status, and the first JSON of the body.
+async fn post(target: &Target, path: &str, method: Method, token: Option<&str>) -> (u16, Value) {
+    let mut body = Vec::new();
+    let schema = etcd::json::Schema::request(method);
+    schema.write(&request(method), &mut body).expect("JSON");
+    let body = String::from_utf8(body).expect("text");
+    let mut head = format!("POST {path} HTTP/1.1");
+    if let Some(token) = token {
+        head += &format!("\r\nAuthorization: {token}");
+    }
+    let mut socket = send(target, &head, &body).await;
+    let mut answer = Vec::new();
+    // A stream may go on behind its first JSON.
+    let first = loop {
+        let read = tokio::time::timeout(PATIENCE, socket.read_buf(&mut answer));
+        let n_bytes = read.await.unwrap_or_else(|_| panic!("{path}: nothing"));
+        let first = first_json(&answer);
+        if first.is_some() || n_bytes.expect("bytes") == 0 {
+            break first.unwrap_or_default();
+        }
+    };
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1).and_then(|it| it.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("{path}: {answer}"));
+    (status, first)
+}
+
+/// What comes first in the body: sent in chunks, JSON stands between their lengths.
+fn first_json(answer: &[u8]) -> Option<Value> {
+    let start = answer.iter().position(|byte| *byte == b'{')?;
+    let mut values = serde_json::Deserializer::from_slice(&answer[start..]).into_iter();
+    values.next()?.ok()
+}
+
+/// Every path of the gateway refuses who has no token, or none that is good, as etcd does: its status, its code, its words.
+async fn gateway_refuses(target: &Target, token: Option<&str>, is_etcd: bool) {
+    let (status, code, name, words) = match token {
+        None => (400, 3, "InvalidArgument", "etcdserver: user name is empty"),
+        Some(_) => (401, 16, "Unauthenticated", "etcdserver: invalid auth token"),
+    };
+    let levels = levels();
+    for (path, method) in paths() {
+        // etcd says nothing here, and goes on to say nothing.
+        if is_etcd && method == Method::ElectionObserve {
+            continue;
+        }
+        let answer = post(target, path, method, token).await;
+        let said = format!("{path}: {answer:?}");
+        let error = |code: u16| json!({ "code": code, "message": words });
+        match method {
+            Method::AuthStatus if is_etcd => assert_eq!(answer, (status, error(code)), "{said}"),
+            _ if levels.get(format!("{method:?}").as_str()) == Some(&"open") => {
+                assert_eq!(answer.0, 200, "{said}");
+            }
+            Method::Watch => {
+                let result = &answer.1["result"];
+                let reason = format!("rpc error: code = {name} desc = {words}");
+                assert_eq!(answer.0, 200, "{said}");
+                assert_eq!(result["canceled"], true, "{said}");
+                assert_eq!(result["watch_id"], "-1", "{said}");
+                assert_eq!(result["cancel_reason"], reason, "{said}");
+            }
+            Method::LeaseKeepAlive | Method::Snapshot => {
+                assert_eq!(answer, (status, json!({ "error": error(code) })), "{said}");
+            }
+            // etcd's own client stands before these, and its error has lost its code.
+            Method::Lock
+            | Method::Unlock
+            | Method::ElectionCampaign
+            | Method::ElectionProclaim
+            | Method::ElectionLeader
+            | Method::ElectionResign => assert_eq!(answer, (500, error(2)), "{said}"),
+            Method::ElectionObserve => {
+                assert_eq!(answer, (500, json!({ "error": error(2) })), "{said}");
+            }
+            _ => assert_eq!(answer, (status, error(code)), "{said}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_path_of_the_gateway_is_refused_as_etcd_refuses_it() {
+    let asked: Vec<_> = paths().into_iter().map(|(_, method)| method).collect();
+    for method in Method::ALL {
+        let has_none = [
+            Method::RangeStream,
+            Method::HealthCheck,
+            Method::HealthWatch,
+        ];
+        assert!(
+            asked.contains(method) != has_none.contains(method),
+            "{method:?}"
+        );
+    }
+    let ours = locked(&[]).await.0;
+    let theirs = another(&peer("etcd")).await;
+    lock_up(&theirs).await;
+    for (target, is_etcd) in [(&ours, false), (&theirs, true)] {
+        let right = login(target, "root", "secret").await;
+        let (letters, _) = right.split_once('.').expect("letters and a number");
+        gateway_refuses(target, None, is_etcd).await;
+        for wrong in ["x", "Bearer x", letters] {
+            gateway_refuses(target, Some(wrong), is_etcd).await;
+        }
+        let read = post(target, "/v3/kv/range", Method::Range, Some(&right)).await;
+        assert_eq!((read.0, &read.1["count"]), (200, &json!("1")), "{read:?}");
+    }
 }
 
 #[tokio::test]
