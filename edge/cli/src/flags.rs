@@ -87,6 +87,22 @@ pub(crate) enum FlagError {
     BothNames { old: String, new: &'static str },
     #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
     NotAdvertised,
+    #[error(
+        "cannot specify both flags: --{flag}={value} and --feature-gates={gate}={on} at the same time, \
+         please just use --feature-gates={gate}={on}"
+    )]
+    BothSwitches {
+        flag: &'static str,
+        value: bool,
+        gate: &'static str,
+        on: bool,
+    },
+    #[error("cipher suites cannot be configured when only TLS1.3 is enabled")]
+    SuitesOfTls13,
+    #[error("multi logoutput for \"default\" is not supported yet")]
+    DefaultAmongOutputs,
+    #[error("--{0} must be >0 (set to 0s)")]
+    NotAbove0(String),
     #[error("unrecognized feature gate: {0}")]
     UnknownGate(String),
     #[error("{path}: {reason}")]

@@ -54,6 +54,33 @@ fn lines_go_to_every_place_in_etcds_shape() {
     }
 }
 
+/// Port 0 is a port by the time somebody reads of it, as in etcd.
+#[test]
+fn a_member_that_is_given_no_port_says_where_it_serves() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    let data = format!("--data-dir={}", scratch.path("data").display());
+    let flags = [
+        "server",
+        &data,
+        "--listen-client-urls=http://127.0.0.1:0",
+        "--advertise-client-urls=http://127.0.0.1:0",
+        "--listen-peer-urls=http://127.0.0.1:0",
+    ];
+    let member = Running::start(QUORATE, &flags, &log);
+    let address: std::net::SocketAddr = until("the member says where it serves", || {
+        let told = lines(&log);
+        let line = told
+            .iter()
+            .find(|line| line.contains("serving client traffic"))?;
+        let (_, address) = line.split_once("\"address\":\"")?;
+        address.split('"').next()?.parse().ok()
+    });
+    assert_ne!(address.port(), 0);
+    assert!(is_healthy(address), "{address}");
+    drop(member);
+}
+
 #[test]
 fn a_log_file_that_is_full_is_set_aside() {
     let scratch = Scratch::new();

@@ -171,7 +171,8 @@ impl<'a> Entrances<'a> {
         }
     }
 
-    fn bind(&self, listen: &Listen) -> Result<Entrance, RunError> {
+    /// Also tells where it listens really.
+    fn bind(&self, listen: &Listen) -> Result<(Entrance, Listen), RunError> {
         let whom = match self.side {
             Side::Client => "client",
             Side::Peer => "peer",
@@ -200,7 +201,7 @@ impl<'a> Entrances<'a> {
         if at != *listen {
             info!(whom, asked = %listen, address = %at, "the system has picked a port");
         }
-        Ok(entrance)
+        Ok((entrance, at))
     }
 }
 
@@ -245,13 +246,13 @@ async fn run_here(config: Config, last: &mut Option<AuditThread>) -> Result<(), 
         (Door::Metrics, &config.listen_metrics),
     ] {
         for listen in listens {
-            let address = listen.to_string();
-            clients.push((door, listen.is_tls, address, for_clients.bind(listen)?));
+            let (entrance, at) = for_clients.bind(listen)?;
+            clients.push((door, at.is_tls, at.to_string(), entrance));
         }
     }
     let mut peers = Vec::new();
     for listen in &config.listen_peer {
-        peers.push(for_peers.bind(listen)?);
+        peers.push(for_peers.bind(listen)?.0);
     }
     let peer_security = for_peers.security.clone();
     let way = Way::new(peer_security.clone());

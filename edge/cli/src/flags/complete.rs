@@ -4,8 +4,8 @@ use super::raw::{Raw, url_error, wrong};
 use super::{FlagError, LogChoice, Run, value};
 use base::Chain;
 use server::config::{
-    AuditMode, AutoCompaction, Config, InitialMember, InitialState, QUOTA_BYTES_DEFAULT, TlsPolicy,
-    TlsVersion, TransportSecurity,
+    AuditMode, AutoCompaction, Config, InitialMember, InitialState, PROGRESS_NOTIFY_MIN,
+    QUOTA_BYTES_DEFAULT, TlsPolicy, TlsVersion, TransportSecurity,
 };
 use server::identity::{Listen, Url};
 use std::path::PathBuf;
@@ -24,6 +24,31 @@ const GATES: &[(&str, Gate)] = &[
     ("PriorityRequest", Gate::NoEffect),
     ("AllAlpha", Gate::NoEffect),
     ("AllBeta", Gate::NoEffect),
+];
+
+/// What a password may cost: the exponents that bcrypt knows.
+const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=31;
+
+/// The older switches that say the same as a gate. Who sets both is refused, whatever they say.
+const SWITCHES_OF_GATES: &[(&str, &str)] = &[
+    ("InitialCorruptCheck", "experimental-initial-corrupt-check"),
+    (
+        "CompactHashCheck",
+        "experimental-compact-hash-check-enabled",
+    ),
+    (
+        "StopGRPCServiceOnDefrag",
+        "experimental-stop-grpc-service-on-defrag",
+    ),
+    (
+        "TxnModeWriteWithSharedBuffer",
+        "experimental-txn-mode-write-with-shared-buffer",
+    ),
+    ("LeaseCheckpoint", "experimental-enable-lease-checkpoint"),
+    (
+        "LeaseCheckpointPersist",
+        "experimental-enable-lease-checkpoint-persist",
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +88,16 @@ impl Raw {
         if let Some(token) = self.text("initial-cluster-token") {
             config.token = token.to_owned();
         }
-        config.snapshot_count = self.number("snapshot-count", config.snapshot_count)?;
+        config.snapshot_count = match self.number("snapshot-count", config.snapshot_count)? {
+            0 => {
+                let default = config.snapshot_count;
+                self.note(format!(
+                    "--snapshot-count is 0: {default} is used, as in etcd"
+                ));
+                default
+            }
+            count => count,
+        };
         config.heartbeat = Duration::from_millis(self.number("heartbeat-interval", 100)?);
         config.election = Duration::from_millis(self.number("election-timeout", 1000)?);
         config.quota_bytes = match self.number("quota-backend-bytes", 0_i64)? {
@@ -124,7 +158,7 @@ impl Raw {
         self.urls(flag, default)?.into_iter().map(listen).collect()
     }
 
-    fn security(&self, config: &mut Config) -> Result<(), FlagError> {
+    fn security(&mut self, config: &mut Config) -> Result<(), FlagError> {
         let path = |flag| self.said(flag).map(PathBuf::from);
         let names = |flag| -> Vec<String> {
             let text = self.said(flag).unwrap_or_default();
@@ -164,9 +198,11 @@ impl Raw {
             cipher_suites: names("cipher-suites"),
             self_signed_years: self.number("self-signed-cert-validity", 1)?,
         };
+        if config.tls.min == TlsVersion::Tls13 && !config.tls.cipher_suites.is_empty() {
+            return Err(FlagError::SuitesOfTls13);
+        }
         config.auth_token = self.said("auth-token").unwrap_or("simple").to_owned();
         config.auth_token_ttl = Duration::from_secs(self.number("auth-token-ttl", 300)?);
-        config.bcrypt_cost = self.number("bcrypt-cost", config.bcrypt_cost)?;
         let or_all = |names: Vec<String>| match names.is_empty() {
             true => vec!["*".to_owned()],
             false => names,
@@ -180,6 +216,14 @@ impl Raw {
             Some("block") => AuditMode::Block,
             Some(text) => return Err(wrong("audit-log-mode", text, "drop or block")),
         };
+        let cost: i64 = self.number("bcrypt-cost", config.bcrypt_cost.into())?;
+        match u32::try_from(cost) {
+            Ok(known) if BCRYPT_COSTS.contains(&known) => config.bcrypt_cost = known,
+            _ => self.note(format!(
+                "--bcrypt-cost is {cost}, not between 4 and 31: {} is used, as in etcd",
+                config.bcrypt_cost
+            )),
+        }
         Ok(())
     }
 
@@ -205,11 +249,25 @@ impl Raw {
         let every = self.duration("corrupt-check-time", Duration::ZERO)?;
         config.corrupt_check_every = (every > Duration::ZERO).then_some(every);
         let every = self.duration("compact-hash-check-time", Duration::from_secs(60))?;
+        if every.is_zero() {
+            let flag = self.given_as("compact-hash-check-time");
+            return Err(FlagError::NotAbove0(flag.to_owned()));
+        }
         let is_on =
             gates.compact_hash_check || self.switch("experimental-compact-hash-check-enabled")?;
-        config.compact_hash_check_every = (is_on && every > Duration::ZERO).then_some(every);
-        config.progress_notify =
-            self.duration("watch-progress-notify-interval", config.progress_notify)?;
+        config.compact_hash_check_every = is_on.then_some(every);
+        let default = config.progress_notify;
+        config.progress_notify = match self.duration("watch-progress-notify-interval", default)? {
+            Duration::ZERO => default, // as in etcd
+            short if short < PROGRESS_NOTIFY_MIN => {
+                self.note(format!(
+                    "--watch-progress-notify-interval is {short:?}: {PROGRESS_NOTIFY_MIN:?} is used, \
+                     as in etcd"
+                ));
+                PROGRESS_NOTIFY_MIN
+            }
+            interval => interval,
+        };
         config.metrics_extensive = match self.said("metrics") {
             None | Some("basic") => false,
             Some("extensive") => true,
@@ -259,10 +317,20 @@ impl Raw {
                 .and_then(|(name, on)| Some((name.trim(), value::switch(on.trim())?)))
                 .ok_or_else(|| wrong("feature-gates", &text, expected))?;
             let known = GATES.iter().find(|(known, _)| *known == name);
-            match known
-                .ok_or_else(|| FlagError::UnknownGate(name.to_owned()))?
-                .1
+            let (name, gate) = *known.ok_or_else(|| FlagError::UnknownGate(name.to_owned()))?;
+            let older = SWITCHES_OF_GATES.iter().find(|(gate, _)| *gate == name);
+            if let Some((gate, flag)) = older.copied()
+                && self.text(flag).is_some()
             {
+                let value = self.switch(flag)?;
+                return Err(FlagError::BothSwitches {
+                    flag,
+                    value,
+                    gate,
+                    on,
+                });
+            }
+            match gate {
                 Gate::InitialCorruptCheck => gates.initial_corrupt_check = on,
                 Gate::CompactHashCheck => gates.compact_hash_check = on,
                 Gate::NoEffect => self.note(format!("feature gate {name} has no effect here")),
@@ -290,12 +358,16 @@ impl Raw {
             return Err(wrong("logger", logger, "there is only zap"));
         }
         let outputs = value::list(self.said("log-outputs").unwrap_or("default"));
+        let outputs: Vec<_> = outputs.map(str::to_owned).collect();
+        if outputs.len() > 1 && outputs.iter().any(|output| output == "default") {
+            return Err(FlagError::DefaultAmongOutputs);
+        }
         let rotation = self.text("log-rotation-config-json").map(str::to_owned);
         let rotates = self.switch("enable-log-rotation")?;
         Ok(LogChoice {
             level,
             json,
-            outputs: outputs.map(str::to_owned).collect(),
+            outputs,
             rotation: rotates.then(|| rotation.unwrap_or_default()),
         })
     }

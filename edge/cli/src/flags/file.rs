@@ -2,11 +2,14 @@
 //!
 //! Two sections hold the flags of TLS without their prefix, and a few more hold what has a section of its own in
 //! etcd. A key that nobody knows is noted and not refused, as in etcd. Lists are joined by commas; a text that is
-//! folded over several lines keeps its blanks, which lists of URLs forgive.
+//! folded over several lines keeps its blanks, which lists of URLs forgive. Of a key that stands twice the last counts,
+//! and a switch may be `yes` or `off`: etcd's library reads YAML 1.1.
 
 use super::raw::Raw;
-use super::{FlagError, table};
-use serde_yaml_ng::Value;
+use super::{FlagError, table, value};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_yaml_ng::{Mapping, Value};
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 
@@ -87,7 +90,7 @@ pub(super) fn parse(text: &str) -> Result<Raw, FlagError> {
         reason,
     };
     let mut raw = Raw::default();
-    let document: Value =
+    let Lenient(document) =
         serde_yaml_ng::from_str(text).map_err(|error| wrong(format!("not YAML: {error}")))?;
     let top = match document {
         Value::Null => return Ok(raw),
@@ -113,6 +116,14 @@ pub(super) fn parse(text: &str) -> Result<Raw, FlagError> {
                 }
             }
             (Some(_), _) => return Err(wrong(format!("{key} is a section: keys are needed"))),
+            // etcd's own sample has `proxy` there, and nothing to fall back from. `discovery` itself is refused.
+            (None, value) if key == "discovery-fallback" => {
+                if !value.is_null() && !matches!(value.as_str(), Some("" | "exit")) {
+                    raw.note(format!(
+                        "{key} has no effect here: there is no discovery to fall back from"
+                    ));
+                }
+            }
             (None, value) if table::find(&key).is_some_and(|flag| flag.name != "config-file") => {
                 let name = key.clone();
                 take(&mut raw, &key, &name, value)?;
@@ -150,6 +161,10 @@ fn take(raw: &mut Raw, key: &str, flag: &str, value: Value) -> Result<(), FlagEr
         value => scalar(&value).ok_or_else(wrong)?,
     };
     let found = table::find(flag).ok_or_else(wrong)?;
+    let text = match value::yaml_switch(&text) {
+        Some(on) if found.is_switch => on.to_string(),
+        _ => text,
+    };
     raw.take(flag, found, text)
 }
 
@@ -159,5 +174,70 @@ fn scalar(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(on) => Some(on.to_string()),
         _ => None,
+    }
+}
+
+/// A document in which a key may stand twice, as in etcd: the last one counts.
+struct Lenient(Value);
+
+impl<'de> Deserialize<'de> for Lenient {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Lenient, D::Error> {
+        deserializer.deserialize_any(Builder).map(Lenient)
+    }
+}
+
+/// Builds the value of a [`Lenient`].
+struct Builder;
+
+impl<'de> Visitor<'de> for Builder {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a number, a list or keys with values")
+    }
+
+    fn visit_bool<E: de::Error>(self, on: bool) -> Result<Value, E> {
+        Ok(Value::Bool(on))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Number(number.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Number(number.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Number(number.into()))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    /// An empty document.
+    fn visit_none<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Lenient(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Sequence(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Mapping::new();
+        while let Some((Lenient(key), Lenient(value))) = entries.next_entry()? {
+            map.insert(key, value);
+        }
+        Ok(Value::Mapping(map))
     }
 }

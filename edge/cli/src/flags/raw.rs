@@ -114,6 +114,11 @@ impl Raw {
         self.values.get(flag).map(String::as_str)
     }
 
+    /// The name under which a flag was given: an older one, or its own.
+    pub(super) fn given_as(&self, flag: &'static str) -> &str {
+        self.older.get(flag).map_or(flag, String::as_str)
+    }
+
     /// What was said, if that was more than nothing.
     pub(super) fn said(&self, flag: &'static str) -> Option<&str> {
         self.text(flag).filter(|text| !text.is_empty())

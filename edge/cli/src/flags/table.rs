@@ -75,6 +75,7 @@ const fn refused(name: &'static str, reason: &'static str) -> Flag {
     }
 }
 
+const APPLY_VERSION_MAX: &str = "quorate-apply-version-max";
 const DISCOVERY: &str = "discovery is not supported; use --initial-cluster";
 const TRACING: &str = "distributed tracing is not supported";
 
@@ -117,6 +118,10 @@ pub(super) const OLDER: &[(&str, &str)] = &[
     (
         "experimental-enable-distributed-tracing",
         "enable-distributed-tracing",
+    ),
+    (
+        "experimental-backend-bbolt-freelist-type",
+        "backend-bbolt-freelist-type",
     ),
     ("experimental-max-learners", "max-learners"),
     ("experimental-memory-mlock", "memory-mlock"),
@@ -209,8 +214,8 @@ pub(super) static FLAGS: &[Flag] = &[
         "millionths by which clocks may drift; stated on all members, it allows lease reads",
     ),
     used(
-        "quorate-apply-version-max",
-        "3",
+        APPLY_VERSION_MAX,
+        "", // the newest that this build knows: `help` says it
         "for rehearsals of an upgrade: behave as the build that knew only this apply version",
     ),
     used(
@@ -446,6 +451,14 @@ pub(super) static FLAGS: &[Flag] = &[
     no_effect("downgrade-check-time"),
     no_effect("bootstrap-defrag-threshold-megabytes"),
     no_effect("v2-deprecation"),
+    // Of 3.4 and 3.5, and gone since.
+    switch("debug", Meaning::NoEffect, "false"),
+    no_effect("log-package-levels"),
+    no_effect("proxy-failure-wait"),
+    no_effect("proxy-refresh-interval"),
+    no_effect("proxy-dial-timeout"),
+    no_effect("proxy-write-timeout"),
+    no_effect("proxy-read-timeout"),
     switch("initial-election-tick-advance", Meaning::NoEffect, "true"),
     switch("pre-vote", Meaning::NoEffect, "true"),
     switch("enable-pprof", Meaning::NoEffect, "false"),
@@ -539,9 +552,14 @@ pub(super) fn asks_nothing(flag: &Flag, value: &str) -> bool {
 
 /// The flags that are used, for people.
 pub(super) fn help() -> String {
+    let newest = server::config::Config::new("", "".into()).apply_version_max;
+    let newest = newest.to_string();
     let shown = FLAGS.iter().filter(|flag| !flag.help.is_empty());
     shown.fold(String::new(), |mut text, flag| {
-        let default = flag.default.unwrap_or_default();
+        let default = match flag.name {
+            APPLY_VERSION_MAX => newest.as_str(),
+            _ => flag.default.unwrap_or_default(),
+        };
         text.push_str(&format!("  --{:<29} {}\n", flag.name, flag.help));
         text.push_str(&format!("    {:<29} (default: {default})\n", ""));
         text

@@ -188,7 +188,7 @@ fn tls_is_asked_for_by_etcds_flags() {
     let run = run(
         "--listen-client-urls https://0.0.0.0:2379,unix:///run/q.sock \
          --advertise-client-urls https://n1:2379 --cert-file c --key-file k --trusted-ca-file a \
-         --client-cert-auth --cipher-suites A,B --tls-min-version TLS1.3 \
+         --client-cert-auth --cipher-suites A,B --tls-min-version TLS1.2 \
          --peer-auto-tls --initial-advertise-peer-urls https://n1:2380 \
          --listen-peer-urls https://10.0.0.1:2380 --peer-cert-allowed-cn x,y",
     );
@@ -197,7 +197,7 @@ fn tls_is_asked_for_by_etcds_flags() {
     assert_eq!(config.listen_client[1].to_string(), "/run/q.sock");
     assert!(config.client_security.client_cert_auth);
     assert_eq!(config.tls.cipher_suites, ["A", "B"]);
-    assert_eq!(config.tls.min, TlsVersion::Tls13);
+    assert_eq!(config.tls.min, TlsVersion::Tls12);
     assert_eq!(config.peer_security.allowed_cns, ["x", "y"]);
     assert_eq!(
         refusal(
@@ -326,6 +326,118 @@ fn a_file_excludes_everything_else() {
         &[("ETCD_CONFIG_FILE", "/nowhere/at.all")],
     );
     assert!(both.is_ok(), "the flag is what counts");
+}
+
+/// Tried on etcd 3.6.16: its own sample, YAML 1.1's switches, and the last of two.
+#[test]
+fn a_file_is_forgiven_what_etcd_forgives() {
+    let run = filed("discovery:\ndiscovery-fallback: 'proxy'\n").expect("etcd's sample");
+    assert_eq!(
+        run.notes,
+        ["discovery-fallback has no effect here: there is no discovery to fall back from"]
+    );
+    let run = filed("discovery-fallback: exit\n").expect("the default");
+    assert_eq!(run.notes, [""; 0]);
+    assert!(filed("discovery: https://d/1\ndiscovery-fallback: proxy\n").is_err());
+    // On the command line etcd refuses it, too.
+    refusal("--discovery-fallback=proxy");
+
+    for (no, is_strict) in [
+        ("no", false),
+        ("Off", false),
+        ("n", false),
+        ("yes", true),
+        ("ON", true),
+    ] {
+        let run = filed(&format!("strict-reconfig-check: {no}\n")).expect(no);
+        assert_eq!(run.config.strict_reconfig, is_strict, "{no}");
+    }
+    let run = filed("name: no\nclient-transport-security:\n  auto-tls: on\n").expect("texts stay");
+    assert_eq!(run.config.name, "no");
+    assert!(run.config.client_security.auto_tls);
+    assert!(filed("strict-reconfig-check: maybe\n").is_err());
+    refusal("--strict-reconfig-check=off");
+
+    let twice = "name: a\npeer-transport-security:\n  auto-tls: true\n  auto-tls: false\nname: b\n";
+    let run = filed(twice).expect("the last counts");
+    assert_eq!(run.config.name, "b");
+    assert!(!run.config.peer_security.auto_tls);
+}
+
+/// Tried on etcd 3.6.16, which starts with each of these.
+#[test]
+fn a_number_out_of_its_bounds_is_what_etcd_makes_of_it() {
+    let out = run("--snapshot-count=0 --bcrypt-cost=3 --watch-progress-notify-interval=10ms");
+    let config = &out.config;
+    assert_eq!((config.snapshot_count, config.bcrypt_cost), (10_000, 10));
+    assert_eq!(config.progress_notify, Duration::from_millis(100));
+    assert_eq!(
+        out.notes,
+        [
+            "--bcrypt-cost is 3, not between 4 and 31: 10 is used, as in etcd",
+            "--watch-progress-notify-interval is 10ms: 100ms is used, as in etcd",
+            "--snapshot-count is 0: 10000 is used, as in etcd",
+        ]
+    );
+    for cost in ["0", "32", "-1"] {
+        assert_eq!(run(&format!("--bcrypt-cost={cost}")).config.bcrypt_cost, 10);
+    }
+    assert_eq!(run("--bcrypt-cost=4").config.bcrypt_cost, 4);
+    // etcd starts, and refuses every transaction that does something.
+    refusal("--max-txn-ops=0");
+    let out = run("--watch-progress-notify-interval=0");
+    assert_eq!(out.config.progress_notify, Duration::from_secs(600));
+}
+
+/// Tried on etcd 3.6.16: its words.
+#[test]
+fn what_contradicts_itself_is_refused_as_etcd_does() {
+    for (line, words) in [
+        (
+            "--experimental-compact-hash-check-enabled=true --feature-gates=CompactHashCheck=true",
+            "cannot specify both flags: --experimental-compact-hash-check-enabled=true and \
+             --feature-gates=CompactHashCheck=true at the same time, please just use \
+             --feature-gates=CompactHashCheck=true",
+        ),
+        (
+            "--experimental-txn-mode-write-with-shared-buffer=false \
+             --feature-gates=TxnModeWriteWithSharedBuffer=false",
+            "cannot specify both flags: --experimental-txn-mode-write-with-shared-buffer=false and \
+             --feature-gates=TxnModeWriteWithSharedBuffer=false at the same time, please just use \
+             --feature-gates=TxnModeWriteWithSharedBuffer=false",
+        ),
+        (
+            "--tls-min-version=TLS1.3 --cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "cipher suites cannot be configured when only TLS1.3 is enabled",
+        ),
+        (
+            "--log-outputs=stderr,default",
+            "multi logoutput for \"default\" is not supported yet",
+        ),
+        (
+            "--compact-hash-check-time=0s",
+            "--compact-hash-check-time must be >0 (set to 0s)",
+        ),
+        (
+            "--experimental-compact-hash-check-time=0s",
+            "--experimental-compact-hash-check-time must be >0 (set to 0s)",
+        ),
+    ] {
+        assert_eq!(refusal(line), words);
+    }
+    run("--experimental-initial-corrupt-check=true --feature-gates=CompactHashCheck=true");
+    run("--log-outputs=stderr,stdout");
+}
+
+#[test]
+fn the_help_says_which_apply_version_the_build_knows() {
+    let newest = Config::new("", "".into()).apply_version_max;
+    let text = help();
+    let (_, after) = text
+        .split_once("--quorate-apply-version-max")
+        .expect("the flag");
+    let default = after.split_once("(default: ").expect("its default").1;
+    assert!(default.starts_with(&format!("{newest})")), "{default}");
 }
 
 /// etcd shows it where its gateway calls itself. Ours does not, and says so; a pair it must be all the same.

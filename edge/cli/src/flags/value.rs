@@ -82,6 +82,15 @@ pub(super) fn switch(text: &str) -> Option<bool> {
     }
 }
 
+/// A switch as YAML 1.1 writes it, beside Go's words: etcd's YAML library reads those.
+pub(super) fn yaml_switch(text: &str) -> Option<bool> {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        other => switch(other),
+    }
+}
+
 /// What a list with commas holds, without blanks around it.
 pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
