@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::diagram::{Event, Kind as Happened, Picture};
-use crate::exhibit::{Ask, Break, Broken, Exhibit, Fall, Kind, Scenario, Shown, Unable, names};
+use crate::exhibit::{Ask, Break, Broken, Exhibit, Fall, Kind, Scenario, Shown, Unable, asked};
 use crate::kernel::Unscripted;
 use base::Rng;
 use std::fmt::Write;
@@ -159,7 +159,7 @@ impl Exhibit for PhiAccrual {
     }
 
     fn run(&self, ask: &Ask, out: &mut dyn Write) -> Result<Shown, Unable> {
-        let broken = self.rule(ask.broken.as_deref())?;
+        let (scenario, broken) = asked(self, ask)?;
         let mut text = format!("{}: {}\n", self.name(), self.line());
         if !ask.is_brief {
             text += &format!("\n{}\n", self.story().trim_end());
@@ -167,24 +167,21 @@ impl Exhibit for PhiAccrual {
         if let Some(rule) = self.breaks().iter().find(|rule| broken.is(rule)) {
             text += &format!("\nBROKEN on purpose, {}: {}\n", rule.rule, rule.says);
         }
-        let shown = self.show(broken, ask, &mut text);
+        let shown = self.show(broken, scenario, ask, &mut text);
         let _ = out.write_str(&text);
         shown
     }
 }
 
 impl PhiAccrual {
-    fn show(&self, broken: Broken, ask: &Ask, out: &mut String) -> Result<Shown, Unable> {
-        if let Some(name) = &ask.scenario {
-            let found = self
-                .scenarios()
-                .iter()
-                .find(|scenario| scenario.name == name);
-            let scenario = found.ok_or_else(|| Unable::NoScenario {
-                exhibit: self.name(),
-                asked: name.clone(),
-                known: names(self.scenarios().iter().map(|scenario| scenario.name)),
-            })?;
+    fn show(
+        &self,
+        broken: Broken,
+        scenario: Option<&'static Scenario>,
+        ask: &Ask,
+        out: &mut String,
+    ) -> Result<Shown, Unable> {
+        if let Some(scenario) = scenario {
             return scene(scenario, broken, out);
         }
         if let Some(seed) = ask.seed {
