@@ -82,7 +82,7 @@ left already. The resource can, if every write carries the number that the lock 
 resource refuses any below the highest it has seen.
 
 Read a tick as 10 s. The lock is given for 2 ticks, 20 s. In the scenarios \"pause\" and \"pause-unfenced\" a sleeps for 4,
-until 20 s past its time to live. What is explored is every sleep up to there, short or long, and every order of messages.",
+until 20 s past its time to live. With every rule kept what is explored is every sleep up to there, and every order of messages.",
         holds: &[kept("fenced-lock")],
         breaks: &[
             Act::Run {
