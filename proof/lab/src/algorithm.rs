@@ -206,9 +206,13 @@ fn prove<A: Algorithm>(broken: Broken, ask: &Ask, out: &mut dyn Write) -> Shown 
     // Where a rule is for something that the first case does not have, the case that has it, with the rule kept.
     for rule in A::BREAKS.iter().filter(|_| broken == Broken::NOTHING) {
         let name = A::small_is(Broken::without(rule));
-        if let Some(setup) =
-            A::kept(rule).filter(|_| !cases.iter().any(|(other, _)| *other == name))
-        {
+        let Some(setup) = A::kept(rule) else { continue };
+        if name == A::small_is(Broken::NOTHING) {
+            // It would be taken for the first one, and never be explored: a fault of the exhibit's.
+            let why = format!("the case of {} has no name of its own", rule.rule);
+            shown.fall = Some(Fall { law: "small", why });
+        }
+        if !cases.iter().any(|(other, _)| *other == name) {
             cases.push((name, Rc::new(setup)));
         }
     }

@@ -136,6 +136,11 @@ impl Lab {
     ) -> Result<ExitCode, String> {
         match self.what {
             None | Some(What::List) => list(form, out),
+            Some(What::Run(_) | What::Question { .. } | What::Story { .. }) if form == Form::Json => Err(
+                "this is told in text and pictures; as JSON there are: lab list, lab measure, lab calc, lab cluster, \
+                 and the picture of a run with --trace FILE"
+                    .into(),
+            ),
             Some(What::Story { name }) => find(&name)
                 .and_then(|exhibit| write(out, &format!("{}\n", exhibit.story().trim_end()))),
             Some(What::Run(run)) => run.run(input, out),
@@ -215,6 +220,17 @@ fn write(out: &mut dyn Write, text: &str) -> Result<ExitCode, String> {
     }
 }
 
+/// What else there is, below the list.
+const AND_MORE: &str = "
+quorate lab run NAME                 its story, its picture, its laws over everything that can happen
+quorate lab run NAME --break RULE    the same without one of its rules
+quorate lab story NAME               the lecture alone
+quorate lab measure NAME             a number of the literature, measured
+quorate lab calc                     quorums, failures, availability, phi, leases: arithmetic
+quorate lab question 1 … 8           what everybody who coordinates should be able to answer
+quorate lab cluster                  three members of the production core, from a prompt or a script
+";
+
 fn list(form: Form, out: &mut dyn Write) -> Result<ExitCode, String> {
     let mut text = String::new();
     match form {
@@ -231,8 +247,11 @@ fn list(form: Form, out: &mut dyn Write) -> Result<ExitCode, String> {
                 }
                 text += &format!("  {:<22}{}\n", one.name(), one.line());
             }
-            text += "\nquorate lab run NAME         its story, its picture, its laws over everything that can happen\n\
-                     quorate lab run NAME --break RULE    the same without one of its rules\n";
+            text += "measured\n";
+            for one in measure::ALL {
+                text += &format!("  measure {:<14}{}\n", one.name, one.line);
+            }
+            text += AND_MORE;
         }
     }
     write(out, &text)

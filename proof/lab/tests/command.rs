@@ -25,6 +25,25 @@ fn without_arguments_everything_is_listed_one_line_each() {
             .filter(|line| line.split_whitespace().next() == Some(one.name()));
         assert_eq!(lines.count(), 1, "{}", one.name());
     }
+    for one in lab::measure::ALL {
+        assert!(said.contains(one.line), "{}", one.name);
+    }
+    for more in ["run", "story", "measure", "calc", "question", "cluster"] {
+        assert!(said.contains(&format!("quorate lab {more} ")), "{more}");
+    }
+}
+
+#[test]
+fn what_is_told_in_pictures_is_not_told_as_json() {
+    for asked in [
+        &["run", "paxos", "-o", "json"][..],
+        &["question", "4", "-o", "json"],
+        &["story", "paxos", "-o", "json"],
+    ] {
+        let refused = lab(asked);
+        assert_eq!(refused.status.code(), Some(2), "{asked:?}");
+        assert!(text(&refused.stderr).contains("--trace FILE"), "{asked:?}");
+    }
 }
 
 #[test]

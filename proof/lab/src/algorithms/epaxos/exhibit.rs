@@ -128,7 +128,7 @@ impl Algorithm for EPaxos {
             script: include_str!("scenarios/recovery.txt"),
         },
     ];
-    const SMALL: &'static str = "3 replicas (5 where replies may differ), 2 commands, 1 recovery";
+    const SMALL: &'static str = "3 replicas, 2 commands that interfere, 1 recovery";
     const LARGE: &'static str =
         "3 or 5 replicas, 5 commands on 2 keys, 4 recoveries; crashes, losses, duplicates";
 
@@ -163,6 +163,16 @@ impl Algorithm for EPaxos {
 
     fn small(broken: Broken) -> Setup<Replica> {
         small(broken, broken)
+    }
+
+    fn small_is(broken: Broken) -> &'static str {
+        if broken.is(&EQUAL_REPLIES) {
+            "5 replicas, 2 commands that interfere, up to where the slow path begins"
+        } else if broken.is(&ONLY_INTERFERENCE) {
+            "3 replicas, 2 commands that do not interfere"
+        } else {
+            Self::SMALL
+        }
     }
 
     fn kept(rule: &Break) -> Option<Setup<Replica>> {

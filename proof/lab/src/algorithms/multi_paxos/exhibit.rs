@@ -82,11 +82,12 @@ fn small(rule: Broken, broken: Broken) -> Setup<Replica> {
     let campaigns: &[(u8, &str)] = match rule {
         _ if rule.is(&APPLY_ONCE) => &[(2, "a")],
         _ if rule.is(&ADOPT_HIGHEST) => &[(2, "a"), (1, "c")],
-        _ if [APPLY_IN_ORDER, FILL_HOLES].iter().any(|one| rule.is(one)) => &[(1, "ab"), (1, "")],
+        _ if rule.is(&APPLY_IN_ORDER) => &[(1, "ab")],
+        _ if rule.is(&FILL_HOLES) => &[(1, "ab"), (1, "")],
         _ => &[(1, "a"), (1, "c")],
     };
     // Over a link that keeps the order nothing comes before something else, unless that is lost.
-    let drops = u8::from(rule.is(&FILL_HOLES));
+    let drops = u8::from(rule.is(&FILL_HOLES) || rule.is(&APPLY_IN_ORDER));
     Setup {
         delivery: Delivery::Fifo,
         faults: Faults {
@@ -185,7 +186,7 @@ impl Algorithm for MultiPaxos {
         } else if broken.is(&APPLY_ONCE) {
             "3 replicas, one may lead twice, 1 command, links that keep the order"
         } else if broken.is(&APPLY_IN_ORDER) {
-            "3 replicas, two may lead once each, 2 commands of one client, links that keep the order"
+            "3 replicas, one may lead once, 2 commands, links that keep the order and may lose one message"
         } else if broken.is(&FILL_HOLES) {
             "3 replicas, two may lead once each, 2 commands of one client, links that keep the order and may lose one \
              message; up to where r2 leads"

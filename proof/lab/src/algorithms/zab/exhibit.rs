@@ -120,7 +120,7 @@ impl Algorithm for Zab {
         },
     ];
     const SMALL: &'static str =
-        "3 servers, 2 transactions, one or two leaders, links that keep the order";
+        "3 servers, two of which may lead, with a transaction each, links that keep the order";
     const LARGE: &'static str =
         "3 or 5 servers, three may lead 3 times each, 6 transactions; crashes";
 
@@ -157,6 +157,14 @@ impl Algorithm for Zab {
 
     fn small(broken: Broken) -> Setup<Server> {
         small(broken, broken)
+    }
+
+    fn small_is(broken: Broken) -> &'static str {
+        if broken.is(&FIFO_CHANNELS) {
+            "3 servers, one of which may lead, with 2 transactions"
+        } else {
+            Self::SMALL
+        }
     }
 
     fn kept(rule: &Break) -> Option<Setup<Server>> {
