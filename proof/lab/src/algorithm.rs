@@ -2,7 +2,7 @@
 //! thousand seeds of a larger one; without one of its rules, the shortest way into trouble.
 
 use crate::exhibit::{
-    Ask, Break, Broken, Exhibit, Fall, Hand, Kind, Scenario, Shown, Unable, names,
+    Ask, Break, Broken, Exhibit, Fall, Hand, Kind, Scenario, Shown, Unable, asked,
 };
 use crate::kernel::{
     Breach, Choice, Explored, Law, Process, STATES_MAX, Setup, Way, World, explore, judge, offered,
@@ -116,12 +116,7 @@ impl<A: Algorithm> Exhibit for Of<A> {
     }
 
     fn run(&self, ask: &Ask, out: &mut dyn Write) -> Result<Shown, Unable> {
-        let scenario = match &ask.scenario {
-            Some(name) => Some(named::<A>(name, ask)?),
-            None => None,
-        };
-        let rule = scenario.map_or(ask.broken.as_deref(), |scenario| scenario.broken);
-        let broken = self.rule(rule)?;
+        let (scenario, broken) = asked(self, ask)?;
         say!(out, "{}: {}", A::NAME, A::LINE);
         if !ask.is_brief {
             say!(out, "\n{}", A::STORY.trim_end());
@@ -170,23 +165,6 @@ impl<A: Algorithm> Exhibit for Of<A> {
         let broken = self.rule(ask.broken.as_deref())?;
         by_hand::<A>(broken, hand);
         Ok(())
-    }
-}
-
-/// The scenario of this name. It says itself which rule is left out in it.
-fn named<A: Algorithm>(name: &str, ask: &Ask) -> Result<&'static Scenario, Unable> {
-    let found = A::SCENARIOS.iter().find(|scenario| scenario.name == name);
-    let scenario = found.ok_or_else(|| Unable::NoScenario {
-        exhibit: A::NAME,
-        asked: name.into(),
-        known: names(A::SCENARIOS.iter().map(|scenario| scenario.name)),
-    })?;
-    match &ask.broken {
-        Some(rule) if scenario.broken != Some(rule) => Err(Unable::OtherRule {
-            scenario: scenario.name,
-            rule: scenario.broken.unwrap_or("every rule kept"),
-        }),
-        _ => Ok(scenario),
     }
 }
 

@@ -163,13 +163,13 @@ pub enum Unable {
         /// What there is.
         known: String,
     },
-    /// A scenario plays with another rule left out.
-    #[error("scenario {scenario} plays with {rule}: it says so itself, leave --break away")]
+    /// A scenario plays without another rule, or with all.
+    #[error("scenario {scenario} plays {how}: it says so itself, leave --break away")]
     OtherRule {
         /// Which.
         scenario: &'static str,
-        /// Its own rule.
-        rule: &'static str,
+        /// Without which rule.
+        how: String,
     },
     /// A step of a scenario cannot happen.
     #[error("scenario {scenario}: {source}")]
@@ -241,6 +241,37 @@ pub trait Exhibit: Sync {
             asked: asked.into(),
             known: names(self.breaks().iter().map(|rule| rule.rule)),
         })
+    }
+}
+
+/// What was asked for: the scenario, if it is one, and the rule that is left out. A scenario says itself which rule that
+/// is; another one beside it would tell a story that is not there.
+///
+/// # Errors
+/// When there is no such scenario or rule, or when the scenario plays without another rule.
+pub fn asked(
+    exhibit: &dyn Exhibit,
+    ask: &Ask,
+) -> Result<(Option<&'static Scenario>, Broken), Unable> {
+    let Some(name) = &ask.scenario else {
+        return Ok((None, exhibit.rule(ask.broken.as_deref())?));
+    };
+    let scenarios = exhibit.scenarios();
+    let found = scenarios.iter().find(|scenario| scenario.name == name);
+    let scenario = found.ok_or_else(|| Unable::NoScenario {
+        exhibit: exhibit.name(),
+        asked: name.clone(),
+        known: names(scenarios.iter().map(|scenario| scenario.name)),
+    })?;
+    match &ask.broken {
+        Some(rule) if scenario.broken != Some(rule) => Err(Unable::OtherRule {
+            scenario: scenario.name,
+            how: match scenario.broken {
+                Some(rule) => format!("without {rule}"),
+                None => "with every rule kept".into(),
+            },
+        }),
+        _ => Ok((Some(scenario), exhibit.rule(scenario.broken)?)),
     }
 }
 

@@ -127,6 +127,73 @@ fn standard_input_is_a_script_and_its_errors_have_lines() {
 }
 
 #[test]
+fn what_came_before_the_line_that_fails_is_drawn_and_judged() {
+    let script = "c1@leader put x 1\nc2@leader get x\ncut n7\nc1@leader put x 2\n";
+    let complaint =
+        "line 3: cut n7: there is no member n7; there are n1, n2, n3, leader, follower, all\n";
+    let said = typed(&[], script);
+    let printed = text(&said.stdout);
+    assert_eq!(said.status.code(), Some(2), "{printed}");
+    assert_eq!(text(&said.stderr), complaint);
+    assert!(printed.contains("#1 put x=1\n"), "{printed}");
+    assert!(
+        printed.ends_with("\nlinearizable: 2 operations\n"),
+        "{printed}"
+    );
+    let said = typed(&["-o", "json"], script);
+    assert_eq!(said.status.code(), Some(2));
+    assert_eq!(text(&said.stderr), complaint);
+    let card: serde_json::Value = serde_json::from_slice(&said.stdout).expect("it is JSON");
+    assert_eq!(card["operations"], 2);
+}
+
+#[test]
+fn all_passes_over_whom_it_does_not_concern() {
+    let script = "wait leader\npause n1\nresume all\nkill n2\npause all\npause all\nresume all\n";
+    let said = typed(&["--brief"], script);
+    let printed = text(&said.stdout);
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+    for part in [
+        "> resume all\n  n1: goes on\n",
+        "> pause all\n  n1 and n3: paused\n",
+        "> resume all\n  n1 and n3: goes on\n",
+    ] {
+        assert!(printed.contains(part), "{part} is not in {printed}");
+    }
+    for (script, complaint) in [
+        ("resume n1\n", "line 1: resume n1: n1 is not paused\n"),
+        (
+            "kill n2\nresume all\n",
+            "line 2: resume all: n1 is not paused, n2 does not run: `restart n2`, n3 is not paused\n",
+        ),
+    ] {
+        let said = typed(&["--brief"], script);
+        assert_eq!(said.status.code(), Some(2), "{script}");
+        assert_eq!(text(&said.stderr), complaint);
+    }
+}
+
+#[test]
+fn members_and_laws_have_the_same_names_everywhere() {
+    let script = "wait leader\nc1 put x 1\nc1 put y 2\ncrash all\nwait 100\nrestart all\nwait leader\nwait 1000\n";
+    let said = typed(&["--break", "lying-disk"], script);
+    let printed = text(&said.stdout);
+    assert_eq!(said.status.code(), Some(1), "{printed}");
+    let rows = printed
+        .lines()
+        .filter(|line| line.contains("┄┄") && line.ends_with("voters-remember"));
+    assert!(rows.count() > 0, "{printed}");
+    for part in [
+        "\nbroken: voters-remember\n  n",
+        "\nlaw broken: voters-remember\n",
+        "\nbroken, too: log-matching, ",
+    ] {
+        assert!(printed.contains(part), "{part} is not in {printed}");
+    }
+    assert!(!printed.contains("voters_remember"), "{printed}");
+}
+
+#[test]
 fn a_prompt_goes_on_after_what_cannot_be() {
     let typed_text = "help\nfly\ncut n7\n\nc1@leader put x 1\nc2@n7 get x\nstatus\ncheck\ndiagram\nhistory\nquit\nput x 2\n";
     let said = typed(&["--prompt", "--brief"], typed_text);
@@ -153,6 +220,10 @@ fn what_is_not_there_is_said() {
         (
             &["--script", "no-such-story"][..],
             "no-such-story is neither a story (partition, ",
+        ),
+        (
+            &["partition"],
+            "a file of commands, or a story, is given so: --script partition\n",
         ),
         (
             &["--break", "no-such-bug"],

@@ -2,7 +2,7 @@
 //! names, every scenario plays as it is written down in `golden/`.
 
 use lab::catalogue::ALL;
-use lab::exhibit::{Ask, Exhibit};
+use lab::exhibit::{Ask, Exhibit, Unable};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -109,6 +109,42 @@ fn scenarios_play_as_they_are_written_down() {
                 scenario.name
             );
             golden(one.name(), scenario.name, &text);
+        }
+    }
+}
+
+#[test]
+fn a_scenario_says_itself_which_rule_is_left_out() {
+    for one in ALL {
+        for scenario in one.scenarios() {
+            let play = |broken: Option<&str>| {
+                let ask = Ask {
+                    broken: broken.map(String::from),
+                    scenario: Some(scenario.name.into()),
+                    is_brief: true,
+                    ..Ask::default()
+                };
+                let mut text = String::new();
+                one.run(&ask, &mut text).map(|shown| (shown.fall, text))
+            };
+            let own = play(scenario.broken).unwrap_or_else(|error| panic!("{error}"));
+            let of_itself = play(None).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(of_itself, own, "{} {}", one.name(), scenario.name);
+            let is_told = own.1.contains("\nBROKEN on purpose, ");
+            let what = format!("{} {}:\n{}", one.name(), scenario.name, own.1);
+            assert_eq!(is_told, scenario.broken.is_some(), "{what}");
+            let others = one.breaks().iter().map(|rule| rule.rule);
+            for rule in others.filter(|rule| scenario.broken != Some(rule)) {
+                let said = play(Some(rule)).map(|_| ()).expect_err(&what);
+                let is_refused =
+                    matches!(&said, Unable::OtherRule { scenario: of, .. } if *of == scenario.name);
+                assert!(
+                    is_refused,
+                    "{} {} {rule}: {said}",
+                    one.name(),
+                    scenario.name
+                );
+            }
         }
     }
 }

@@ -78,6 +78,10 @@ fn timeouts_that_differ_elect_somebody_where_messages_have_a_bound_and_nowhere_e
     };
     let same = play(Draw::Same, bound, 0);
     assert_eq!((same.led, same.n_terms), (None, 200));
+    // It is by delay that nobody leads: where no message is late the first one does.
+    assert!((1..=DELAY_MAX).contains(&same.late), "{}", same.late);
+    let prompt = play(Draw::Same, Some(0), 0);
+    assert_eq!((prompt.led, prompt.rivals, prompt.late), (Some(1), None, 0));
     for seed in 1_000..1_100 {
         let held = play(Draw::Anew, bound, seed);
         assert!(held.led.is_some_and(|term| term < 30), "seed {seed}");

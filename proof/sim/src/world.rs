@@ -25,7 +25,7 @@ use crate::natives::Natives;
 use crate::network::Network;
 use crate::schedule::Schedule;
 use crate::spying::Spying;
-use crate::stage::ShellBug;
+use crate::stage::{ShellBug, law};
 use crate::tape::{Kind, Tape, Who};
 use crate::trace::Trace;
 use crate::watching::Watching;
@@ -229,7 +229,7 @@ impl World {
         self.trace
             .note(now, "violation", &[], || violation.to_string());
         if let Some(tape) = &mut self.tape {
-            tape.happened(now, Who::World, Kind::Broken, violation.claim);
+            tape.happened(now, Who::World, Kind::Broken, law(violation.claim));
         }
         self.violations.push(violation);
     }

@@ -120,7 +120,7 @@ impl Observer {
         (!is_synced).then(|| Broken {
             claim: "what_is_recovered_is_synced",
             what: format!(
-                "{member} begins with a log up to {} that is not all synced",
+                "n{member} begins with a log up to {} that is not all synced",
                 status.last
             ),
         })
@@ -173,7 +173,7 @@ impl Observer {
             if differs {
                 broken.push(Broken {
                     claim: "log_matching",
-                    what: format!("{member} writes {at} as {contents:?}; it is {first:?}"),
+                    what: format!("n{member} writes {at} as {contents:?}; it is {first:?}"),
                 });
             }
         }
@@ -200,7 +200,7 @@ impl Observer {
         Some(Broken {
             claim: "one_change_at_a_time",
             what: format!(
-                "leader {member} begins a change at {at}, and that of {pending} is not decided"
+                "leader n{member} begins a change at {at}, and that of {pending} is not decided"
             ),
         })
     }
@@ -255,7 +255,7 @@ impl Observer {
         if now.term < before.term || now.commit < before.commit {
             say(
                 "terms_only_rise",
-                format!("{member} goes from {before:?} to {now:?}"),
+                format!("n{member} goes from {before:?} to {now:?}"),
             );
         }
         let leads = now.role == Role::Leader;
@@ -267,7 +267,7 @@ impl Observer {
             say(
                 "leader_append_only",
                 format!(
-                    "leader {member} of term {}: its log ended with {} and now with {}",
+                    "leader n{member} of term {}: its log ended with {} and now with {}",
                     now.term, before.last, now.last
                 ),
             );
@@ -277,7 +277,7 @@ impl Observer {
                 say(
                     "leader_completeness",
                     format!(
-                        "{member} leads term {} without {missing}, which was decided before",
+                        "n{member} leads term {} without {missing}, which was decided before",
                         now.term
                     ),
                 );
@@ -324,7 +324,7 @@ impl Observer {
                 broken.push(Broken {
                     claim: "state_machine_safety",
                     what: format!(
-                        "{member} decides {index}@{term}, and {index}@{known} is decided"
+                        "n{member} decides {index}@{term}, and {index}@{known} is decided"
                     ),
                 });
             }
@@ -337,7 +337,7 @@ impl Observer {
             broken.push(Broken {
                 claim: "decides_own_term_first",
                 what: format!(
-                    "leader {member} of term {} decides {} of term {own:?}",
+                    "leader n{member} of term {} decides {} of term {own:?}",
                     now.term, now.commit
                 ),
             });
@@ -349,11 +349,13 @@ impl Observer {
         let has = |member: &MemberId| self.kept.get(member).is_some_and(|kept| kept.has(at));
         // A step may carry out a change of membership after the decision, or decide after it.
         if !is_majority(&before.membership, has) && !is_majority(&now.membership, has) {
-            let who: Vec<&MemberId> = self.kept.keys().filter(|member| has(member)).collect();
+            let kept = self.kept.keys().filter(|member| has(member));
+            let who: Vec<String> = kept.map(|member| format!("n{member}")).collect();
             broken.push(Broken {
                 claim: "decided_is_durable",
                 what: format!(
-                    "leader {member} decides {at}, and only {who:?} have it on their disks"
+                    "leader n{member} decides {at}, and of all only [{}] have it on their disks",
+                    who.join(", ")
                 ),
             });
         }
@@ -367,7 +369,7 @@ impl Observer {
         if !is_majority(&before.membership, votes) && !is_majority(&now.membership, votes) {
             broken.push(Broken {
                 claim: "elected_by_a_majority",
-                what: format!("{member} leads term {} without", now.term),
+                what: format!("n{member} leads term {} without", now.term),
             });
         }
     }
@@ -383,7 +385,7 @@ impl Observer {
         if chosen != candidate {
             broken.push(Broken {
                 claim: "one_vote_a_term",
-                what: format!("{member} votes for {candidate} in term {term}, after {chosen}"),
+                what: format!("n{member} votes for n{candidate} in term {term}, after {chosen}"),
             });
         }
     }
@@ -393,7 +395,7 @@ impl Observer {
         if leader != member {
             broken.push(Broken {
                 claim: "election_safety",
-                what: format!("{member} and {leader} lead term {term}"),
+                what: format!("n{member} and n{leader} lead term {term}"),
             });
         }
     }
@@ -415,7 +417,7 @@ impl Observer {
             broken.push(Broken {
                 claim: "voters_remember",
                 what: format!(
-                    "{member} sends {:?} in term {term} and has forgotten {lost}, which was on its disk and is decided",
+                    "n{member} sends {:?} in term {term} and has forgotten {lost}, which was on its disk and is decided",
                     message.kind
                 ),
             });
@@ -438,7 +440,7 @@ impl Observer {
                     broken.push(Broken {
                         claim: "votes_are_durable",
                         what: format!(
-                            "{member} votes for {} in term {term}, and has not written it",
+                            "n{member} votes for n{} in term {term}, and has not written it",
                             message.to
                         ),
                     });
@@ -452,7 +454,7 @@ impl Observer {
                     broken.push(Broken {
                         claim: "votes_for_logs_as_new",
                         what: format!(
-                            "{member} has {own} and votes for {} with {candidate}",
+                            "n{member} has {own} and votes for n{} with {candidate}",
                             message.to
                         ),
                     });
@@ -468,7 +470,7 @@ impl Observer {
                         let newest = kept.entries.last();
                         broken.push(Broken {
                             claim: "acknowledged_is_durable",
-                            what: format!("{member} acknowledges {at}; its disk ends with {newest:?} behind {}", kept.state),
+                            what: format!("n{member} acknowledges {at}; its disk ends with {newest:?} behind {}", kept.state),
                         });
                     }
                 }

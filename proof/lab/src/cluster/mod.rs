@@ -10,7 +10,7 @@
 //! opens the world of any of the simulator's seeds as a picture.
 //!
 //! It ends with 0 when every promise holds, with 1 when one does not (its name is the last line), and with 2 when a
-//! command cannot be carried out.
+//! command cannot be carried out: what was done before it is drawn and judged all the same.
 
 mod drawing;
 mod view;
@@ -18,7 +18,7 @@ mod view;
 use crate::command::Form;
 use crate::diagram::Picture;
 use clap::Args;
-use sim::stage::{Bug, Command, Finding, Script, ShellBug, Stage, USAGE, open};
+use sim::stage::{Bug, Command, Finding, Script, ShellBug, Stage, USAGE, law, open};
 use sim::tape::Event;
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,9 @@ pub struct Cluster {
     /// The stories and the bugs that there are.
     #[arg(long)]
     list: bool,
+    /// What belongs behind `--script`: it is refused in words that say so.
+    #[arg(hide = true)]
+    misplaced: Option<String>,
     /// A file of commands, or the name of a story: `--list` tells.
     #[arg(long, value_name = "FILE|STORY")]
     script: Option<String>,
@@ -82,6 +85,8 @@ pub struct Cluster {
 
 /// How it ended.
 struct Done {
+    /// The command that could not be carried out, after which nothing more was.
+    complaint: Option<String>,
     /// With which code.
     code: ExitCode,
     /// The judgement, for programs.
@@ -89,6 +94,19 @@ struct Done {
 }
 
 type Outcome = Result<Done, String>;
+
+impl Done {
+    /// The code to end with.
+    ///
+    /// # Errors
+    /// A command could not be carried out.
+    fn end(self) -> Result<ExitCode, String> {
+        match self.complaint {
+            Some(complaint) => Err(complaint),
+            None => Ok(self.code),
+        }
+    }
+}
 
 impl Cluster {
     /// Does what was asked for; for programs, only the judgement is printed.
@@ -102,19 +120,25 @@ impl Cluster {
         out: &mut dyn Write,
     ) -> Result<ExitCode, String> {
         match form {
-            Form::Text => self.tell(form, input, out).map(|done| done.code),
+            Form::Text => self.tell(form, input, out)?.end(),
             Form::Json => {
                 let done = self.tell(form, input, &mut std::io::sink())?;
                 write(out, &format!("{}\n", done.card))?;
-                Ok(done.code)
+                done.end()
             }
         }
     }
 
     fn tell(&self, form: Form, input: &mut dyn BufRead, out: &mut dyn Write) -> Outcome {
+        if let Some(name) = &self.misplaced {
+            return Err(format!(
+                "a file of commands, or a story, is given so: --script {name}"
+            ));
+        }
         if self.list {
             write(out, &list())?;
             return Ok(Done {
+                complaint: None,
                 code: ExitCode::SUCCESS,
                 card: catalogue(),
             });
@@ -137,17 +161,24 @@ impl Cluster {
             }
         };
         let mut stage = Stage::new(self.seed, bug);
-        match text {
-            Some(text) => self.play(&text, &mut stage, out)?,
-            None => self.prompt(&mut stage, input, out)?,
-        }
+        let complaint = match text {
+            Some(text) => {
+                let script = Script::parse(&text).map_err(|error| error.to_string())?;
+                self.play(&script, &mut stage, out).err()
+            }
+            None => {
+                self.prompt(&mut stage, input, out)?;
+                None
+            }
+        };
+        // What was done until then is drawn and judged all the same: it is what one needs to see why.
         let finding = stage.finish();
-        self.end(&finding, &stage.events(), out)
+        let done = self.end(&finding, &stage.events(), out)?;
+        Ok(Done { complaint, ..done })
     }
 
-    /// Carries a whole script out.
-    fn play(&self, text: &str, stage: &mut Stage, out: &mut dyn Write) -> Result<(), String> {
-        let script = Script::parse(text).map_err(|error| error.to_string())?;
+    /// Carries a whole script out, or what comes before the line that cannot be.
+    fn play(&self, script: &Script, stage: &mut Stage, out: &mut dyn Write) -> Result<(), String> {
         for (line, text, command) in script.commands() {
             write(out, &format!("> {text}\n"))?;
             if *command == Command::Quit {
@@ -233,6 +264,7 @@ impl Cluster {
         }
         let proof = finding.guilt.iter().flat_map(|guilt| &guilt.operations);
         Ok(Done {
+            complaint: None,
             code: ExitCode::from(u8::from(!broken.is_empty())),
             card: serde_json::json!({
                 "holds": broken.is_empty(),
@@ -288,6 +320,7 @@ impl Cluster {
             )?,
         }
         Ok(Done {
+            complaint: None,
             code: ExitCode::from(u8::from(!broken.is_empty())),
             card: serde_json::json!({
                 "holds": broken.is_empty(),
@@ -359,11 +392,6 @@ fn script(name: &str) -> Result<String, String> {
     let read = file.take(READ_BYTES_MAX).read_to_string(&mut text);
     read.map_err(|error| format!("cannot read {name}: {error}"))?;
     Ok(text)
-}
-
-/// A claim as the lab names its laws.
-fn law(claim: &str) -> String {
-    claim.replace('_', "-")
 }
 
 fn catalogue() -> serde_json::Value {

@@ -484,20 +484,38 @@ impl Stage {
         Ok(vec![what])
     }
 
-    /// Those of `whom` that run.
-    fn runners(&self, whom: &Whom) -> Result<Vec<usize>, Refused> {
-        let places = self.places(whom)?;
-        for at in &places {
-            if self.world.members[*at].process.is_none() {
-                let what = format!("{0} does not run: `restart {0}`", self.called(*at));
-                return Err(Refused::NotSo(what));
+    /// Those of `whom` that run, and of whom `excuse` says nothing. `all` passes over the others; who is named is told why
+    /// it is none of them.
+    fn runners(
+        &self,
+        whom: &Whom,
+        excuse: impl Fn(usize) -> Option<String>,
+    ) -> Result<Vec<usize>, Refused> {
+        let why_not = |at: usize| match self.world.members[at].process {
+            None => Some(format!("{0} does not run: `restart {0}`", self.called(at))),
+            Some(_) => excuse(at),
+        };
+        let mut places = BTreeSet::new();
+        let mut passed_over = Vec::new();
+        for name in &whom.0 {
+            for at in self.named(name)? {
+                match why_not(at) {
+                    None => {
+                        places.insert(at);
+                    }
+                    Some(what) if name == "all" => passed_over.push(what),
+                    Some(what) => return Err(Refused::NotSo(what)),
+                }
             }
         }
-        Ok(places)
+        if places.is_empty() {
+            return Err(Refused::NotSo(passed_over.join(", ")));
+        }
+        Ok(places.into_iter().collect())
     }
 
     fn pause(&mut self, whom: &Whom) -> Result<Vec<String>, Refused> {
-        let places = self.runners(whom)?;
+        let places = self.runners(whom, |_| None)?;
         for at in &places {
             if !std::mem::replace(&mut self.world.members[*at].is_paused, true) {
                 self.world.note(*at, "pause", String::new);
@@ -507,13 +525,10 @@ impl Stage {
     }
 
     fn resume(&mut self, whom: &Whom) -> Result<Vec<String>, Refused> {
-        let places = self.runners(whom)?;
-        for at in &places {
-            if !self.world.members[*at].is_paused {
-                let what = format!("{} is not paused", self.called(*at));
-                return Err(Refused::NotSo(what));
-            }
-        }
+        let is_paused = |at: usize| self.world.members[at].is_paused;
+        let places = self.runners(whom, |at| {
+            (!is_paused(at)).then(|| format!("{} is not paused", self.called(at)))
+        })?;
         for member in &places {
             let event = Event::Resume { member: *member };
             self.world.schedule.after_us(1, event);

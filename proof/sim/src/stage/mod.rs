@@ -25,4 +25,4 @@ pub use command::{Command, NotACommand, Question, USAGE, Whom};
 pub use drive::{CLIENTS_MAX, Refused, Stage};
 pub use opened::open;
 pub use script::{Script, ScriptError, Story};
-pub use verdict::{Finding, Guilt};
+pub use verdict::{Finding, Guilt, law};

@@ -48,6 +48,11 @@ pub struct Guilt {
     pub events: Vec<Event>,
 }
 
+/// A claim as people read it: in a picture, in a judgement, and as the law that is broken.
+pub fn law(claim: &str) -> String {
+    claim.replace('_', "-")
+}
+
 impl Finding {
     pub(super) fn new(
         mut violations: Vec<Violation>,
@@ -113,7 +118,7 @@ impl Finding {
             true => vec![format!("NOT linearizable: {n} operations{unknown}")],
             false => vec![format!("BROKEN: {n} operations{unknown}")],
         };
-        lines.push(format!("broken: {}", broken.replace('_', " ")));
+        lines.push(format!("broken: {}", law(broken)));
         if let Some(guilt) = &self.guilt {
             let n = guilt.operations.len();
             lines.push(String::new());
@@ -138,8 +143,8 @@ impl Finding {
         }
         let others: Vec<&str> = self.claims().filter(|claim| *claim != broken).collect();
         if !others.is_empty() {
-            let names: Vec<String> = others.iter().map(|claim| claim.replace('_', " ")).collect();
-            lines.push(format!("broken, too: {}", names.join("; ")));
+            let names: Vec<String> = others.iter().map(|claim| law(claim)).collect();
+            lines.push(format!("broken, too: {}", names.join(", ")));
         }
         lines
     }

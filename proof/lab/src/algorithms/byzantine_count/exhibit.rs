@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::diagram::{Event, Kind as Mark, Picture, Sent};
-use crate::exhibit::{Ask, Exhibit, Fall, Kind, Scenario, Shown, Unable};
+use crate::exhibit::{Ask, Exhibit, Fall, Kind, Scenario, Shown, Unable, asked};
 use base::Rng;
 use std::fmt::{self, Write};
 
@@ -220,14 +220,8 @@ impl Exhibit for ByzantineCount {
     }
 
     fn run(&self, ask: &Ask, out: &mut dyn Write) -> Result<Shown, Unable> {
-        let broken = self.rule(ask.broken.as_deref())?;
-        if let Some(asked) = &ask.scenario {
-            return Err(Unable::NoScenario {
-                exhibit: self.name(),
-                asked: asked.clone(),
-                known: crate::exhibit::names(std::iter::empty()),
-            });
-        }
+        // It has no scenarios: to ask for one is refused.
+        let (_, broken) = asked(self, ask)?;
         say!(out, "{}: {}", self.name(), self.line());
         if !ask.is_brief {
             say!(out, "\n{}", self.story().trim_end());

@@ -94,7 +94,8 @@ impl Algorithm for FencedLock {
         let delay_max = (broken != Broken::NOTHING).then_some(0);
         Setup {
             time: Time::Ticks {
-                horizon: 3,
+                // Twice the time to live: who sleeps that long wakes long after the next one came.
+                horizon: 4,
                 delay_max,
             },
             faults: Faults {

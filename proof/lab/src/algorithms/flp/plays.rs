@@ -27,7 +27,7 @@ const TICKS: u32 = 15_000;
 const TICKS_BOUND: u32 = 1_000;
 
 /// So many rows of it are drawn.
-const ROWS_HELD: usize = 18;
+const ROWS_HELD: usize = 21;
 
 /// What a play against the scheduler came to.
 pub struct Played {
@@ -242,8 +242,25 @@ pub(super) fn wait(out: &mut dyn Write) -> Option<Fall> {
     let _ = writeln!(
         out,
         "\ntimeouts in the place of coins: who hears of no leader for so many ticks asks for votes; the scheduler holds back \
-         each message\nfor as long as it may, here {DELAY_MAX} ticks; the timeout is {least} for all\n\n{}\n   …",
+         each message\nfor as long as it may, here {DELAY_MAX} ticks; the timeout is {least} for all,\nand they begin a tick apart, p1 first\n\n{}\n   …",
         picture.text().trim_end()
+    );
+    let prompt = hold(&Rc::new(election(
+        Draw::Same,
+        Some(0),
+        TICKS,
+        &mut Rng::new(0),
+    )));
+    let Some(term) = prompt.led else {
+        let why = format!("all timeouts {least}, no message late: nobody leads");
+        return Some(Fall {
+            law: FLIP_COINS.law,
+            why,
+        });
+    };
+    let _ = writeln!(
+        out,
+        "  all timeouts {least}, every message at once: somebody leads, in term {term}"
     );
     let held = hold(&same);
     let endless = hold(&Rc::new(election(

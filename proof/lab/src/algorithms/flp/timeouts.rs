@@ -23,7 +23,7 @@ pub const TIMEOUTS: (u32, u32) = (10, 20);
 /// How a candidate finds its timeout of each term.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Draw {
-    /// It is the same for all, always.
+    /// It is the same for all, always; who begins a tick later wakes a tick later.
     Same,
     /// It is drawn anew for each term, by each for itself.
     Anew,
@@ -114,9 +114,11 @@ impl Process for Candidate {
 /// Candidates for so many ticks, in a network with a bound or without.
 pub fn election(draw: Draw, delay_max: Option<u32>, ticks: u32, rng: &mut Rng) -> Setup<Candidate> {
     let (least, most) = TIMEOUTS;
-    let candidates = (1..=N).map(|at| {
+    let candidates = (0..N as u32).map(|at| {
         // More than can be used up.
-        let timeouts = (0..=ticks / least).map(|_| match draw {
+        let timeouts = (0..=ticks / least).map(|term| match draw {
+            // They begin a tick apart, so that p1 is always the first: without delays it would lead.
+            Draw::Same if term == 0 => least + at,
             Draw::Same => least,
             Draw::Anew => least + rng.below(u64::from(most - least) + 1) as u32,
         });
@@ -126,7 +128,7 @@ pub fn election(draw: Draw, delay_max: Option<u32>, ticks: u32, rng: &mut Rng) -
             has_voted: false,
             votes: BTreeSet::new(),
         };
-        (format!("p{at}"), candidate)
+        (format!("p{}", at + 1), candidate)
     });
     Setup {
         time: Time::Ticks {

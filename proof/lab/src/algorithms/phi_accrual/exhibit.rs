@@ -2,8 +2,8 @@
 //! explored is every sequence of gaps out of a few, and what is random are networks.
 
 use super::*;
-use crate::diagram::{Event, Kind as Happened, Picture};
-use crate::exhibit::{Ask, Break, Broken, Exhibit, Fall, Kind, Scenario, Shown, Unable, names};
+use crate::diagram::{Event, Kind as Happened, Picture, Sent};
+use crate::exhibit::{Ask, Break, Broken, Exhibit, Fall, Kind, Scenario, Shown, Unable, asked};
 use crate::kernel::Unscripted;
 use base::Rng;
 use std::fmt::Write;
@@ -159,7 +159,7 @@ impl Exhibit for PhiAccrual {
     }
 
     fn run(&self, ask: &Ask, out: &mut dyn Write) -> Result<Shown, Unable> {
-        let broken = self.rule(ask.broken.as_deref())?;
+        let (scenario, broken) = asked(self, ask)?;
         let mut text = format!("{}: {}\n", self.name(), self.line());
         if !ask.is_brief {
             text += &format!("\n{}\n", self.story().trim_end());
@@ -167,24 +167,21 @@ impl Exhibit for PhiAccrual {
         if let Some(rule) = self.breaks().iter().find(|rule| broken.is(rule)) {
             text += &format!("\nBROKEN on purpose, {}: {}\n", rule.rule, rule.says);
         }
-        let shown = self.show(broken, ask, &mut text);
+        let shown = self.show(broken, scenario, ask, &mut text);
         let _ = out.write_str(&text);
         shown
     }
 }
 
 impl PhiAccrual {
-    fn show(&self, broken: Broken, ask: &Ask, out: &mut String) -> Result<Shown, Unable> {
-        if let Some(name) = &ask.scenario {
-            let found = self
-                .scenarios()
-                .iter()
-                .find(|scenario| scenario.name == name);
-            let scenario = found.ok_or_else(|| Unable::NoScenario {
-                exhibit: self.name(),
-                asked: name.clone(),
-                known: names(self.scenarios().iter().map(|scenario| scenario.name)),
-            })?;
+    fn show(
+        &self,
+        broken: Broken,
+        scenario: Option<&'static Scenario>,
+        ask: &Ask,
+        out: &mut String,
+    ) -> Result<Shown, Unable> {
+        if let Some(scenario) = scenario {
             return scene(scenario, broken, out);
         }
         if let Some(seed) = ask.seed {
@@ -264,7 +261,7 @@ fn after_a_bad_hour(broken: Broken) -> Watch {
 
 /// Networks by chance.
 fn seeds(broken: Broken, n: u64, shown: &mut Shown, out: &mut String) {
-    let what = "random networks of 50 to 2000 ms a gap, uneven by 5 to 40 %";
+    let what = "random networks of 50 to 2000 ms a gap, uneven by 5 to 40 %; some change their pace, some begin with equal gaps";
     for seed in 0..n {
         shown.n_seeds = seed + 1;
         let (watch, gaps, fall) = network(broken, seed);
@@ -274,33 +271,80 @@ fn seeds(broken: Broken, n: u64, shown: &mut Shown, out: &mut String) {
             return;
         }
     }
-    *out += &format!("{what}:\n  {n} seeds, {HEARTBEATS} heartbeats each: the laws hold\n");
+    *out += &format!(
+        "{what}:\n  {n} seeds, {JUDGED} heartbeats at each pace once it is learnt: the laws hold\n"
+    );
 }
 
-/// How many heartbeats a random network carries, and how many of them only teach.
-const HEARTBEATS: usize = 150;
+/// The window of the random networks.
+const WINDOW_LONG: usize = 100;
+/// So many gaps teach at the beginning. After a change of pace it takes a whole window: until then mistakes are made, as
+/// the story says, and the laws do not ask.
 const TAUGHT: usize = 50;
+/// At each pace so many heartbeats are judged.
+const JUDGED: usize = 100;
+/// How far above the true limit an estimated one may lie: a deviation taken from 50 gaps is off by a tenth, seldom by
+/// four.
+const LAX: f64 = 1.5;
+
+/// How a network is for a while. Milliseconds.
+struct Pace {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Pace {
+    fn at_random(rng: &mut Rng) -> Pace {
+        let mean = rng.between(50, 2000) as f64;
+        let deviation = mean * rng.between(5, 40) as f64 / 100.0;
+        Pace { mean, deviation }
+    }
+
+    /// Normal, and never more than three deviations off: with a window of 100, four are a mistake now and then.
+    fn gap(&self, rng: &mut Rng) -> f64 {
+        (self.mean + self.deviation * bell(rng)).max(1.0)
+    }
+
+    /// Within so long a death must be noticed.
+    fn noticed_max(&self) -> f64 {
+        LAX * (self.mean + DEVIATIONS_AT_8 * self.deviation.max(FLOOR))
+    }
+}
 
 /// One network: the watch a little before the end or the trouble, and the gaps from there.
 fn network(broken: Broken, seed: u64) -> (Watch, Vec<f64>, Option<Fall>) {
     let mut rng = Rng::new(seed);
-    let mean = rng.between(50, 2000) as f64;
-    let deviation = mean * rng.between(5, 40) as f64 / 100.0;
-    // Twice what the true mean and deviation would give: they are only estimated.
-    let noticed_max = 2.0 * (mean + DEVIATIONS_AT_8 * deviation.max(FLOOR));
-    let mut watch = Watch::new(100, broken);
+    let mut watch = Watch::new(WINDOW_LONG, broken);
+    let mut first = Pace::at_random(&mut rng);
+    if rng.one_in(4) {
+        // Equal gaps teach, and then it is as uneven as the floor allows for.
+        first.deviation = first.deviation.min(FLOOR);
+        (0..TAUGHT).for_each(|_| watch.detector.hear(first.mean));
+    } else {
+        (0..TAUGHT).for_each(|_| watch.detector.hear(first.gap(&mut rng)));
+    }
+    let mut lived = live(&first, watch, &mut rng);
+    if lived.2.is_none() && rng.one_in(2) {
+        let then = Pace::at_random(&mut rng);
+        let (mut watch, gaps, _) = lived;
+        gaps.iter().for_each(|gap| watch.detector.hear(*gap));
+        (0..WINDOW_LONG).for_each(|_| watch.detector.hear(then.gap(&mut rng)));
+        lived = live(&then, watch, &mut rng);
+    }
+    lived
+}
+
+/// Some time at this pace, judged.
+fn live(pace: &Pace, mut watch: Watch, rng: &mut Rng) -> (Watch, Vec<f64>, Option<Fall>) {
     let mut shown = (watch.clone(), Vec::new());
-    for at in 0..HEARTBEATS {
-        let gap = (mean + deviation * bell(&mut rng)).max(1.0);
-        if at < TAUGHT {
-            watch.detector.hear(gap);
-            continue;
-        }
+    for at in 0..JUDGED {
         if at % 8 == 0 {
             shown = (watch.clone(), Vec::new());
         }
+        let gap = pace.gap(rng);
         shown.1.push(gap);
-        if let Err(fall) = watch.hear(gap).and_then(|()| watch.notices(noticed_max)) {
+        let held = watch.hear(gap);
+        if let Err(fall) = held.and_then(|()| watch.notices(pace.noticed_max())) {
             return (shown.0, shown.1, Some(fall));
         }
     }
@@ -327,7 +371,7 @@ fn one_seed(broken: Broken, seed: u64, out: &mut String) -> Shown {
         Some(fall) => trouble(watch, &gaps, fall, &mut shown, out),
         None => {
             shown.picture = draw(watch, gaps.iter().map(|gap| Line::Beat(*gap))).0;
-            *out += &format!("\n{}\n\nthe laws hold\n", shown.picture.text().trim_end());
+            *out += &format!("\n{}\n\nthe laws hold\n", text(&shown.picture).trim_end());
         }
     }
     shown
@@ -336,7 +380,7 @@ fn one_seed(broken: Broken, seed: u64, out: &mut String) -> Shown {
 /// Draws a way into trouble.
 fn trouble(watch: Watch, gaps: &[f64], fall: Fall, shown: &mut Shown, out: &mut String) {
     shown.picture = draw(watch, gaps.iter().map(|gap| Line::Beat(*gap))).0;
-    *out += &format!("\n{}\n", shown.picture.text().trim_end());
+    *out += &format!("\n{}\n", text(&shown.picture).trim_end());
     *out += &format!("\n{} does not hold: {}\n", fall.law, fall.why);
     shown.fall = Some(fall);
 }
@@ -383,7 +427,7 @@ fn scene(scenario: &'static Scenario, broken: Broken, out: &mut String) -> Resul
         "\nscenario {}: {}\n\n{}\n",
         scenario.name,
         scenario.says,
-        picture.text().trim_end()
+        text(&picture).trim_end()
     );
     if let Some(fall) = &fall {
         *out += &format!("\n{} does not hold: {}\n", fall.law, fall.why);
@@ -414,15 +458,16 @@ fn draw(mut watch: Watch, lines: impl Iterator<Item = Line>) -> (Picture, Option
                 said.push(format!("a timeout of {TIMEOUT:.0} ms has run out"));
             }
         }
-        let (at, kind, text) = match line {
+        let (kind, text) = match line {
             Line::Beat(gap) => {
+                picture.push(sending(message));
                 let kind = Happened::Received { from: 0, message };
-                (1, kind, format!("heartbeat after {gap:.0} ms"))
+                (kind, format!("heartbeat after {gap:.0} ms"))
             }
-            Line::Silence(long) => (1, Happened::Woke, format!("silence for {long:.0} ms")),
+            Line::Silence(long) => (Happened::Woke, format!("silence for {long:.0} ms")),
         };
         picture.push(Event {
-            at,
+            at: 1,
             kind,
             text,
             said,
@@ -437,6 +482,28 @@ fn draw(mut watch: Watch, lines: impl Iterator<Item = Line>) -> (Picture, Option
         }
     }
     (picture, fall)
+}
+
+/// The sender's half of a heartbeat.
+fn sending(message: usize) -> Event {
+    Event {
+        at: 0,
+        kind: Happened::Woke,
+        text: "sends a heartbeat".into(),
+        said: Vec::new(),
+        sends: vec![Sent {
+            message,
+            to: 1,
+            text: "heartbeat".into(),
+        }],
+    }
+}
+
+/// In words the row on which a heartbeat arrives says that it was sent, too.
+fn text(picture: &Picture) -> String {
+    let mut brief = picture.clone();
+    brief.events.retain(|event| event.at == 1);
+    brief.text()
 }
 
 fn verdict(is_buried: bool, otherwise: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::draw::Drawing;
 use super::{script, walk, why};
-use crate::exhibit::{Ask, Break, Broken, Exhibit, Kind, Scenario, Shown, Unable, names};
+use crate::exhibit::{Ask, Break, Broken, Exhibit, Kind, Scenario, Shown, Unable, asked};
 use base::Rng;
 use spec::model::cases::{self, Case};
 use spec::model::state::State;
@@ -149,7 +149,7 @@ impl Exhibit for Raft {
     }
 
     fn run(&self, ask: &Ask, out: &mut dyn Write) -> Result<Shown, Unable> {
-        let broken = self.rule(ask.broken.as_deref())?;
+        let (scenario, broken) = asked(self, ask)?;
         say!(out, "{}: {}", self.name(), self.line());
         if !ask.is_brief {
             say!(out, "\n{}", self.story().trim_end());
@@ -157,17 +157,11 @@ impl Exhibit for Raft {
         if let Some(rule) = BREAKS.iter().find(|rule| broken.is(rule)) {
             say!(out, "\nBROKEN on purpose, {}: {}", rule.rule, rule.says);
         }
-        let case = case(broken);
-        let rule = case.as_ref().map(|case| case.rule);
-        if let Some(name) = &ask.scenario {
-            let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
-            let scenario = found.ok_or_else(|| Unable::NoScenario {
-                exhibit: self.name(),
-                asked: name.clone(),
-                known: names(SCENARIOS.iter().map(|scenario| scenario.name)),
-            })?;
+        if let Some(scenario) = scenario {
             return scene(scenario, out);
         }
+        let case = case(broken);
+        let rule = case.as_ref().map(|case| case.rule);
         if let Some(seed) = ask.seed {
             return Ok(one_seed(rule, seed, out));
         }
